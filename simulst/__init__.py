@@ -1,0 +1,22 @@
+"""simulst: simultaneous speech translation. ``from simulst import load_model, load_policy, Session``."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulst.models import load_model as load_model
+    from simulst.policies import load_policy as load_policy
+    from simulst.session import Session as Session
+
+__version__ = "0.1.0"
+__all__ = ["Session", "__version__", "load_model", "load_policy"]
+
+_HOMES = {"load_model": "simulst.models", "load_policy": "simulst.policies", "Session": "simulst.session"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names on first use, so that ``import simulst`` costs nothing."""
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'simulst' has no attribute {name!r}")

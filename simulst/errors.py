@@ -1,0 +1,25 @@
+"""The errors a user can cause; the command line prints them as one sentence and exits with 2."""
+
+
+class SimulstError(Exception):
+    """Something the user gave cannot be used; the message says what is wrong and what to do."""
+
+
+class AudioError(SimulstError):
+    """A source of audio that cannot be opened or decoded."""
+
+
+class ModelError(SimulstError):
+    """A model that is unknown, unreadable, or lacks what was asked of it."""
+
+
+class PolicyError(SimulstError):
+    """A policy or preset that is unknown, malformed, or does not fit the model."""
+
+
+class DataError(SimulstError):
+    """A dataset, log or recipe that cannot be read."""
+
+
+class EvidenceError(SimulstError):
+    """A translator returned evidence that contradicts its own hypothesis (shape, prefix); nothing was committed."""

@@ -1,0 +1,191 @@
+"""What a translator is: weights that open sessions, sessions that turn audio heard so far into hypotheses with evidence.
+
+A translator never decides when to commit; a policy (`simulst.policies`) does, from the evidence gathered here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Evidence(StrEnum):
+    """What a policy may ask a translator for, beyond the hypothesis itself."""
+
+    PREFIX = "prefix"
+    """Decoding continues a forced prefix of token ids."""
+    ALIGNMENT = "alignment"
+    """Attention of every token over source frames."""
+    LOGPROBS = "logprobs"
+    NBEST = "nbest"
+    """Several hypotheses after the same prefix: beams or samples."""
+    CTC_COUNTS = "ctc_counts"
+    """Number of source words heard so far."""
+    P_CHOOSE = "p_choose"
+    SOURCE_LM = "source_lm"
+    """Transcript of the source, sampled continuations of it, and translation of text."""
+    SESSION_TOKENS = "session_tokens"
+    """The model's own READ/WRITE tokens."""
+    RETRACT = "retract"
+    """Decoding from scratch, without a forced prefix; what was shown may be taken back."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Alignment:
+    """Attention over source frames, one *predicting* row per token: the query that produced the token's logits.
+
+    `weights` is [history + new, frames], float32, history rows first; columns from `n_valid` on are padding and must
+    not enter any decision. Column j covers `start_s + j * frame_s` to `start_s + (j + 1) * frame_s` of the stream.
+    """
+
+    weights: FloatArray
+    history: int
+    n_valid: int
+    frame_s: float
+    start_s: float
+    normalised: Literal["none", "zscore", "l2"] = "none"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Hypothesis:
+    """New tokens after the forced prefix; the end-of-sequence token is never among them."""
+
+    ids: tuple[int, ...]
+    stop: Literal["eos", "length", "gate", "repeat"]
+    next_id: int | None = None
+    """The token that would have come next when it is known (the one a gate rejected); None otherwise."""
+    logprobs: tuple[float, ...] | None = None
+    """Natural log-probability of each of `ids`."""
+    alignment: Alignment | None = None
+    score: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenStep:
+    """What an in-loop gate sees about the token about to be appended."""
+
+    index: int
+    """0 for the first new token."""
+    token: int
+    logprob: float
+    weights: FloatArray | None
+    """Its predicting row over source frames, [frames], when alignment was asked for."""
+    n_valid: int
+
+
+class Gate(Protocol):
+    """Looks at each token while decoding runs and may end the hypothesis."""
+
+    def __call__(self, step: TokenStep, /) -> Literal["continue", "stop_keep", "stop_drop"]: ...
+
+
+class Vocabulary(Protocol):
+    """The target side of a tokeniser, as policies and the commit log need it."""
+
+    eos: int
+    spaced: bool
+    """False for scripts without spaces: word stripping is off, a "word" is a character."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the ids, special tokens left out, a leading space kept when the first piece carries one."""
+        ...
+
+    def starts_word(self, token: int) -> bool:
+        """Whether the token opens a new word (carries the word-start mark or is the first of a script without spaces)."""
+        ...
+
+    def closes_unit(self, token: int) -> bool:
+        """Whether the token alone ends the word before it (punctuation that is glued to the word on its left)."""
+        ...
+
+
+class TranslatorSession(Protocol):
+    """One stream on one translator: its encoder state, kept source and caches. Emits nothing."""
+
+    @property
+    def start_s(self) -> float:
+        """Absolute time of the oldest audio that is still kept."""
+        ...
+
+    @property
+    def heard_s(self) -> float:
+        """Absolute end of the audio that decoding can see (a streaming encoder may lag its input by the look-ahead)."""
+        ...
+
+    def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
+        """Append 16 kHz mono samples in [-1, 1]; `is_final` flushes look-ahead, after it nothing more may come."""
+        ...
+
+    def hypothesise(
+        self,
+        prefix: Sequence[int],
+        *,
+        max_new: int | None = None,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> list[Hypothesis]:
+        """Continue `prefix` (committed ids that are still kept) given all kept source; best hypothesis first.
+
+        `max_new=None` lets the translator choose a cap from the length of the source. No source: one empty hypothesis.
+        """
+        ...
+
+    def source_words(self) -> int:
+        """Source words heard since the stream began (never decreases); needs CTC_COUNTS."""
+        ...
+
+    def transcript(self) -> str:
+        """Recognised source text of the audio that is still kept, "" where the model has none."""
+        ...
+
+    def drop_source(self, to_s: float) -> None:
+        """Forget audio before the absolute time `to_s` (rounded down to a frame)."""
+        ...
+
+    def drop_target(self, count: int) -> None:
+        """Forget the oldest `count` ids of the kept prefix (caches only: the caller shortens the prefix it passes)."""
+        ...
+
+    def snapshot(self) -> object:
+        """An opaque copy of the state, cheap enough to take once per chunk."""
+        ...
+
+    def rollback(self, snapshot: object) -> None:
+        """Return to a state taken by `snapshot`."""
+        ...
+
+
+class Translator(Protocol):
+    """Weights and vocabulary; immutable after loading, shared by any number of sessions."""
+
+    name: str
+    provides: frozenset[Evidence]
+    vocabulary: Vocabulary
+    frame_s: float
+    """Seconds per alignment column."""
+    max_source_s: float
+    """Longest kept source that decoding was made for; the session trims before it is exceeded."""
+
+    def open(self) -> TranslatorSession: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """One line of `simulst models`."""
+
+    name: str
+    description: str
+    provides: frozenset[Evidence]
+    source: str
+    target: str
+    licence: str
+    parameters_m: float
+    options: dict[str, str] = field(default_factory=dict)
