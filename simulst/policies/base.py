@@ -6,7 +6,7 @@ References for every rule stand in the policy files; row convention, boundary ru
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from simulst.translators.base import Evidence, Gate, Hypothesis, TranslatorSession, Vocabulary
 
@@ -45,6 +45,8 @@ class Decoder(Protocol):
 
     vocabulary: Vocabulary
     session: TranslatorSession
+    frame_s: float
+    """Seconds per alignment column."""
 
     def hypothesise(
         self,
@@ -79,6 +81,15 @@ class Decision:
 READ = Decision(reason="read")
 
 
+T = TypeVar("T")
+
+
+def parameter(default: T, help: str, *, unit: str = "", published: str = "") -> T:  # noqa: A002
+    """A policy's dataclass field with what `simulst policies` says about it."""
+    metadata = {"help": help, "unit": unit, "published": published}
+    return field(default=default, metadata=metadata)
+
+
 class Policy(ABC):
     """A frozen rule without state of its own; `start` makes the state of one stream.
 
@@ -88,6 +99,13 @@ class Policy(ABC):
 
     requires: ClassVar[frozenset[Evidence]]
     paper: ClassVar[str] = ""
+    default_chunk_ms: ClassVar[int] = 640
+    default_history: ClassVar[str] = "auto"
+    """History method when neither preset nor user names one; the names are in `simulst.policies.history`."""
+
+    def needs(self) -> frozenset[Evidence]:
+        """`requires` and whatever this configuration needs on top."""
+        return self.requires
 
     def start(self) -> Any:
         """The state of one stream; None for rules that need none."""
@@ -98,7 +116,7 @@ class Policy(ABC):
         """Decide after one chunk of audio (never called with `view.is_final`, except by a policy's own `finish`)."""
 
     def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        """The last decision of a stream: everything the model says given all audio and the committed prefix, ungated."""
+        """The last decision of a stream or of forced progress: all that the model says after the prefix, ungated."""
         hypothesis = decoder.hypothesise()[0]
         return Decision(commit=len(hypothesis.ids), hypothesis=hypothesis, segment_end=True, reason="finish")
 

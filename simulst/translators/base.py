@@ -1,4 +1,4 @@
-"""What a translator is: weights that open sessions, sessions that turn audio heard so far into hypotheses with evidence.
+"""What a translator is: weights that open sessions, and sessions that turn audio into hypotheses with evidence.
 
 A translator never decides when to commit; a policy (`simulst.policies`) does, from the evidence gathered here.
 """
@@ -21,6 +21,8 @@ class Evidence(StrEnum):
     """Decoding continues a forced prefix of token ids."""
     ALIGNMENT = "alignment"
     """Attention of every token over source frames."""
+    ALIGNMENT_HEADS = "alignment_heads"
+    """The same, with the rows of every alignment head beside their mean."""
     LOGPROBS = "logprobs"
     NBEST = "nbest"
     """Several hypotheses after the same prefix: beams or samples."""
@@ -49,6 +51,8 @@ class Alignment:
     frame_s: float
     start_s: float
     normalised: Literal["none", "zscore", "l2"] = "none"
+    heads: FloatArray | None = None
+    """[heads, history + new, frames] when ALIGNMENT_HEADS was wanted; `weights` is their mean."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +100,7 @@ class Vocabulary(Protocol):
         ...
 
     def starts_word(self, token: int) -> bool:
-        """Whether the token opens a new word (carries the word-start mark or is the first of a script without spaces)."""
+        """Whether the token opens a new word (carries the word-start mark, or the script has no spaces)."""
         ...
 
     def closes_unit(self, token: int) -> bool:
@@ -160,6 +164,20 @@ class TranslatorSession(Protocol):
 
     def rollback(self, snapshot: object) -> None:
         """Return to a state taken by `snapshot`."""
+        ...
+
+
+class SourceModel(Protocol):
+    """What a session that provides SOURCE_LM can do besides `TranslatorSession`; both calls are batched."""
+
+    def continue_source(
+        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
+    ) -> list[str]:
+        """`n` sampled continuations of a source text, each without the text itself; equal seeds give equal samples."""
+        ...
+
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
+        """The best translation of each source text that begins with the target ids `prefix`: new ids only."""
         ...
 
 

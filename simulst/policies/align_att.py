@@ -1,0 +1,142 @@
+"""AlignAtt: commit up to the first token that attends to the last frames of the audio (2305.11408).
+
+For decoder-only models the same rule reads the rows of the LLM's calibrated alignment heads over speech positions:
+online z-score, median filter over frames, lower median of the attended frames over heads (as Alignatt4LLM does).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from simulst.errors import PolicyError
+from simulst.policies.alignment import IntArray, Normalisation, attended_frames, median_filter, normalise, valid_rows
+from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.policies.boundary import complete
+from simulst.translators.base import Alignment, Evidence, TokenStep
+
+
+@dataclass(kw_only=True)
+class AlignAttState:
+    last_attended_s: float | None = None
+    """Source time that the last committed token attended to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignAtt(Policy):
+    """Emit a token when the audio frame it attends to most lies before the last `f` frames heard.
+
+    The decision runs inside the decoding loop where rows are judged one by one, and gives what a cut of the whole
+    greedy hypothesis gives; z-scores compare rows and are taken afterwards.
+    """
+
+    requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.ALIGNMENT})
+    paper: ClassVar[str] = "Papi et al. 2023 (2305.11408)"
+    default_history: ClassVar[str] = "keep_all"
+
+    f: int = parameter(4, "frames at the end that may not be attended to", unit="frames", published="2, 4, ..., 14")
+    frame_ms: float | None = parameter(
+        None, "length of the frames that f counts; none: the model's own", unit="ms", published="40"
+    )
+    border_ms: float | None = parameter(None, "the same border as time; replaces f", unit="ms")
+    normalise: Normalisation = parameter(
+        "none", "normalisation of the rows: none, zscore, zscore_online, l2", published="none, zscore"
+    )
+    median: int = parameter(1, "width of the median filter over frames; 1: none", unit="frames", published="7")
+    heads: Literal["mean", "median"] = parameter(
+        "mean", "mean row of the alignment heads, or lower median of their attended frames", published="mean, median"
+    )
+    drop_last: int = parameter(0, "frames at the very end that are left out as a sink", unit="frames", published="0, 1")
+    rewind_s: float | None = parameter(
+        None, "give up the chunk when attention jumps back further than this", unit="s", published="4"
+    )
+
+    def __post_init__(self) -> None:
+        if self.f < 0:
+            raise PolicyError(f"align_att: f is {self.f}; it must be at least 0")
+        for name in ("frame_ms", "border_ms", "rewind_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise PolicyError(f"align_att: {name} is {value}; it must be above 0")
+        if self.normalise not in ("none", "zscore", "zscore_online", "l2"):
+            raise PolicyError(
+                f"align_att: normalise is {self.normalise!r}; it must be none, zscore, zscore_online or l2"
+            )
+        if self.median < 1 or self.median % 2 == 0:
+            raise PolicyError(f"align_att: median is {self.median}; it must be an odd number of frames")
+        if self.heads not in ("mean", "median"):
+            raise PolicyError(f"align_att: heads is {self.heads!r}; it must be mean or median")
+        if self.drop_last < 0:
+            raise PolicyError(f"align_att: drop_last is {self.drop_last}; it must be at least 0")
+
+    def needs(self) -> frozenset[Evidence]:
+        return self.requires | ({Evidence.ALIGNMENT_HEADS} if self.heads == "median" else set())
+
+    def start(self) -> AlignAttState:
+        return AlignAttState()
+
+    def border_frames(self, frame_s: float) -> int:
+        """The border in frames of the model: `f` of them, or the nearest number of whole ones (at least one)."""
+        if self.border_ms is not None:
+            border_s = self.border_ms / 1000
+        elif self.frame_ms is not None:
+            border_s = self.f * self.frame_ms / 1000
+        else:
+            return self.f
+        return max(1, int(border_s / frame_s + 0.5)) if border_s else 0
+
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        in_loop = self.normalise in ("none", "l2") and self.heads == "mean"
+        gate = BorderGate(policy=self, frame_s=decoder.frame_s) if in_loop else None
+        hypothesis = decoder.hypothesise(gate=gate, want=self.needs())[0]
+        alignment = hypothesis.alignment
+        if not hypothesis.ids or alignment is None:
+            return Decision(hypothesis=hypothesis, reason="read")
+        frames = self.frames(alignment)[alignment.history :]
+        limit = alignment.n_valid - self.drop_last - self.border_frames(alignment.frame_s)
+        beyond = np.flatnonzero(frames >= limit)
+        cut = int(beyond[0]) if len(beyond) else len(frames)
+        if self._rewinds(frames[:cut], alignment, state):
+            return Decision(hypothesis=hypothesis, reason="rewind")
+        keep = complete(hypothesis, cut, decoder.vocabulary)
+        if keep:
+            state.last_attended_s = alignment.start_s + int(frames[keep - 1]) * alignment.frame_s
+        diagnostics = {"limit": limit, "frames": frames.tolist()}
+        return Decision(
+            commit=keep, hypothesis=hypothesis, reason="attention" if keep else "read", diagnostics=diagnostics
+        )
+
+    def frames(self, alignment: Alignment) -> IntArray:
+        """The frame that each row, history first, attends to."""
+        rows = valid_rows(alignment, drop_last=self.drop_last, heads=self.heads == "median")
+        if not rows.shape[-1]:
+            return np.zeros(alignment.weights.shape[0], dtype=np.int64)
+        return attended_frames(median_filter(normalise(rows, self.normalise), self.median))
+
+    def _rewinds(self, frames: IntArray, alignment: Alignment, state: AlignAttState) -> bool:
+        if self.rewind_s is None:
+            return False
+        last = state.last_attended_s
+        for frame in frames:
+            time = alignment.start_s + int(frame) * alignment.frame_s
+            if last is not None and last - time > self.rewind_s:
+                return True
+            last = time
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BorderGate:
+    """Ends decoding at the first token that attends beyond the border."""
+
+    policy: AlignAtt
+    frame_s: float
+
+    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+        valid = step.n_valid - self.policy.drop_last
+        if step.weights is None or valid <= 0:
+            return "continue"
+        row = median_filter(step.weights[None, :valid], self.policy.median)
+        beyond = int(row[0].argmax()) >= valid - self.policy.border_frames(self.frame_s)
+        return "stop_drop" if beyond else "continue"

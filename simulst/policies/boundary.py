@@ -1,0 +1,28 @@
+"""Word boundaries of hypotheses: how far a cut goes without committing half a word."""
+
+from simulst.policies.base import strip_if_incomplete
+from simulst.translators.base import Hypothesis, Vocabulary
+
+
+def complete(hypothesis: Hypothesis, keep: int, vocabulary: Vocabulary) -> int:
+    """How many of the first `keep` new tokens end on a complete word, judged by the token that follows them."""
+    if keep < len(hypothesis.ids):
+        following: int | None = hypothesis.ids[keep]
+    else:
+        following = vocabulary.eos if hypothesis.stop == "eos" else hypothesis.next_id
+    return strip_if_incomplete(hypothesis.ids[:keep], following, vocabulary)
+
+
+def count_units(text: str, vocabulary: Vocabulary) -> int:
+    """Words of a text, characters in a script without spaces."""
+    return len(text.split()) if vocabulary.spaced else sum(not character.isspace() for character in text)
+
+
+def word_starts(ids: tuple[int, ...], vocabulary: Vocabulary, *, fresh: bool) -> list[int]:
+    """Where words (characters in a script without spaces) begin, one entry each; `fresh` when nothing is forced."""
+    if vocabulary.spaced:
+        starts = [i for i, token in enumerate(ids) if vocabulary.starts_word(token)]
+        opens = fresh and ids and not vocabulary.closes_unit(ids[0]) and starts[:1] != [0]
+        return [0, *starts] if opens else starts
+    lengths = [count_units(vocabulary.decode(ids[:i]).rstrip("\ufffd"), vocabulary) for i in range(len(ids) + 1)]
+    return [i for i in range(len(ids)) for _ in range(lengths[i + 1] - lengths[i])]

@@ -1,0 +1,165 @@
+"""A translator that says what it is told, call by call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from simulst.source import SAMPLE_RATE, SourceBuffer
+from simulst.translators.base import Alignment, Evidence, FloatArray, Gate, Hypothesis, TokenStep
+from simulst.translators.vocabulary import PieceVocabulary
+
+EVERYTHING = frozenset(Evidence)
+
+
+class ToyVocabulary(PieceVocabulary):
+    """Pieces by name: `_` opens a word, `<0xNN>` is a byte; 0 is the end of the sequence."""
+
+    def __init__(self, pieces: Sequence[str] = (), *, spaced: bool = True) -> None:
+        self.names: list[str] = ["</s>"]
+        super().__init__([b""], eos=0, spaced=spaced)
+        self.encode(pieces)
+
+    def encode(self, pieces: Sequence[str]) -> tuple[int, ...]:
+        """Ids of pieces; new ones are added."""
+        for name in pieces:
+            if name not in self.names:
+                self.names.append(name)
+                raw = bytes([int(name[3:5], 16)]) if name.startswith("<0x") else name.replace("_", " ").encode()
+                self.pieces.append(raw)
+        return tuple(self.names.index(name) for name in pieces)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scripted:
+    """What one call of `hypothesise` returns: the best hypothesis, and other ids as `others` when several are asked."""
+
+    ids: tuple[int, ...] = ()
+    stop: Literal["eos", "length", "gate", "repeat"] = "eos"
+    next_id: int | None = None
+    weights: FloatArray | None = None
+    """[H + N, frames]; None: a diagonal over the frames heard."""
+    history: int | None = None
+    """H, if it is to differ from the length of the prefix."""
+    n_valid: int | None = None
+    logprobs: tuple[float, ...] | None = None
+    others: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(kw_only=True)
+class ScriptedTranslator:
+    """Call i of a session returns `script[i]`, after the last one nothing; every session starts the script anew."""
+
+    vocabulary: ToyVocabulary
+    script: Sequence[Scripted] = ()
+    provides: frozenset[Evidence] = EVERYTHING - {Evidence.SOURCE_LM}
+    name: str = "scripted"
+    frame_s: float = 0.04
+    max_source_s: float = 30.0
+    source_words: Sequence[int] = ()
+    """Word counts, one per extension of the source; the last one stays."""
+    opened: "list[ScriptedSession]" = field(default_factory=list)
+
+    def open(self) -> "ScriptedSession":
+        self.opened.append(ScriptedSession(self))
+        return self.opened[-1]
+
+
+class ScriptedSession:
+    """Hears audio only to know how much there is; remembers the prefixes it was given in `prefixes`."""
+
+    def __init__(self, model: ScriptedTranslator) -> None:
+        self.model = model
+        self.source = SourceBuffer()
+        self.extensions = 0
+        self.prefixes: list[tuple[int, ...]] = []
+        self.dropped_targets: list[int] = []
+
+    @property
+    def start_s(self) -> float:
+        return self.source.start_s
+
+    @property
+    def heard_s(self) -> float:
+        return self.source.end_s
+
+    def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
+        self.source.append(samples, is_final=is_final)
+        self.extensions += 1
+
+    def hypothesise(
+        self,
+        prefix: Sequence[int],
+        *,
+        max_new: int | None = None,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> list[Hypothesis]:
+        call = len(self.prefixes)
+        self.prefixes.append(tuple(prefix))
+        line = self.model.script[call] if call < len(self.model.script) else Scripted()
+        best = self._best(line, len(prefix), max_new, gate, want)
+        others = [Hypothesis(ids=ids, stop="eos", score=-1.0 - i) for i, ids in enumerate(line.others)]
+        return [best, *others[: n_best - 1]]
+
+    def _best(
+        self, line: Scripted, prefix: int, max_new: int | None, gate: Gate | None, want: frozenset[Evidence]
+    ) -> Hypothesis:
+        history = prefix if line.history is None else line.history
+        weights = self._diagonal(history + len(line.ids)) if line.weights is None else line.weights
+        n_valid = weights.shape[1] if line.n_valid is None else line.n_valid
+        count, stop, next_id = len(line.ids), line.stop, line.next_id
+        if max_new is not None and max_new < count:
+            count, stop, next_id = max_new, "length", None
+        for i, token in enumerate(line.ids[:count]):
+            row = weights[history + i] if history + i < len(weights) else None
+            answer = "continue"
+            if gate is not None:
+                logprob = line.logprobs[i] if line.logprobs is not None else 0.0
+                answer = gate(TokenStep(index=i, token=token, logprob=logprob, weights=row, n_valid=n_valid))
+            if answer != "continue":
+                count, stop = (i + 1, "gate") if answer == "stop_keep" else (i, "gate")
+                next_id = None if answer == "stop_keep" else token
+                break
+        rows = weights if count == len(line.ids) else weights[: history + count]
+        alignment = Alignment(
+            weights=rows, history=history, n_valid=n_valid, frame_s=self.model.frame_s, start_s=self.start_s
+        )
+        return Hypothesis(
+            ids=line.ids[:count],
+            stop=stop,
+            next_id=next_id,
+            logprobs=None if line.logprobs is None else line.logprobs[:count],
+            alignment=alignment if want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS} else None,
+        )
+
+    def _diagonal(self, rows: int) -> FloatArray:
+        frames = int((self.heard_s - self.start_s) / self.model.frame_s + 1e-6)
+        weights = np.full((rows, frames), 0.001, dtype=np.float32)
+        if frames:
+            weights[np.arange(rows), np.linspace(0, frames - 1, rows, dtype=np.int64)] = 1
+        return weights
+
+    def source_words(self) -> int:
+        counts = self.model.source_words
+        return counts[min(self.extensions, len(counts)) - 1] if counts and self.extensions else 0
+
+    def transcript(self) -> str:
+        return ""
+
+    def drop_source(self, to_s: float) -> None:
+        self.source.trim(int(to_s / self.model.frame_s + 1e-6) * round(self.model.frame_s * SAMPLE_RATE))
+
+    def drop_target(self, count: int) -> None:
+        self.dropped_targets.append(count)
+
+    def snapshot(self) -> object:
+        return (self.source.start, len(self.prefixes))
+
+    def rollback(self, snapshot: object) -> None:
+        assert isinstance(snapshot, tuple)
+        del self.prefixes[snapshot[1] :]

@@ -1,0 +1,242 @@
+"""A small deterministic translator of made-up audio: slots of 0.32 s, each silent or one of 60 words.
+
+The level of the second half of a slot says which word it is, the first half misleads: hypotheses about a slot that is
+only half heard are wrong, as a real model's are. A word becomes one or two tokens, every tenth ends a sentence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from simulst.source import SAMPLE_RATE, SourceBuffer
+from simulst.testing.scripted import ToyVocabulary
+from simulst.translators.base import Alignment, Evidence, FloatArray, Gate, Hypothesis, TokenStep
+
+SLOT = 5120  # samples
+FRAME = 1280
+WORDS = 60
+
+
+def toy_audio(words: Sequence[int]) -> FloatArray:
+    """Audio of words 1..60; 0 is a silent slot."""
+    levels = [level for word in words for level in (_mislead(word), word)]
+    return np.repeat(np.asarray(levels, dtype=np.float32) / 64, SLOT // 2)
+
+
+def toy_text(words: Sequence[int]) -> str:
+    """The translation of these words."""
+    return "".join(VOCABULARY.decode(VOCABULARY.encode(_pieces(word))) for word in words if word).lstrip()
+
+
+def _mislead(word: int) -> int:
+    return word * 7 % WORDS + 1 if word else 0
+
+
+def _pieces(word: int) -> list[str]:
+    pieces = [f"_w{word}"] if word % 2 else ["_v", str(word)]
+    return [*pieces, "."] if word % 10 == 0 else pieces
+
+
+VOCABULARY = ToyVocabulary([piece for word in range(1, WORDS + 1) for piece in _pieces(word)])
+
+
+@dataclass(kw_only=True)
+class ToyTranslator:
+    """Stateless model; `look_ahead_s` of the newest audio cannot be heard until the source ends."""
+
+    name: str = "toy"
+    provides: frozenset[Evidence] = frozenset(Evidence) - {Evidence.P_CHOOSE, Evidence.SESSION_TOKENS}
+    vocabulary: ToyVocabulary = field(default_factory=lambda: VOCABULARY)
+    frame_s: float = FRAME / SAMPLE_RATE
+    max_source_s: float = 12.0
+    look_ahead_s: float = 0.0
+
+    def open(self) -> "ToySession":
+        return ToySession(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sound:
+    """One word of the heard audio: its frame, counted from the start of kept audio, and whether it is certain."""
+
+    tokens: tuple[int, ...]
+    frame: int
+    certain: bool
+
+
+class ToySession:
+    def __init__(self, model: ToyTranslator) -> None:
+        self.model = model
+        self.source = SourceBuffer()
+        self._counted = 0  # samples in which words have been counted
+        self._words = 0
+
+    @property
+    def start_s(self) -> float:
+        return self.source.start_s
+
+    @property
+    def heard_s(self) -> float:
+        return self._heard / SAMPLE_RATE
+
+    @property
+    def _heard(self) -> int:
+        hidden = 0 if self.source.is_final else round(self.model.look_ahead_s * SAMPLE_RATE)
+        return max(self.source.start, self.source.end - hidden)
+
+    def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
+        self.source.append(samples, is_final=is_final)
+        while self._counted + SLOT <= self._heard:
+            self._counted += SLOT
+            self._words += round(float(self.source.read(self._counted - SLOT // 2, self._counted).mean()) * 64) > 0
+
+    def _slots(self) -> list[tuple[int, int, bool]]:
+        """Word, absolute end of what was heard of it, and whether its telling half was heard."""
+        slots = []
+        for begin in range(self.source.start // SLOT * SLOT, self._heard, SLOT):
+            middle, end = begin + SLOT // 2, min(begin + SLOT, self._heard)
+            if middle + FRAME // 2 <= end and self.source.start + FRAME // 2 <= end:
+                heard, certain = self.source.read(middle, end), end == begin + SLOT
+            elif end > middle:
+                continue
+            else:
+                heard, certain = self.source.read(begin, end), False
+            word = round(float(heard.mean()) * 64) if len(heard) else 0
+            if 0 < word <= WORDS:
+                slots.append((word, end, certain))
+        return slots
+
+    def _sounds(self, variant: int = 0) -> list[_Sound]:
+        sounds = []
+        for word, end, certain in self._slots():
+            if not certain:
+                word = (word + variant - 1) % WORDS + 1
+            frame = (end - self.source.start - 1) // FRAME
+            sounds.append(_Sound(tokens=VOCABULARY.encode(_pieces(word)), frame=frame, certain=certain))
+        return sounds
+
+    def hypothesise(
+        self,
+        prefix: Sequence[int],
+        *,
+        max_new: int | None = None,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> list[Hypothesis]:
+        variants = [int(v) for v in np.random.default_rng(seed).integers(0, 3, n_best)] if sample else range(n_best)
+        return [self._one(prefix, v, max_new, gate if i == 0 else None, want) for i, v in enumerate(variants)]
+
+    def _one(
+        self, prefix: Sequence[int], variant: int, max_new: int | None, gate: Gate | None, want: frozenset[Evidence]
+    ) -> Hypothesis:
+        sounds = self._sounds(variant)
+        word, skip, owners = _locate(prefix, [sound.tokens for sound in sounds])
+        new = [(token, sound) for sound in sounds[word:] for token in sound.tokens][skip:]
+        frames = int((self._heard - self.source.start + FRAME - 1) // FRAME)
+        rows = np.full((len(prefix) + len(new), frames), 0.01, dtype=np.float32)
+        attended = [None if owner is None else sounds[owner] for owner in owners] + [sound for _, sound in new]
+        for row, heard in enumerate(attended):
+            if heard is not None:
+                rows[row, min(heard.frame, frames - 1)] = 0.9
+        stop, next_id, count = "eos", None, len(new)
+        if max_new is not None and max_new < count:
+            stop, next_id, count = "length", None, max_new
+        for i, (token, sound) in enumerate(new[:count]):
+            logprob = -0.05 if sound.certain else -2.0
+            answer = "continue"
+            if gate is not None:
+                step = TokenStep(index=i, token=token, logprob=logprob, weights=rows[len(prefix) + i], n_valid=frames)
+                answer = gate(step)
+            if answer != "continue":
+                kept = answer == "stop_keep"
+                stop, next_id, count = "gate", None if kept else token, i + kept
+                break
+        alignment = Alignment(
+            weights=rows[: len(prefix) + count],
+            history=len(prefix),
+            n_valid=frames,
+            frame_s=self.model.frame_s,
+            start_s=self.start_s,
+            heads=np.stack([rows[: len(prefix) + count]] * 3) if Evidence.ALIGNMENT_HEADS in want else None,
+        )
+        return Hypothesis(
+            ids=tuple(token for token, _ in new[:count]),
+            stop=stop,  # type: ignore[arg-type]
+            next_id=next_id,
+            logprobs=tuple(-0.05 if sound.certain else -2.0 for _, sound in new[:count]),
+            alignment=alignment if want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS} else None,
+            score=-float(variant),
+        )
+
+    def continue_source(
+        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
+    ) -> list[str]:
+        """Every second continuation begins with the same word."""
+        likely = (len(text) * 13 + 5) % WORDS + 1
+        draws = np.random.default_rng([seed, len(text)]).integers(1, WORDS + 1, (n, min(3, max_tokens)))
+        return [
+            "".join(f" s{likely if i % 2 == 0 and j == 0 else word}" for j, word in enumerate(row))
+            for i, row in enumerate(draws)
+        ]
+
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
+        found = []
+        for text in texts:
+            slots = [VOCABULARY.encode(_pieces(int(word[1:]))) for word in text.split()]
+            word, skip, _ = _locate(prefix, slots)
+            rest = tuple(token for slot in slots[word:] for token in slot)[skip:]
+            found.append(Hypothesis(ids=rest[:max_new], stop="eos" if len(rest) <= max_new else "length"))
+        return found
+
+    def source_words(self) -> int:
+        return self._words
+
+    def transcript(self) -> str:
+        return " ".join(f"s{word}" for word, _, certain in self._slots() if certain)
+
+    def drop_source(self, to_s: float) -> None:
+        self.source.trim(int(to_s / self.model.frame_s + 1e-6) * FRAME)
+
+    def drop_target(self, count: int) -> None:
+        pass
+
+    def snapshot(self) -> object:
+        return (self.source.read(), self.source.start, self.source.is_final, self._counted, self._words)
+
+    def rollback(self, snapshot: object) -> None:
+        assert isinstance(snapshot, tuple)
+        samples, start, is_final, self._counted, self._words = snapshot
+        self.source = SourceBuffer()
+        self.source.start = start
+        self.source.append(samples, is_final=is_final)
+
+
+def _locate(prefix: Sequence[int], slots: Sequence[Sequence[int]]) -> tuple[int, int, list[int | None]]:
+    """Where the forced prefix ends in the heard words: the word and the token in it to go on with.
+
+    Also the word that each prefix token belongs to. The last four words of the prefix vote, so one that was committed
+    wrongly does not make the translation begin again.
+    """
+    said: list[list[int]] = []
+    for token in prefix:
+        if VOCABULARY.starts_word(token) or not said:
+            said.append([])
+        said[-1].append(token)
+    best, most = 0, 0
+    for end in range(1, len(slots) + 1):
+        pairs = zip(reversed(said[-4:]), reversed(slots[:end]), strict=False)
+        agree = sum(list(slot[: len(word)]) == word for word, slot in pairs)
+        if agree > most:
+            best, most = end, agree
+    owners: list[int | None] = []
+    for back, word in enumerate(reversed(said)):
+        owners += [best - 1 - back if best - 1 - back >= 0 else None] * len(word)
+    owners.reverse()
+    last = said[-1] if said else []
+    if best and 0 < len(last) < len(slots[best - 1]) and list(slots[best - 1][: len(last)]) == last:
+        return best - 1, len(last), owners
+    return best, 0, owners
