@@ -1,0 +1,1 @@
+"""Evaluation: datasets and the runner, logs, resegmentation, latency and quality, curves and reports."""
