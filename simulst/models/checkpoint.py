@@ -1,0 +1,110 @@
+"""Reading a local checkpoint in the Hugging Face layout: safetensors only, every weight present, clear errors."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulst.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16")
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; ModelError where it is missing or no object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path} cannot be read: {error or type(error).__name__}.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} must hold a JSON object.")
+    return content
+
+
+def torch_device(device: str) -> "torch.device":
+    """The device of that name ("cpu", "cuda", "cuda:1", "mps", or "auto": a GPU where there is one)."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ModelError(f"There is no device '{device}'; use cpu, cuda, cuda:N, mps or auto.") from None
+    if found.type == "cuda" and (not torch.cuda.is_available() or (found.index or 0) >= torch.cuda.device_count()):
+        raise ModelError(f"Device '{device}' is not available on this machine; use cpu or auto.")
+    if found.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError(f"Device '{device}' is not available on this machine; use cpu or auto.")
+    if found.type not in ("cpu", "cuda", "mps"):
+        raise ModelError(f"Device '{device}' is not supported; use cpu, cuda, cuda:N, mps or auto.")
+    return found
+
+
+def torch_dtype(dtype: str | None) -> "torch.dtype":
+    """The floating-point type of that name; None is float32."""
+    import torch
+
+    name = str(dtype or "float32").removeprefix("torch.")
+    if name not in DTYPES:
+        raise ModelError(f"There is no dtype '{dtype}' for models; use one of {', '.join(DTYPES)}.")
+    found: torch.dtype = getattr(torch, name)
+    return found
+
+
+def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | None) -> Any:
+    """A transformers model of class `kind` in evaluation mode; never fetches, never runs code from the directory.
+
+    Raises ModelError where weights are missing, damaged, of another shape, or not safetensors.
+    """
+    from safetensors import SafetensorError
+
+    where, precision = torch_device(device), torch_dtype(dtype)
+    check_weights(directory)
+    try:
+        with _quiet():
+            model, report = kind.from_pretrained(
+                directory,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=precision,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+        raise ModelError(f"The weights in {directory} cannot be loaded: {reason}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"The weights in {directory} are incomplete: {len(missing)} tensors such as {missing[0]} miss."
+        )
+    return model.to(where).eval().requires_grad_(False)
+
+
+def check_weights(directory: Path) -> None:
+    """ModelError unless the directory holds safetensors."""
+    if any((directory / name).is_file() for name in WEIGHT_FILES):
+        return
+    if any(directory.glob("*.bin")) or any(directory.glob("*.pt")) or any(directory.glob("*.ckpt")):
+        raise ModelError(
+            f"{directory} holds weights that are not safetensors; only model.safetensors is loaded: convert them first."
+        )
+    raise ModelError(f"{directory} holds no weights (model.safetensors).")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What transformers would warn about while loading becomes an error here."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
