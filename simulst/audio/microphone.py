@@ -74,12 +74,21 @@ def _sounddevice() -> Any:
 
 
 def _blocks(blocks: "queue.Queue[FloatArray | None]", overrun: list[bool]) -> Iterator[FloatArray]:
+    """Everything recorded since the last block, so that a slow listener can catch up."""
     while (block := blocks.get()) is not None:
         if overrun:
             raise AudioError(
                 "The translation fell a minute behind the microphone: use larger chunks or a faster model."
             )
-        yield block
+        recorded = [block]
+        while not blocks.empty():
+            block = blocks.get()
+            if block is None:
+                break
+            recorded.append(block)
+        yield np.concatenate(recorded)
+        if block is None:
+            return
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,123 @@
+"""The command `simulst`: every subcommand is a module of its own, imported only when it is called."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "translate": ("simulst.cli.translate:translate", "Translate a file, URL, standard input or microphone."),
+    "live": ("simulst.cli.live:live", "Serve live subtitles to a browser, or show them in the terminal."),
+    "demo": ("simulst.cli.demo:demo", "Translate the bundled talk with two policies and score them."),
+    "policies": ("simulst.cli.policies:policies", "List the policies, their parameters and what they need."),
+    "models": ("simulst.cli.models:models", "List the models, their options and what they provide."),
+    "evaluate": ("simulst.cli.evaluate:evaluate", "Run a model and a policy over a test set; resumes by default."),
+    "score": ("simulst.cli.score:score", "Quality and latency of a log."),
+    "curve": ("simulst.cli.curve:curve", "Plot quality against latency of several evaluations."),
+    "report": ("simulst.cli.report:report", "One page about one or more evaluations."),
+    "bench": ("simulst.cli.bench:bench", "Measure speed and memory, side by side."),
+    "train": ("simulst.cli.train:train", "Train a model from a recipe; resumes by default."),
+    "calibrate": ("simulst.cli.calibrate:calibrate", "Find the attention heads of a model that follow the source."),
+}
+"""Name -> (module:function or module:typer.Typer, summary); a command whose module is absent is not offered."""
+
+_UsageError = typer.BadParameter.__bases__[0]
+_ClickException: Any = _UsageError.__bases__[0]
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands from COMMANDS without importing them; imports the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for name, (target, _) in COMMANDS.items() if _exists(target)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        summary = COMMANDS[cmd_name][1]
+        stub = _command(typer.Typer(add_completion=False), lambda: None)
+        stub.name, stub.help = cmd_name, summary
+        return stub
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, stub, rest = super().resolve_command(ctx, args)
+        if stub is None:
+            return name, stub, rest
+        module, _, attribute = COMMANDS[args[0]][0].partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        command = typer.main.get_command(found) if isinstance(found, typer.Typer) else _command(_app(), found)
+        command.name = args[0]
+        return name, command, rest
+
+
+def _exists(target: str) -> bool:
+    return importlib.util.find_spec(target.partition(":")[0]) is not None
+
+
+def _app() -> typer.Typer:
+    return typer.Typer(
+        add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+
+
+def _command(app: typer.Typer, function: Any) -> Any:
+    app.command()(function)
+    return typer.main.get_command(app)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Simultaneous speech translation: listen, decide when to speak, translate.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(ctx: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        from simulst import __version__
+
+        print(f"simulst {__version__}")
+    elif ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; exits 0, 2 with one sentence on stderr for what the user can mend, or 130 for Ctrl-C."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """The same as `main`, returning the exit status."""
+    from simulst.errors import SimulstError
+
+    _quiet()
+    try:
+        code = typer.main.get_command(app).main(args=args, prog_name="simulst", standalone_mode=False)
+    except _ClickException as error:
+        return _complain(f"{error.format_message().rstrip('.')}; `simulst --help` lists what there is.")
+    except SimulstError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _complain(sentence: str) -> int:
+    print(f"simulst: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _quiet() -> None:
+    """Keep libraries from filling stderr, which is for the one sentence."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

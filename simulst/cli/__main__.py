@@ -1,0 +1,5 @@
+"""`python -m simulst.cli`."""
+
+from simulst.cli import main
+
+main()

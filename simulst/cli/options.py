@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", help="Name, local directory or hub name; see `simulst models`.", metavar="NAME|DIR"),
+]
+Policy = Annotated[
+    str, typer.Option("--policy", "-p", help="Name or preset; see `simulst policies`.", metavar="NAME|FILE.toml")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Policy parameter, history key or model option; repeatable.", metavar="KEY=VALUE"),
+]
+ChunkMs = Annotated[int | None, typer.Option(help="Audio per decision, in ms (default: the policy's).", metavar="N")]
+Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.", metavar="NAME")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+DEFAULT_MODEL = "tiny-en-de"
+DEFAULT_POLICY = "stream_att"

@@ -1,0 +1,63 @@
+"""What `--set key=value` means: a parameter of the policy, a key of its history, or an option of the model."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from simulst.errors import SimulstError
+from simulst.policies import LoadedPolicy, load_policy
+from simulst.policies.history import HistoryConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    policy: dict[str, str] = field(default_factory=dict)
+    """Parameters, `chunk_ms` and `history.KEY`, as `load_policy` takes them."""
+    model: dict[str, str] = field(default_factory=dict)
+    """Options, as `load_model` takes them."""
+
+
+def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
+    """Sort `key=value` pairs by owner. Raises SimulstError naming all known keys for one that nobody knows.
+
+    A key that policy and model share goes to the policy; `policy.KEY` and `model.KEY` say it outright.
+    """
+    from simulst.models import option_names
+
+    parameters = [one.name for one in dataclasses.fields(load_policy(policy).policy)]  # type: ignore[arg-type]
+    history = [f"history.{one.name}" for one in dataclasses.fields(HistoryConfig)]
+    options = sorted(option_names(model)) if pairs else []
+    chosen = Settings()
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise SimulstError(f"--set takes KEY=VALUE, not {pair!r}.")
+        owner, _, short = key.partition(".")
+        if key == "history":
+            chosen.policy["history.method"] = value
+        elif key in parameters or key in history or key == "chunk_ms":
+            chosen.policy[key] = value
+        elif owner == "policy" and short in parameters:
+            chosen.policy[short] = value
+        elif key in options:
+            chosen.model[key] = value
+        elif owner == "model" and short in options:
+            chosen.model[short] = value
+        else:
+            raise SimulstError(
+                f"Nothing is called {key!r}: policy {policy} has {_listed(parameters)}; "
+                f"model {model} has {_listed(options)}; history has {_listed(history)}."
+            )
+    return chosen
+
+
+def load_policy_with(policy: str, settings: Settings, chunk_ms: int | None = None) -> LoadedPolicy:
+    """The policy with its settings and the `--chunk-ms` of the command line."""
+    overrides: dict[str, str | int] = dict(settings.policy)
+    if chunk_ms is not None:
+        overrides["chunk_ms"] = chunk_ms
+    return load_policy(policy, **overrides)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "no settings"

@@ -1,0 +1,125 @@
+"""`simulst translate SOURCE`: speech in, translation out, as it is decided."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from simulst.cli import options
+from simulst.errors import SimulstError
+
+if TYPE_CHECKING:
+    from simulst.audio import AudioStream
+    from simulst.live.run import Sink
+    from simulst.live.subtitles import SubtitleStyle
+    from simulst.live.terminal import TerminalView
+    from simulst.session import Session
+
+SUFFIXES = {".txt": "text", ".srt": "srt", ".vtt": "vtt", ".jsonl": "jsonl"}
+
+
+def translate(
+    source: Annotated[str, typer.Argument(help="Audio file, URL, - (wav or raw s16le 16 kHz) or mic.", metavar="SRC")],
+    model: options.Model = options.DEFAULT_MODEL,
+    policy: options.Policy = options.DEFAULT_POLICY,
+    set_: options.Set = None,
+    chunk_ms: options.ChunkMs = None,
+    format_: Annotated[str, typer.Option("--format", "-f", help="text, srt, vtt or jsonl.", metavar="NAME")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File instead of stdout.", metavar="F")] = None,
+    timing: Annotated[
+        str, typer.Option(help="Cue times: commit (when text came) or speech (of the words).", metavar="NAME")
+    ] = "commit",
+    device: options.Device = "cpu",
+) -> None:
+    """Translate SRC and print the text as it is committed.
+
+    What cannot be read or used is one sentence on stderr and exit status 2. Ctrl-C prints what is committed and exits
+    with 130; on a microphone it ends the recording and translates what was said.
+    """
+    from simulst.audio import open_audio
+    from simulst.cli.settings import load_policy_with, read_settings
+
+    kind, style = _format(format_, output), _style(timing)
+    settings = read_settings(set_ or [], policy=policy, model=model)
+    loaded = load_policy_with(policy, settings, chunk_ms)
+    with ExitStack() as stack:
+        stream = stack.enter_context(open_audio(source))
+
+        from simulst.live.run import Interrupted, revises, run_stream
+        from simulst.live.writers import open_writer
+        from simulst.models import load_model
+        from simulst.session import Session
+
+        watched = sys.stdout.isatty() and (kind == "text" or output is not None)
+        session = Session(load_model(model, device=device, **settings.model), loaded, hypotheses=watched)
+        sinks: list[Sink] = []
+        if output is not None or not watched:
+            writer = open_writer(kind, stack.enter_context(_output(output)), revises=revises(session), style=style)
+            stack.callback(writer.close)
+            sinks.append(writer)
+        view = stack.enter_context(_view(session, stream)) if watched else None
+        sinks += [view] if view else []
+        try:
+            run_stream(session, stream, sinks, progress=_progress(view, stream) if view else None)
+        except Interrupted as interrupt:
+            raise typer.Exit(interrupt.status) from None
+
+
+def _format(name: str, output: Path | None) -> str:
+    from simulst.live.writers import FORMATS
+
+    if not name:
+        return SUFFIXES.get(output.suffix.lower(), "text") if output else "text"
+    if name not in FORMATS:
+        raise SimulstError(f"There is no format {name!r}; it must be one of {', '.join(FORMATS)}.")
+    return name
+
+
+def _style(timing: str) -> "SubtitleStyle":
+    from simulst.live.subtitles import SubtitleStyle
+
+    if timing == "commit":
+        return SubtitleStyle(timing="commit")
+    if timing == "speech":
+        return SubtitleStyle(timing="speech")
+    raise SimulstError(f"--timing must be commit or speech, not {timing!r}.")
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[TextIO]:
+    """The file, or stdout in UTF-8."""
+    if path is None:
+        if not sys.stdout.isatty() and hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8")
+        yield sys.stdout
+        return
+    try:
+        file = path.open("w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise SimulstError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from None
+    with file:
+        yield file
+
+
+def _view(session: "Session", stream: "AudioStream") -> "TerminalView":
+    from simulst.live.run import revises
+    from simulst.live.terminal import TerminalView
+
+    title = f"{Path(stream.name).name}  ·  {session.model.name}  ·  {session.name}  ·  {session.chunk_ms} ms"
+    return TerminalView(title, revises=revises(session))
+
+
+def _progress(view: "TerminalView", stream: "AudioStream") -> "Callable[[Session], None]":
+    def show(session: "Session") -> None:
+        audio_s = session.audio_s
+        view.status(
+            audio_s=audio_s,
+            duration_s=stream.duration_s,
+            lag_s=session.lag,
+            load=session.stats.compute_s / audio_s if audio_s else 0.0,
+        )
+
+    return show

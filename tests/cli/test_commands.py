@@ -1,0 +1,75 @@
+"""The command table: cheap to list, lazy to load, kind about what is missing."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+import simulst.cli
+from simulst.cli import COMMANDS, run
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "simulst.cli", "--help"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    assert "translate" in done.stdout
+    imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert not imported & {"torch", "transformers", "fairseq2", "numpy", "matplotlib", "numba", "av", "soundfile"}
+
+
+def test_help_lists_every_command_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    shown = capsys.readouterr().out
+    for name in ("translate", "policies", "models"):
+        assert f"  {name}" in shown
+        assert COMMANDS[name][1] in shown
+
+
+def test_a_command_without_its_module_is_unknown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COMMANDS, "fly", ("simulst.cli.flying:fly", "Not there."))
+    assert run(["--help"]) == 0
+    assert "fly" not in capsys.readouterr().out
+    assert run(["fly"]) == 2
+    assert capsys.readouterr().err == "simulst: No such command 'fly'; `simulst --help` lists what there is.\n"
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_commands_explain_themselves(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["translate", flag]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Usage: simulst translate [OPTIONS] ")
+    assert "--policy" in shown
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"simulst {simulst.__version__}\n"
+
+
+def test_policies_and_models_know_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["policies", "--json"]) == 0
+    policies = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert run(["models", "--json"]) == 0
+    models = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert {"offline", "wait_k", "align_att", "stream_att"} <= set(policies)
+    assert "alignment" in policies["stream_att"]["requires"]
+    assert [p["name"] for p in policies["wait_k"]["parameters"]][:2] == ["k", "words"]
+    for policy in policies.values():
+        assert policy["models"] == [name for name, one in models.items() if policy["name"] in one["policies"]]
+        for name in policy["models"]:
+            assert set(policy["requires"]) <= set(models[name]["provides"])
+
+
+def test_one_policy_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["policies", "wait_k"]) == 0
+    shown = capsys.readouterr().out
+    assert "source words to stay behind" in shown
+    assert "1810.08398" in shown
+    assert run(["policies", "nope"]) == 2

@@ -1,0 +1,198 @@
+"""`simulst translate` with a toy model: formats, exit statuses, sentences on stderr, interruption."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from simulst.testing import toy_audio, toy_text
+
+TOY = Path(__file__).with_name("toy_simulst.py")
+WORDS = [3, 14, 15, 0, 9, 26, 30, 0, 0, 5, 35, 8, 9, 10, 7, 9]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Calls the command line in this process; returns exit status, stdout and stderr."""
+    import simulst.models
+
+    monkeypatch.setattr(simulst.models, "load_model", simulst.models.load_model)  # undone after the test
+    monkeypatch.setattr(simulst.models, "option_names", simulst.models.option_names)
+    spec = importlib.util.spec_from_file_location("toy_simulst", TOY)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def call(*args: object) -> tuple[int, str, str]:
+        status = module.run([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, toy_audio(WORDS), 16_000, subtype="FLOAT")
+    return path
+
+
+@pytest.mark.parametrize("policy", ["offline", "wait_k", "stream_att"])
+def test_text_is_the_translation(run: Run, speech: Path, policy: str) -> None:
+    status, out, err = run("translate", speech, "--model", "toy", "--policy", policy)
+    assert (status, " ".join(out.split()), err) == (0, toy_text(WORDS), "")
+
+
+def test_json_lines_follow_the_contract(run: Run, speech: Path) -> None:
+    status, out, _ = run("translate", speech, "--model", "toy", "--format", "jsonl")
+    events = [json.loads(line) for line in out.splitlines()]
+    writes, end = events[:-1], events[-1]
+    assert status == 0
+    assert {event["type"] for event in writes} == {"write"}
+    assert {"text", "retract", "audio_s", "wall_s"} <= set(writes[0])
+    assert "".join(event["text"] for event in writes).strip() == end["text"] == toy_text(WORDS)
+    assert [event["audio_s"] for event in writes] == sorted(event["audio_s"] for event in writes)
+    assert len(writes) > 3
+    assert (end["type"], end["audio_s"]) == ("end", pytest.approx(len(WORDS) * 0.32))
+    assert end["rtf"] > 0
+
+
+@pytest.mark.parametrize(("kind", "first"), [("srt", "1\n00:00:0"), ("vtt", "WEBVTT\n\n00:00:0")])
+def test_subtitles_hold_the_translation(run: Run, speech: Path, tmp_path: Path, kind: str, first: str) -> None:
+    out_file = tmp_path / f"talk.{kind}"
+    status, out, _ = run("translate", speech, "--model", "toy", "--output", out_file)
+    text = out_file.read_text()
+    assert (status, out) == (0, "")
+    assert text.startswith(first)
+    spoken = [line for line in text.splitlines() if re.match(r"[wv]\d", line)]
+    assert " ".join(spoken) == toy_text(WORDS)
+
+
+def test_settings_reach_policy_history_and_model(run: Run, speech: Path) -> None:
+    def first_write(*extra: str) -> float:
+        out = run("translate", speech, "--model", "toy", "--policy", "wait_k", "--format", "jsonl", *extra)[1]
+        return float(json.loads(out.splitlines()[0])["audio_s"])
+
+    base = first_write("--chunk-ms", "320")
+    assert first_write("--chunk-ms", "320", "--set", "k=9") > base
+    assert first_write("--chunk-ms", "320", "--set", "model.look_ahead_s=0.64") > base
+    assert first_write("--set", "k=1", "--set", "chunk_ms=1600", "--set", "history=fixed_words") == 1.6
+
+
+def test_every_mistake_is_one_sentence_and_status_2(run: Run, speech: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_bytes(b"hello")
+
+    def refused(*args: object) -> str:
+        status, out, err = run("translate", *args)
+        assert (status, out, err.count("\n")) == (2, "", 1), err
+        return err.removeprefix("simulst: ").strip()
+
+    toy = ("--model", "toy")
+    assert refused(tmp_path / "text.wav", *toy) == f"{tmp_path}/text.wav holds text, not audio."
+    assert "does not exist" in refused(tmp_path / "missing.wav", *toy)
+    assert "is a directory" in refused(tmp_path, *toy)
+    assert refused(speech, *toy, "--policy", "nope").startswith("Unknown policy 'nope'; known are offline, wait_k")
+    assert refused(speech, "--model", "nope").startswith("There is no model 'nope'; give one of tiny-en-de")
+    assert refused(speech, *toy, "--policy", "wait_k", "--set", "nope=1") == (
+        "Nothing is called 'nope': policy wait_k has k, words, word_ms, strict; model toy has look_ahead_s; "
+        "history has history.method, history.audio, history.words, history.tokens, history.ms_per_word, "
+        "history.max_tokens, history.max_audio_s."
+    )
+    assert refused(speech, *toy, "--set", "k") == "--set takes KEY=VALUE, not 'k'."
+    assert "must be a whole number" in refused(speech, *toy, "--policy", "wait_k", "--set", "k=x")
+    assert "chunk_ms is -5" in refused(speech, *toy, "--chunk-ms", "-5")
+    assert "--chunk-ms" in refused(speech, *toy, "--chunk-ms", "x")
+    assert refused(speech, *toy, "--format", "doc") == (
+        "There is no format 'doc'; it must be one of text, srt, vtt, jsonl."
+    )
+    assert refused(speech, *toy, "--timing", "x") == "--timing must be commit or speech, not 'x'."
+    assert refused(speech, *toy, "--output", tmp_path) == f"{tmp_path} cannot be written: is a directory."
+    assert "No such option" in refused(speech, *toy, "--frmat", "srt")
+    assert "Missing argument" in refused(*toy)
+
+
+def test_damage_in_the_middle_keeps_what_came_before(run: Run, speech: Path, tmp_path: Path) -> None:
+    audio = toy_audio(WORDS)
+    audio[len(audio) * 3 // 4] = np.nan
+    broken = tmp_path / "broken.wav"
+    soundfile.write(broken, np.concatenate([toy_audio(WORDS), audio]), 16_000, subtype="FLOAT")
+    status, out, err = run("translate", broken, "--model", "toy", "--format", "srt")
+    assert status == 2
+    assert "holds NaN or infinite samples (the first at 8.960 s)" in err
+    assert toy_text(WORDS[:3]) in out.replace("\n", " ")
+    assert out.endswith("\n\n")
+
+
+def spawn(*args: str) -> "subprocess.Popen[bytes]":
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, str(TOY), *args], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption_flushes_what_is_committed(number: signal.Signals, status: int) -> None:
+    process = spawn("translate", "-", "--model", "toy", "--format", "jsonl", "--policy", "wait_k")
+    assert process.stdin is not None and process.stdout is not None
+    pcm = (toy_audio(WORDS) * 32_768).astype("<i2").tobytes()
+    process.stdin.write(pcm)
+    process.stdin.flush()
+    first = json.loads(process.stdout.readline())  # it translates while the pipe is open
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    events = [first, *(json.loads(line) for line in out.splitlines())]
+    assert (process.returncode, err) == (status, b"")
+    assert events[-1]["type"] == "end"
+    text = "".join(event["text"] for event in events[:-1]).strip()
+    assert text == events[-1]["text"]
+    assert toy_text(WORDS).startswith(text)
+    assert text
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    process = spawn("translate", "-", "--model", "slow-toy", "--format", "jsonl")
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    try:
+        process.stdin.write((toy_audio(WORDS * 8) * 32_768).astype("<i2").tobytes())
+        process.stdin.close()
+    except BrokenPipeError:
+        pass
+    assert b"Traceback" not in process.stderr.read()
+    assert process.wait(timeout=20) == 1
+
+
+def test_a_terminal_gets_the_live_view(speech: Path) -> None:
+    pty = pytest.importorskip("pty")
+    main, other = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    process = subprocess.Popen(
+        [sys.executable, str(TOY), "translate", str(speech), "--model", "toy"], stdout=other, env=environment
+    )
+    os.close(other)
+    shown = b""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        try:
+            piece = os.read(main, 65_536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(main)
+    assert process.wait(timeout=20) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "speech.wav  ·  toy  ·  stream_att  ·  640 ms" in text
+    assert "lag " in text
+    assert re.search(r"\d:\d\d  " + re.escape(toy_text(WORDS).split(".")[0]), text)

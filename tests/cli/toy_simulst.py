@@ -1,0 +1,46 @@
+"""The command line with `--model toy`, a translator of made-up audio."""
+
+import time
+from typing import Any
+
+import simulst.models
+from simulst.cli import main, run
+from simulst.testing import ToyTranslator
+from simulst.translators.base import Translator
+
+real_load, real_options = simulst.models.load_model, simulst.models.option_names
+
+
+class SlowToy(ToyTranslator):
+    """Takes a while for every hypothesis, as a model does."""
+
+    def open(self) -> Any:
+        session = super().open()
+        quick = session.hypothesise
+
+        def slow(*args: Any, **options: Any) -> Any:
+            time.sleep(0.02)
+            return quick(*args, **options)
+
+        session.hypothesise = slow  # type: ignore[method-assign]
+        return session
+
+
+def load(name: str, *, device: str = "cpu", **options: Any) -> Translator:
+    if name not in ("toy", "slow-toy"):
+        return real_load(name, device=device, **options)
+    kind = ToyTranslator if name == "toy" else SlowToy
+    return kind(look_ahead_s=float(options.pop("look_ahead_s", 0.0)), **options)
+
+
+def option_names(name: str) -> frozenset[str]:
+    return frozenset({"look_ahead_s"}) if name in ("toy", "slow-toy") else real_options(name)
+
+
+simulst.models.load_model = load  # type: ignore[assignment]
+simulst.models.option_names = option_names  # type: ignore[assignment]
+
+__all__ = ["run"]
+
+if __name__ == "__main__":
+    main()

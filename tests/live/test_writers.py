@@ -1,0 +1,126 @@
+"""Writers: what stands in the file at every moment is valid."""
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from simulst.events import EndEvent, HypothesisEvent, WriteEvent
+from simulst.live.terminal import TerminalView, clock
+from simulst.live.writers import SentenceLines, open_writer
+
+
+def write(text: str, at_s: float, retract: int = 0) -> WriteEvent:
+    return WriteEvent(text=text, retract=retract, audio_s=at_s, wall_s=at_s)
+
+
+END = EndEvent(text="", audio_s=9.0, wall_s=9.0, rtf=0.1)
+
+
+def text_of(*pieces: str) -> str:
+    out = io.StringIO()
+    writer = open_writer("text", out)
+    for number, piece in enumerate(pieces):
+        writer.handle(write(piece, float(number)))
+    writer.close()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines"),
+    [
+        (["Hallo Welt.", " Wie geht", " es?", " Gut!", " Schön."], ["Hallo Welt.", "Wie geht es?", "Gut!", "Schön."]),
+        (["Am 3. Oktober kam Dr. Weiß, z. B. mit dem Zug."], ["Am 3. Oktober kam Dr. Weiß, z. B. mit dem Zug."]),
+        (["Er sagte: „Komm!“ und ging. „Nein“, sagte sie."], ["Er sagte: „Komm!“ und ging.", "„Nein“, sagte sie."]),
+        (["Das ist teuer... oder nicht."], ["Das ist teuer... oder nicht."]),
+        (["今天很好。", "明天", "也好！我们走吧。"], ["今天很好。", "明天也好！", "我们走吧。"]),
+        (["Wetter", "bericht  heute"], ["Wetterbericht heute"]),
+        ([], []),
+    ],
+)
+def test_text_is_laid_out_one_sentence_per_line(pieces: list[str], lines: list[str]) -> None:
+    assert text_of(*pieces) == "".join(f"{line}\n" for line in lines)
+
+
+@given(st.lists(st.text(alphabet="aB. !?。天\n", max_size=6), max_size=12))
+def test_layout_changes_nothing_but_blanks(pieces: list[str]) -> None:
+    layout = SentenceLines()
+    out = "".join(layout.feed(piece) for piece in pieces)
+    assert "".join(out.split()) == "".join("".join(pieces).split())
+    assert SentenceLines().feed("".join(pieces)) == out
+
+
+def test_text_appears_as_soon_as_it_is_committed() -> None:
+    out = io.StringIO()
+    writer = open_writer("text", out)
+    writer.handle(write("Guten", 1.0))
+    assert out.getvalue() == "Guten"
+    writer.handle(HypothesisEvent(text=" Tag", audio_s=1.0, wall_s=1.0))
+    assert out.getvalue() == "Guten"
+    writer.handle(write(" Tag.", 2.0))
+    assert out.getvalue() == "Guten Tag."
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("text", "Der Hund schläft.\n"),
+        ("srt", "1\n00:00:01,000 --> 00:00:03,600\nDer Hund schläft.\n\n"),
+        ("vtt", "WEBVTT\n\n00:00:01.000 --> 00:00:03.600\nDer Hund schläft.\n\n"),
+    ],
+)
+def test_text_that_may_be_taken_back_waits_for_the_end(kind: str, expected: str) -> None:
+    out = io.StringIO()
+    writer = open_writer(kind, out, revises=True)
+    writer.handle(write("Der Hund bellt.", 1.0))
+    writer.handle(write("schläft.", 3.0, retract=6))
+    before = out.getvalue()
+    writer.close()
+    assert before in ("", "WEBVTT\n\n")
+    assert out.getvalue() == expected
+
+
+def test_a_cue_is_written_once_nothing_can_change_it() -> None:
+    out = io.StringIO()
+    writer = open_writer("srt", out)
+    writer.handle(write("Eins.", 1.0))
+    assert out.getvalue() == ""
+    writer.handle(write(" Zwei.", 9.0))
+    assert out.getvalue() == "1\n00:00:01,000 --> 00:00:02,000\nEins.\n\n"
+    writer.close()
+    assert out.getvalue().endswith("2\n00:00:09,000 --> 00:00:10,000\nZwei.\n\n")
+
+
+def test_json_lines_hold_writes_and_the_end_only() -> None:
+    out = io.StringIO()
+    writer = open_writer("jsonl", out)
+    for event in (write("Grüße", 1.0), HypothesisEvent(text="x", audio_s=1.0, wall_s=1.0), END):
+        writer.handle(event)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["type"] for line in lines] == ["write", "end"]
+    assert "Grüße" in out.getvalue()
+
+
+@pytest.mark.parametrize("revises", [False, True])
+def test_the_terminal_keeps_finished_lines_with_their_times(revises: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=60, color_system=None)
+    with TerminalView("talk.wav", console=console, revises=revises) as view:
+        view.handle(write("Guten Tag.", 61.0))
+        view.status(audio_s=62.0, duration_s=3_700.0, lag_s=1.84, load=0.25)
+        view.handle(write(" Ich war", 63.0))
+        view.handle(write(" bin da.", 65.0, retract=4 if revises else 0))
+        view.handle(HypothesisEvent(text=" Und [red]du[/red]", audio_s=65.0, wall_s=1.0))
+    shown = out.getvalue()
+    last = "Ich bin da." if revises else "Ich war bin da."
+    assert "1:02 of 1:01:40   lag 1.8 s   load 25%" in shown
+    assert f"{last} Und [red]du[/red]" in shown
+    assert "   1:01  Guten Tag.\n" in shown
+    assert shown.endswith(f"   1:03  {last}\n")
+
+
+def test_clock() -> None:
+    assert [clock(second) for second in (0, 59.9, 61, 3_661)] == ["0:00", "0:59", "1:01", "1:01:01"]
