@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import tomllib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -48,7 +48,13 @@ def load_policy(spec: "str | Path | Policy | LoadedPolicy", **overrides: Any) ->
             type(spec.policy), spec.name, spec.source, spec.chunk_ms, dict(vars(spec.policy)), current, overrides
         )
     if isinstance(spec, Policy):
-        return _build(type(spec), type(spec).__name__, "", None, dict(vars(spec)), {}, overrides)
+        loaded = LoadedPolicy(
+            name=type(spec).__name__,
+            policy=spec,
+            chunk_ms=spec.default_chunk_ms,
+            history=HistoryConfig(method=spec.default_history),
+        )
+        return load_policy(loaded, **overrides)
     text = str(spec)
     path = Path(text) if text.endswith(".toml") else preset_path(text)
     if path is not None:
@@ -61,17 +67,13 @@ def check_fits(loaded: LoadedPolicy, model: Translator) -> None:
     missing = loaded.policy.needs() - model.provides
     if not missing:
         return
-    having = sorted(info.name for info in _known_models() if missing <= info.provides)
+    from simulst.models import describe_models
+
+    having = sorted(info.name for info in describe_models() if missing <= info.provides)
     advice = f"models that do: {', '.join(having)}" if having else "no known model does"
     raise PolicyError(
         f"Policy {loaded.name} needs {', '.join(sorted(missing))}, which model {model.name} does not provide; {advice}."
     )
-
-
-def _known_models() -> Iterable[Any]:
-    models = importlib.import_module("simulst.models")
-    known: Iterable[Any] = models.known_models() if hasattr(models, "known_models") else []
-    return known
 
 
 def policy_class(spec: str) -> type[Policy]:
@@ -222,13 +224,14 @@ def parse_value(text: str) -> Any:
 def _typed(what: str, hint: Any, value: Any) -> Any:
     """The value as the type that a field declares, text from the command line read first; PolicyError if it is none."""
     accepted = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if any(get_origin(kind) is Literal and value in get_args(kind) for kind in accepted):
+        return value
     if isinstance(value, str) and str not in accepted:
         value = parse_value(value)
     for kind in accepted:
         if get_origin(kind) is Literal:
-            if value in get_args(kind):
-                return value
-        elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            continue
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return value

@@ -4,6 +4,7 @@
 that its output depends on the source, on the prefix and on what was forgotten.
 """
 
+from simulst.testing.play import play
 from simulst.testing.scripted import EVERYTHING, Scripted, ScriptedSession, ScriptedTranslator, ToyVocabulary
 from simulst.testing.toy import ToyTranslator, toy_audio, toy_text
 
@@ -14,6 +15,7 @@ __all__ = [
     "ScriptedTranslator",
     "ToyTranslator",
     "ToyVocabulary",
+    "play",
     "toy_audio",
     "toy_text",
 ]

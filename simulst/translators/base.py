@@ -184,13 +184,24 @@ class SourceModel(Protocol):
 class Translator(Protocol):
     """Weights and vocabulary; immutable after loading, shared by any number of sessions."""
 
-    name: str
-    provides: frozenset[Evidence]
-    vocabulary: Vocabulary
-    frame_s: float
-    """Seconds per alignment column."""
-    max_source_s: float
-    """Longest kept source that decoding was made for; the session trims before it is exceeded."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def provides(self) -> frozenset[Evidence]: ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds per alignment column."""
+        ...
+
+    @property
+    def max_source_s(self) -> float:
+        """Longest kept source that decoding was made for; the session trims before it is exceeded."""
+        ...
 
     def open(self) -> TranslatorSession: ...
 

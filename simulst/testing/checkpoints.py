@@ -1,0 +1,106 @@
+"""Tiny random checkpoints of the supported architectures, for tests that need no download: everything is real but the
+weights, which are drawn from a seed."""
+
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+_LETTERS = string.ascii_lowercase
+
+
+def tiny_whisper(directory: Path, *, multilingual: bool = True, seed: int = 0) -> Path:
+    """A Whisper of 2 + 2 layers and 4 heads; token ids are listed in its tokenizer.json."""
+    import torch
+    from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
+
+    pieces = [*_byte_pieces(), *("\u0120" + letter for letter in _LETTERS)]
+    eos = len(pieces)
+    marks = ["<|endoftext|>", "<|startoftranscript|>", "<|de|>", "<|en|>", "<|ja|>", "<|translate|>", "<|transcribe|>"]
+    marks += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>", "<|0.00|>", "<|0.02|>"]
+    ids = {mark: eos + i for i, mark in enumerate(marks)}
+    config = WhisperConfig(
+        vocab_size=eos + len(marks),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_target_positions=96,
+        init_std=0.4,
+        decoder_start_token_id=ids["<|startoftranscript|>"],
+        eos_token_id=eos,
+        bos_token_id=eos,
+        pad_token_id=eos,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    generation: dict[str, Any] = {
+        "alignment_heads": [[0, 1], [1, 0], [1, 3]],
+        "begin_suppress_tokens": [pieces.index("\u0120"), eos],
+        "no_timestamps_token_id": ids["<|notimestamps|>"],
+        "prev_sot_token_id": ids["<|startofprev|>"],
+        "suppress_tokens": [1, 2, 7],
+    }
+    if multilingual:
+        generation["lang_to_id"] = {mark: ids[mark] for mark in ("<|de|>", "<|en|>", "<|ja|>")}
+        generation["task_to_id"] = {task: ids[f"<|{task}|>"] for task in ("translate", "transcribe")}
+    torch.manual_seed(seed)
+    model = WhisperForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(**generation, eos_token_id=eos)
+    return _save(model, directory, pieces, ids, byte_level=True)
+
+
+def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
+    """A Moonshine of 2 + 2 layers and 4 heads."""
+    import torch
+    from transformers import MoonshineConfig, MoonshineForConditionalGeneration
+
+    marks = ["<unk>", "<s>", "</s>"]
+    pieces = [*marks, *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += [*("\u2581" + letter for letter in _LETTERS), *_LETTERS, ".", ","]
+    config = MoonshineConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        intermediate_size=64,
+        encoder_num_hidden_layers=2,
+        decoder_num_hidden_layers=2,
+        encoder_num_attention_heads=4,
+        decoder_num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.4,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        pad_token_id=2,
+    )
+    torch.manual_seed(seed)
+    return _save(
+        MoonshineForConditionalGeneration(config),
+        directory,
+        pieces,
+        {m: i for i, m in enumerate(marks)},
+        byte_level=False,
+    )
+
+
+def _byte_pieces() -> list[str]:
+    """The 256 single-byte tokens of byte-level BPE, in the order of their bytes."""
+    kept = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    moved = iter(range(0x100, 0x200))
+    return [chr(byte) if byte in kept else chr(next(moved)) for byte in range(256)]
+
+
+def _save(model: Any, directory: Path, pieces: list[str], special: dict[str, int], *, byte_level: bool) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(directory, safe_serialization=True)
+    table: dict[str, int] = {}
+    for i, piece in enumerate(pieces):
+        table.setdefault(piece, i)
+    kind = "ByteLevel" if byte_level else "ByteFallback"
+    added = [{"id": i, "content": mark, "special": True} for mark, i in special.items()]
+    spec = {"added_tokens": added, "decoder": {"type": kind}, "model": {"type": "BPE", "vocab": table, "merges": []}}
+    (directory / "tokenizer.json").write_text(json.dumps(spec), encoding="utf-8")
+    return directory

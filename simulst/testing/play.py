@@ -1,0 +1,28 @@
+"""Run a policy on a script: one chunk of ten frames of 40 ms per call."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from simulst.policies.base import Policy
+from simulst.session import Session
+from simulst.testing.scripted import Scripted, ScriptedTranslator, ToyVocabulary
+
+
+def play(
+    policy: Policy,
+    script: Sequence[Scripted],
+    vocabulary: ToyVocabulary,
+    *,
+    chunks: int | None = None,
+    source_words: Sequence[int] = (),
+    history: str = "keep_all",
+) -> tuple[Session, list[str]]:
+    """The session after `chunks` chunks (one per line of the script), and the text shown after each of them."""
+    model = ScriptedTranslator(vocabulary=vocabulary, script=script, source_words=source_words)
+    session = Session(model, policy, chunk_ms=400, history=history)
+    shown = []
+    for _ in range(len(script) if chunks is None else chunks):
+        session.feed(np.zeros(6400, dtype=np.float32))
+        shown.append(session.text)
+    return session, shown

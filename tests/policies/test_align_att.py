@@ -1,0 +1,127 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simulst.errors import PolicyError
+from simulst.policies.align_att import AlignAtt
+from simulst.policies.alignment import Normalisation
+from simulst.testing import Scripted, ToyVocabulary, play
+from simulst.translators.base import Alignment, Evidence, FloatArray
+
+WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "e"])
+
+
+def peaks(*frames: int, total: int = 10, padding: int = 0) -> FloatArray:
+    weights = np.full((len(frames), total + padding), 0.01, dtype=np.float32)
+    weights[np.arange(len(frames)), list(frames)] = 0.9
+    weights[:, total:] = 5.0
+    return weights
+
+
+def attending(*frames: int, pieces: str = "_a _b _c _d", padding: int = 0, stop: str = "eos") -> Scripted:
+    ids = WORDS.encode(pieces.split())
+    weights = peaks(*frames, padding=padding)
+    return Scripted(ids=ids, weights=weights, n_valid=10, history=len(frames) - len(ids), stop=stop)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["none", "l2", "zscore_online"])
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize(
+    ("frames", "f", "expected"),
+    [([3, 7, 8, 5], 2, "a b"), ([3, 7, 7, 5], 2, "a b c d"), ([3, 7, 8, 5], 10, ""), ([3, 7, 8, 5], 99, "")],
+)
+def test_cut_is_at_the_first_token_beyond_the_border(
+    frames: list[int], f: int, expected: str, padding: int, how: Normalisation
+) -> None:
+    policy = AlignAtt(f=f, normalise=how)
+    _, shown = play(policy, [attending(*frames, padding=padding)], WORDS)
+    assert shown == [expected]
+
+
+@pytest.mark.parametrize(("frame", "expected"), [(8, ""), (7, "a")])
+def test_the_border_itself_is_blocked(frame: int, expected: str) -> None:
+    _, shown = play(AlignAtt(f=2), [attending(frame, pieces="_a")], WORDS)
+    assert shown == [expected]
+
+
+@pytest.mark.parametrize("how", ["zscore", "zscore_online"])
+def test_single_token_is_decided_by_its_row_as_it_is(how: Normalisation) -> None:
+    _, shown = play(AlignAtt(f=2, normalise=how), [attending(9, pieces="_a")], WORDS)
+    assert shown == [""]
+
+
+def test_word_that_is_cut_inside_waits_but_a_whole_one_before_the_border_is_said() -> None:
+    script = [attending(1, 2, 9, pieces="_a _b e"), attending(1, 2, 9, pieces="_a e _c")]
+    assert play(AlignAtt(f=2), script[:1], WORDS)[1] == ["a"]
+    assert play(AlignAtt(f=2), script[1:], WORDS)[1] == ["ae"]
+
+
+def test_last_word_of_an_unfinished_hypothesis_waits() -> None:
+    assert play(AlignAtt(f=2), [attending(1, 2, pieces="_a _b", stop="length")], WORDS)[1] == ["a"]
+
+
+def test_history_rows_are_not_judged() -> None:
+    script = [attending(1, pieces="_a"), attending(9, 2, pieces="_b")]
+    assert play(AlignAtt(f=2), script, WORDS)[1] == ["a", "a b"]
+
+
+def test_the_last_frame_can_be_left_out_as_a_sink() -> None:
+    weights = peaks(3, 9)
+    weights[1, 4] = 0.5
+    script = [Scripted(ids=WORDS.encode(["_a", "_b"]), weights=weights)]
+    assert play(AlignAtt(f=2), script, WORDS)[1] == ["a"]
+    assert play(AlignAtt(f=2, drop_last=1), script, WORDS)[1] == ["a b"]
+
+
+def test_attention_that_jumps_back_gives_the_chunk_up_and_changes_nothing() -> None:
+    script = [attending(7, pieces="_a"), attending(7, 1, pieces="_b"), attending(7, 6, pieces="_b")]
+    session, shown = play(AlignAtt(f=2, rewind_s=0.2), script, WORDS)
+    assert shown == ["a", "a", "a b"]
+    assert session._translator.prefixes[1:] == [WORDS.encode(["_a"])] * 2  # type: ignore[attr-defined]
+
+
+def test_lower_median_over_heads_decides() -> None:
+    policy = AlignAtt(f=2, heads="median")
+    heads = np.stack([peaks(3), peaks(9), peaks(4)])
+    alignment = Alignment(weights=heads.mean(axis=0), history=0, n_valid=10, frame_s=0.04, start_s=0.0, heads=heads)
+    assert policy.frames(alignment).tolist() == [4]
+    assert policy.needs() == {Evidence.PREFIX, Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS}
+
+
+def test_finish_has_no_border() -> None:
+    session, shown = play(AlignAtt(f=10), [attending(9, pieces="_a"), attending(9, pieces="_a")], WORDS, chunks=1)
+    session.finish()
+    assert (shown, session.text) == ([""], "a")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "frame_s", "frames"),
+    [
+        ({"f": 4}, 0.096, 4),
+        ({"f": 4, "frame_ms": 40.0}, 0.096, 2),
+        ({"f": 2, "frame_ms": 40.0}, 0.096, 1),
+        ({"f": 8, "frame_ms": 40.0}, 0.096, 3),
+        ({"f": 4, "frame_ms": 40.0}, 0.02, 8),
+        ({"f": 0, "frame_ms": 40.0}, 0.02, 0),
+        ({"border_ms": 10.0}, 0.096, 1),
+    ],
+)
+def test_border_is_translated_to_the_frames_of_the_model(
+    parameters: dict[str, Any], frame_s: float, frames: int
+) -> None:
+    assert AlignAtt(**parameters).border_frames(frame_s) == frames
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"f": -1}, "f is -1; it must be at least 0"),
+        ({"median": 4}, "median is 4; it must be an odd number of frames"),
+        ({"border_ms": 0.0}, "border_ms is 0.0; it must be above 0"),
+        ({"normalise": "l1"}, "normalise is 'l1'; it must be none, zscore, zscore_online or l2"),
+    ],
+)
+def test_bad_parameters_are_refused(parameters: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(PolicyError, match=sentence):
+        AlignAtt(**parameters)
