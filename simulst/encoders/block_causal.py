@@ -313,8 +313,7 @@ class BlockCausalEncoder(nn.Module):
         """Samples of one block -> its frames before the transformer, [width, D]; updates the statistics."""
         x = torch.tanh(self.conv1(window[None, None])).float()[0]
         decay = self.config.decay if state.frames else 1.0
-        is_last = window.shape[0] <= main * FRAME_SAMPLES + TAIL_SAMPLES
-        cut = x.shape[1] if is_last else CONV1_PER_FRAME * main
+        cut = CONV1_PER_FRAME * main  # what follows is heard again by the next block, so it is not carried on
         wide = x.double()
         sums = [float(x.shape[0] * cut), wide[:, :cut].sum().item(), wide[:, :cut].square().sum().item()]
         rest = [float(wide[:, cut:].numel()), wide[:, cut:].sum().item(), wide[:, cut:].square().sum().item()]

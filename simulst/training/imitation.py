@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulst.encoders.block_causal import FRAME_SAMPLES, TAIL_SAMPLES, BlockCausalEncoder
+from simulst.encoders.block_causal import FRAME_SAMPLES, TAIL_SAMPLES, BlockCausalEncoder, padded_samples
 from simulst.training.speech import SpeechStore, augment, joined
 from simulst.training.synthesis import SAMPLE_RATE
 
@@ -40,7 +40,7 @@ def full_context(encoder: BlockCausalEncoder) -> BlockCausalEncoder:
 def _batch(store: SpeechStore, config: ImitationConfig, rng: random.Random) -> Tensor:
     length_s = rng.choice(config.lengths_s)
     frames = max(4, int(length_s * SAMPLE_RATE / FRAME_SAMPLES) // 4 * 4)
-    samples = frames * FRAME_SAMPLES + TAIL_SAMPLES
+    samples = frames * FRAME_SAMPLES
     rows = []
     for _ in range(max(1, int(config.batch_s / length_s))):
         parts, total = [], 0
@@ -54,8 +54,9 @@ def _batch(store: SpeechStore, config: ImitationConfig, rng: random.Random) -> T
 
 def frames_full(teacher: BlockCausalEncoder, audio: Tensor) -> Tensor:
     """Frames of the one-block form without padding to its block size."""
-    config = replace(teacher.config, block_frames=(audio.shape[1] - TAIL_SAMPLES) // FRAME_SAMPLES // 4 * 4)
-    teacher.config = config
+    unit = teacher.config.frame_multiple
+    frames = (padded_samples(audio.shape[1], unit) - TAIL_SAMPLES) // FRAME_SAMPLES
+    teacher.config = replace(teacher.config, block_frames=frames)
     return teacher.full(audio)
 
 
@@ -93,7 +94,10 @@ def imitate(encoder: BlockCausalEncoder, store: SpeechStore, folder: Path, confi
         if step % 25 == 24:
             per_step = (time.monotonic() - began) / (step + 1 - first)
             left = per_step * (config.steps - step - 1) / 60
-            print(f"step {step + 1}/{config.steps}  1-cos {np.mean(losses):.4f}  {per_step:.2f} s/step  {left:.0f} min left", flush=True)
+            print(
+                f"step {step + 1}/{config.steps}  1-cos {np.mean(losses):.4f}  {per_step:.2f} s/step  {left:.0f} min left",
+                flush=True,
+            )
             losses = []
         if step % 100 == 99 or step + 1 == config.steps:
             state = {"encoder": encoder.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}

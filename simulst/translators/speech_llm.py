@@ -1,0 +1,140 @@
+"""Speech translation by a speech LLM: streaming encoder, speech vectors in a causal language model's context.
+
+The encoder never computes a frame twice and the decoder's cache of the speech positions grows with the audio; only the
+kept target text and the new tokens are decoded at each chunk.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from simulst.errors import ModelError
+from simulst.models.checkpoint import torch_device, torch_dtype
+from simulst.models.options import option, parse_options
+from simulst.translators.base import Evidence
+from simulst.translators.self_attention import SelfAttention
+from simulst.translators.speech_llm_model import SpeechLLM, SpeechLLMConfig, load_weights, read_config
+from simulst.translators.speech_llm_session import SpeechLLMSession
+from simulst.translators.vocabulary import PieceVocabulary
+
+PROVIDES = frozenset(
+    {
+        Evidence.PREFIX,
+        Evidence.ALIGNMENT,
+        Evidence.ALIGNMENT_HEADS,
+        Evidence.LOGPROBS,
+        Evidence.NBEST,
+        Evidence.CTC_COUNTS,
+        Evidence.SOURCE_LM,
+        Evidence.RETRACT,
+    }
+)
+VOCABULARY_FILE = "vocabulary.model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of `load_model`."""
+
+    task: Literal["translate", "transcribe"] = option("translate", "translate the speech or transcribe it")
+    beams: int = option(1, "beam width of decoding")
+    no_repeat_ngram: int = option(5, "no n-gram of this length comes twice; 0: off")
+    median_frames: int = option(1, "width of the median filter over alignment frames; 1: off")
+    top_p: float = option(0.9, "probability mass that sampling draws from")
+    temperature: float = option(1.0, "temperature of sampling")
+
+    def __post_init__(self) -> None:
+        if self.beams < 1 or self.beams > 32:
+            raise ModelError(f"Option 'beams' must be between 1 and 32, not {self.beams}.")
+        if not 0 < self.top_p <= 1 or not self.temperature > 0:
+            raise ModelError("Option 'top_p' must be in (0, 1] and 'temperature' above 0.")
+
+
+class SentencePieceVocabulary(PieceVocabulary):
+    """The joint SentencePiece vocabulary: bytes per piece for the target side, encoding for source text."""
+
+    def __init__(self, path: Path) -> None:
+        import sentencepiece
+
+        try:
+            self.processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
+        except (OSError, RuntimeError) as error:
+            raise ModelError(f"{path} is not a readable SentencePiece model.") from error
+        count = self.processor.get_piece_size()
+        pieces = [self._bytes(i) for i in range(count)]
+        special = [i for i in range(count) if self.processor.is_control(i) or self.processor.is_unknown(i)]
+        super().__init__(pieces, eos=self.processor.eos_id(), special=special)
+
+    def _bytes(self, token: int) -> bytes:
+        piece = self.processor.id_to_piece(token)
+        if self.processor.is_byte(token):
+            return bytes([int(piece[3:5], 16)])
+        return piece.replace("\u2581", " ").encode()  # type: ignore[no-any-return]
+
+    def encode(self, text: str) -> list[int]:
+        return list(self.processor.encode(text))
+
+    def mark(self, name: str) -> int:
+        """The id of a control mark such as `<sp>`."""
+        token = int(self.processor.piece_to_id(name))
+        if token == self.processor.unk_id():
+            raise ModelError(f"The vocabulary has no mark {name}.")
+        return token
+
+
+class SpeechLLMTranslator:
+    """Weights and vocabulary; sessions hold everything else."""
+
+    def __init__(self, model: SpeechLLM, vocabulary: SentencePieceVocabulary, *, name: str, options: Options) -> None:
+        config = model.config
+        self.name, self.model, self.vocabulary, self.options = name, model, vocabulary, options
+        self.provides = PROVIDES
+        self.frame_s = config.frame_s
+        self.max_source_s = config.max_source_s
+        self.speech_mark = vocabulary.mark("<sp>")
+        self.source_mark = vocabulary.mark(config.languages[config.source])
+        target = config.target if options.task == "translate" else config.source
+        self.target_mark = vocabulary.mark(config.languages[target])
+        self.text_target_mark = vocabulary.mark(config.languages[config.target])
+        self.blank = vocabulary.mark("<blank>")
+        heads = config.alignment_heads or _middle_heads(config)
+        self.attention = SelfAttention(model.decoder, heads)
+        suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
+        suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
+        self.suppress = suppress
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.embeddings.device
+
+    def open(self) -> SpeechLLMSession:
+        return SpeechLLMSession(self)
+
+
+def _middle_heads(config: SpeechLLMConfig) -> list[tuple[int, int]]:
+    """Every head of the middle layer, for models that were not calibrated."""
+    layer = int(config.decoder["num_hidden_layers"]) // 2
+    return [(layer, head) for head in range(int(config.decoder["num_attention_heads"]))]
+
+
+def load(
+    directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any
+) -> SpeechLLMTranslator:
+    """A simulst model directory: `simulst.json`, `model.safetensors`, `vocabulary.model`."""
+    chosen = parse_options(Options, options, owner=name)
+    config = read_config(directory)
+    vocabulary = SentencePieceVocabulary(directory / VOCABULARY_FILE)
+    if len(vocabulary) != int(config.decoder["vocab_size"]):
+        raise ModelError(
+            f"{directory}/{VOCABULARY_FILE} has {len(vocabulary)} pieces but the decoder has {config.decoder['vocab_size']}."
+        )
+    model = load_weights(directory, config, dtype=torch_dtype(dtype)).to(torch_device(device))
+    return SpeechLLMTranslator(model, vocabulary, name=name, options=chosen)
+
+
+def with_heads(model: SpeechLLM, heads: Sequence[tuple[int, int]]) -> None:
+    """Set the calibrated alignment heads of a model (its configuration is frozen, so it is replaced)."""
+    model.config = replace(model.config, alignment_heads=tuple(heads))

@@ -1,0 +1,291 @@
+"""One stream on a speech LLM: encoder state, kept speech vectors, their cache, and decoding after the committed ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulst.errors import AudioError
+from simulst.translators.base import Evidence, FloatArray, Gate, Hypothesis
+from simulst.translators.decoding import Candidate, Rules, Step, beam_search, greedy, sample, to_hypothesis
+from simulst.translators.speech_llm_text import continue_source, translate_text
+
+if TYPE_CHECKING:
+    from simulst.translators.speech_llm import SpeechLLMTranslator
+
+RECENT_IDS = 20
+"""Committed ids that count for the rule against repeated n-grams."""
+
+
+def fork(cache: Any) -> Any:
+    """An independent cache that shares its tensors: updates concatenate, they never write in place."""
+    from transformers import DynamicCache
+
+    copied = DynamicCache()
+    for index, layer in enumerate(cache.layers):
+        copied.update(layer.keys, layer.values, index)
+    return copied
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceWord:
+    """A CTC token of the source and the speech vector (absolute) it was read from."""
+
+    token: int
+    vector: int
+
+
+class SpeechRun:
+    """One decoding run after the speech positions; implements `decoding.Run`."""
+
+    def __init__(self, translator: "SpeechLLMTranslator", cache: Any, *, rows: bool, every_head: bool) -> None:
+        self.translator, self.cache = translator, cache
+        self.rows, self.every_head = rows, every_head
+        self.speech = cache.get_seq_length() - 1  # <sp> stands first
+
+    def start(self, prefix: Sequence[int]) -> tuple[Step, FloatArray | None]:
+        """Feed the target mark and the prefix; scores of the first new token and the prefix's predicting rows."""
+        logits, rows = self._feed([[self.translator.target_mark, *prefix]])
+        if rows is None:
+            return Step(logits=logits), None
+        return Step(logits=logits, weights=rows[:, -1]), rows[0, :-1]
+
+    def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
+        if list(parents) != list(range(self.cache.layers[0].keys.shape[0])):
+            self.cache.reorder_cache(torch.tensor(parents, device=self.translator.device))
+        logits, rows = self._feed([[token] for token in tokens])
+        return Step(logits=logits, weights=None if rows is None else rows[:, 0])
+
+    def _feed(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, FloatArray | None]:
+        translator, model = self.translator, self.translator.model
+        past = self.cache.get_seq_length()
+        positions = torch.arange(past, past + len(ids[0]), device=translator.device)
+        with torch.inference_mode(), translator.attention.recording() as queries:
+            embeds = F.embedding(torch.tensor(ids, device=translator.device), model.embeddings)
+            hidden = model.decoder.model(
+                inputs_embeds=embeds, position_ids=positions[None], past_key_values=self.cache, use_cache=True
+            ).last_hidden_state
+            logits = F.linear(hidden[:, -1], model.embeddings)
+            if not self.rows:
+                return logits, None
+            keys = {layer: self.cache.layers[layer].keys for layer in queries}
+            rows = translator.attention.rows(
+                queries,
+                keys,
+                positions,
+                source=(1, 1 + self.speech),
+                median_frames=translator.options.median_frames,
+                every_head=self.every_head,
+            )
+        return logits, rows
+
+
+class SpeechLLMSession:
+    """One stream: nothing here is shared with another session but the weights."""
+
+    def __init__(self, translator: "SpeechLLMTranslator") -> None:
+        self.translator = translator
+        model = translator.model
+        self._encoder = model.encoder.open()
+        self._vectors = model.embeddings.new_zeros(0, model.embeddings.shape[1])
+        self._first = 0  # absolute index of the oldest kept vector
+        self._cache: Any = None  # of <sp> and the first `_cached` kept vectors
+        self._cached = 0
+        self._received = 0
+        self._source: tuple[SourceWord, ...] = ()
+        self._last_ctc = translator.blank
+        self._words = 0
+
+    @property
+    def start_s(self) -> float:
+        return self._first * self.translator.frame_s
+
+    @property
+    def heard_s(self) -> float:
+        return min((self._first + len(self._vectors)) * self.translator.frame_s, self._received / 16_000)
+
+    def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
+        """Encode the blocks that became complete; frames that are out are never computed again."""
+        samples = np.asarray(samples, dtype=np.float32)
+        if samples.ndim != 1 or not np.isfinite(samples).all():
+            raise AudioError("Audio must be mono samples that are finite numbers.")
+        self._received += len(samples)
+        model = self.translator.model
+        with torch.inference_mode():
+            audio = torch.from_numpy(samples.copy()).to(model.embeddings)
+            frames = model.encoder.step(audio, self._encoder, is_final=is_final)
+            if len(frames):
+                new = model.projector(model.stack(frames))
+                self._hear_words(new)
+                self._vectors = torch.cat((self._vectors, new))
+
+    def _hear_words(self, new: Tensor) -> None:
+        """Greedy CTC of new vectors: collapse repeats, drop blanks, count word starts."""
+        translator = self.translator
+        scores = F.linear(new, translator.model.embeddings).float()
+        scores[:, translator.suppress] = -torch.inf
+        scores[:, translator.vocabulary.eos] = -torch.inf
+        scores[:, translator.blank] = F.linear(new, translator.model.embeddings[translator.blank]).float()
+        at = self._first + len(self._vectors)
+        found = []
+        for offset, token in enumerate(scores.argmax(-1).tolist()):
+            if token not in (translator.blank, self._last_ctc):
+                found.append(SourceWord(token=token, vector=at + offset))
+                self._words += translator.vocabulary.starts_word(token)
+            self._last_ctc = token
+        self._source = (*self._source, *found)
+
+    def source_words(self) -> int:
+        return self._words
+
+    def transcript(self) -> str:
+        """Greedy CTC of the kept audio."""
+        return self.translator.vocabulary.decode([word.token for word in self._source]).strip()
+
+    def word_times(self) -> list[tuple[str, float]]:
+        """Recognised source words of the kept audio and the absolute time each begins to be heard."""
+        vocabulary, words = self.translator.vocabulary, list[tuple[list[int], float]]()
+        for piece in self._source:
+            if vocabulary.starts_word(piece.token) or not words:
+                words.append(([], piece.vector * self.translator.frame_s))
+            words[-1][0].append(piece.token)
+        return [(vocabulary.decode(tokens).strip(), at) for tokens, at in words]
+
+    def drop_source(self, to_s: float) -> None:
+        """Forget vectors before `to_s`; the speech cache is rebuilt from the kept ones when it is next needed."""
+        count = min(int(to_s / self.translator.frame_s + 1e-6) - self._first, len(self._vectors))
+        if count > 0:
+            self._vectors = self._vectors[count:].clone()
+            self._first += count
+            self._source = tuple(word for word in self._source if word.vector >= self._first)
+            self._cache, self._cached = None, 0
+
+    def drop_target(self, count: int) -> None:
+        """Target text is decoded from the prefix at each call; there is nothing to forget."""
+
+    def snapshot(self) -> object:
+        state = {k: v for k, v in vars(self).items() if k != "translator"}
+        return {
+            **state,
+            "_encoder": self._encoder.clone(),
+            "_cache": None if self._cache is None else fork(self._cache),
+        }
+
+    def rollback(self, snapshot: object) -> None:
+        assert isinstance(snapshot, dict)
+        vars(self).update(snapshot)
+        self._encoder = self._encoder.clone()
+        self._cache = None if self._cache is None else fork(self._cache)
+
+    def hypothesise(
+        self,
+        prefix: Sequence[int],
+        *,
+        max_new: int | None = None,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> list[Hypothesis]:
+        """Continue `prefix` given the kept vectors."""
+        every_head = Evidence.ALIGNMENT_HEADS in want
+        rows = every_head or Evidence.ALIGNMENT in want
+        cap = self._cap(max_new, len(prefix))
+        if not len(self._vectors) or cap <= 0:
+            nothing = Candidate(stop="eos" if not len(self._vectors) else "length")
+            return [self._hypothesis(nothing, self._no_history(len(prefix), every_head) if rows else None, want)]
+        run = SpeechRun(self.translator, fork(self._speech_cache()), rows=rows, every_head=every_head)
+        step, history = run.start(prefix)
+        found = self._search(run, step, tuple(prefix), cap, n_best=n_best, draw=sample, seed=seed, gate=gate)
+        return [self._hypothesis(one, history, want) for one in found]
+
+    def _search(
+        self,
+        run: SpeechRun,
+        step: Step,
+        prefix: tuple[int, ...],
+        cap: int,
+        *,
+        n_best: int,
+        draw: bool,
+        seed: int,
+        gate: Gate | None,
+    ) -> list[Candidate]:
+        translator, options = self.translator, self.translator.options
+        rules = Rules(
+            eos=translator.vocabulary.eos,
+            max_new=cap,
+            suppress=translator.suppress,
+            no_repeat_ngram=options.no_repeat_ngram,
+            recent=prefix[-RECENT_IDS:],
+        )
+        n_valid, width = len(self._vectors), max(n_best, options.beams)
+        if draw:
+            found = sample(
+                run, step, rules, count=n_best, seed=seed, top_p=options.top_p, temperature=options.temperature
+            )
+        elif width == 1:
+            return [greedy(run, step, rules, gate=gate, n_valid=n_valid)]
+        else:
+            found = beam_search(run, step, rules, beams=width)[:n_best]
+        return found if gate is None else [one.gated(gate, n_valid) for one in found]
+
+    def _speech_cache(self) -> Any:
+        """The cache of <sp> and every kept vector: extended by what is new, rebuilt after a trim."""
+        from transformers import DynamicCache
+
+        model, translator = self.translator.model, self.translator
+        pending = self._vectors[self._cached :]
+        with torch.inference_mode():
+            if self._cache is None:
+                self._cache = DynamicCache()
+                mark = model.embeddings[translator.speech_mark][None]
+                pending = torch.cat((mark, self._vectors))
+            if len(pending):
+                past = self._cache.get_seq_length()
+                positions = torch.arange(past, past + len(pending), device=translator.device)
+                model.decoder.model(
+                    inputs_embeds=pending[None],
+                    position_ids=positions[None],
+                    past_key_values=self._cache,
+                    use_cache=True,
+                )
+        self._cached = len(self._vectors)
+        return self._cache
+
+    def _cap(self, max_new: int | None, prefix: int) -> int:
+        if max_new is not None:
+            return max_new
+        return max(0, int(5 * len(self._vectors) * self.translator.frame_s) + 20 - prefix)
+
+    def _no_history(self, prefix: int, every_head: bool) -> FloatArray:
+        count = len(self._vectors)
+        shape = (prefix, len(self.translator.attention.heads), count) if every_head else (prefix, count)
+        return np.zeros(shape, dtype=np.float32)
+
+    def _hypothesis(self, found: Candidate, history: FloatArray | None, want: frozenset[Evidence]) -> Hypothesis:
+        return to_hypothesis(
+            found,
+            history=history,
+            n_valid=len(self._vectors),
+            frame_s=self.translator.frame_s,
+            start_s=self.start_s,
+            logprobs=Evidence.LOGPROBS in want,
+        )
+
+    def continue_source(
+        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
+    ) -> list[str]:
+        """`n` sampled continuations of a source text, each without the text itself."""
+        return continue_source(
+            self.translator, text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
+        )
+
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
+        """Greedy translations of source texts that begin with `prefix`: new ids only."""
+        return translate_text(self.translator, texts, prefix, max_new=max_new)
