@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("simulst.cli.models:models", "List the models, their options and what they provide."),
     "evaluate": ("simulst.cli.evaluate:evaluate", "Run a model and a policy over a test set; resumes by default."),
     "score": ("simulst.cli.score:score", "Quality and latency of a log."),
+    "convert": ("simulst.cli.convert:convert", "Logs and test sets from one format to another."),
     "curve": ("simulst.cli.curve:curve", "Plot quality against latency of several evaluations."),
     "report": ("simulst.cli.report:report", "One page about one or more evaluations."),
     "bench": ("simulst.cli.bench:bench", "Measure speed and memory, side by side."),

@@ -35,6 +35,8 @@ class ScoredSegment:
     """End of the recording relative to the segment's start; None for short form."""
     emitted_ms: tuple[float, ...] = ()
     """Ideal emission times in the recording."""
+    source: str = ""
+    """What was said, when it is known."""
 
 
 def short_segments(instances: Sequence[Instance], profile: Profile, unit: Unit) -> list[ScoredSegment]:
@@ -51,13 +53,20 @@ def short_segments(instances: Sequence[Instance], profile: Profile, unit: Unit) 
                 reference=reference,
                 prediction=instance.prediction,
                 units=tuple(units),
-                times=_absolute_times(instance, profile),
+                times=_absolute_times(instance),
                 target_length=reference_length(reference, unit, profile.counting),
                 source_length_ms=instance.source_length_ms,
+                limit_ms=_recording_end(instance),
                 emitted_ms=instance.delays_ms,
             )
         )
     return segments
+
+
+def _recording_end(instance: Instance) -> float | None:
+    """What OmniSTEval's resegmented instances say about the end of their recording."""
+    end = instance.extra.get("time_to_recording_end")
+    return float(end) if isinstance(end, int | float) and not isinstance(end, bool) else None
 
 
 def long_segments(
@@ -212,10 +221,12 @@ def _relative_times(
     return times
 
 
-def _absolute_times(instance: Instance, profile: Profile) -> dict[str, tuple[float, ...]]:
+def _absolute_times(instance: Instance) -> dict[str, tuple[float, ...]]:
     times = {"": instance.delays_ms}
     if instance.elapsed_ms:
-        times |= {"_CA": instance.elapsed_ms, "_CA_backlog": tuple(_backlog(instance))}
+        times["_CA"] = instance.elapsed_ms
+        if _recording_end(instance) is None:  # a segment of a recording cannot tell what came before it
+            times["_CA_backlog"] = tuple(_backlog(instance))
     return times
 
 

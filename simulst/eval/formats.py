@@ -2,16 +2,19 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from simulst.errors import DataError
+from simulst.eval.align import ScoredSegment
+from simulst.eval.clock import increments
 from simulst.eval.logs import Instance, instance_from_json, read_json_lines, read_text, write_instances
 from simulst.eval.simulstream_log import read_simulstream, write_simulstream
 from simulst.eval.units import Unit
 
-LogFormat = Literal["simuleval", "simulstream", "omnisteval", "text"]
+LogFormat = Literal["simuleval", "simulstream", "omnisteval", "resegmented", "text"]
 WRITABLE: tuple[LogFormat, ...] = ("simuleval", "simulstream", "omnisteval", "text")
 
 
@@ -26,6 +29,8 @@ def detect_format(path: str | os.PathLike[str]) -> LogFormat:
             return "simuleval" if line.lstrip().startswith("{") else "text"
         if not isinstance(record, dict):
             return "text"
+        if "prediction" in record and ("emission_cu" in record or "time_to_recording_end" in record):
+            return "resegmented"
         if "prediction" in record:
             return "simuleval" if "index" in record else "omnisteval"
         if "model_loading_time" in record or "metadata" in record or "total_audio_processed" in record:
@@ -48,7 +53,8 @@ def read_log(
     if kind == "text":
         return _read_plain_text(path), []
     records, notes = read_json_lines(path)
-    instances = [instance_from_json(record, where) for record, where in records]
+    parse = _resegmented_instance if kind == "resegmented" else instance_from_json
+    instances = [parse(record, where) for record, where in records]
     if not instances:
         raise DataError(f"{Path(path).name} holds no whole line; the run was interrupted before its first instance.")
     return instances, notes
@@ -71,8 +77,6 @@ def write_log(path: str | os.PathLike[str], instances: Sequence[Instance], to: L
 
 
 def _omnisteval_line(instance: Instance, unit: Unit) -> str:
-    from simulst.eval.clock import increments
-
     units = instance.units(unit)
     elapsed = instance.elapsed_ms
     if instance.cumulative and elapsed:
@@ -89,8 +93,6 @@ def _omnisteval_line(instance: Instance, unit: Unit) -> str:
 
 def _with_cumulative_times(instance: Instance) -> Instance:
     """SimulEval's clock: delay plus all computation so far, from the chunks or from the emitting chunks alone."""
-    from dataclasses import replace
-
     if instance.cumulative or not instance.elapsed_ms:
         return instance
     elapsed, total = [], 0.0
@@ -101,6 +103,42 @@ def _with_cumulative_times(instance: Instance) -> Instance:
             total += e - delay
         elapsed.append(delay + total)
     return replace(instance, elapsed_ms=tuple(elapsed), cumulative=True)
+
+
+def _resegmented_instance(record: Mapping[str, Any], where: str) -> Instance:
+    """A line of OmniSTEval's instances.resegmented.jsonl: a segment, times relative to it."""
+    renamed = {
+        "source": f"{record.get('docid', 0)}:{record.get('segid', 0)}",
+        "delays": record.get("emission_cu"),
+        "elapsed": record.get("emission_ca"),
+    }
+    others = {key: value for key, value in record.items() if key not in ("emission_cu", "emission_ca")}
+    return replace(instance_from_json(others | renamed, where), cumulative=False)
+
+
+def write_resegmented(path: str | os.PathLike[str], segments: Sequence[ScoredSegment]) -> None:
+    """OmniSTEval's instances.resegmented.jsonl."""
+    documents = list(dict.fromkeys(segment.wav for segment in segments))
+    seen: dict[str, int] = {}
+    lines = []
+    for segment in segments:
+        number = seen[segment.wav] = seen.get(segment.wav, -1) + 1
+        record: dict[str, Any] = {
+            "index": segment.index,
+            "docid": documents.index(segment.wav),
+            "segid": number,
+            "prediction": segment.prediction,
+            "reference": segment.reference,
+            "source_length": segment.source_length_ms,
+        }
+        if segment.units:
+            for key, clock in (("emission_cu", ""), ("emission_ca", "_CA")):
+                if clock in segment.times:
+                    record[key] = list(segment.times[clock])
+            if segment.limit_ms is not None:
+                record["time_to_recording_end"] = segment.limit_ms
+        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+    Path(path).write_text("".join(lines), encoding="utf-8")
 
 
 def _read_plain_text(path: str | os.PathLike[str]) -> list[Instance]:

@@ -47,8 +47,11 @@ def degeneracy(segments: Sequence[ScoredSegment], rows: Sequence[Row]) -> dict[s
     return {"SWF": swf, "EFSW": efsw, "DSPTV": efsw - swf}
 
 
-def run_ratios(instances: Sequence[Instance], unit_count: int) -> dict[str, float]:
-    """Normalised erasure and computation per second of audio, as far as the log knows them."""
+def run_ratios(instances: Sequence[Instance], unit_count: int, profile: Profile) -> dict[str, float]:
+    """Normalised erasure and computation per second of audio, as far as the log knows them.
+
+    The latter is RTF in long form and ComputeRTF in short form, where SimulEval calls d_n / source length RTF.
+    """
     ratios: dict[str, float] = {}
     erased = [instance.erased_units for instance in instances]
     if unit_count and any(count is not None for count in erased):
@@ -56,7 +59,7 @@ def run_ratios(instances: Sequence[Instance], unit_count: int) -> dict[str, floa
     spent = [computation_and_audio_ms(instance) for instance in instances]
     known = [pair for pair in spent if pair is not None]
     if known and len(known) == len(spent) and (audio := sum(pair[1] for pair in known)) > 0:
-        ratios["ComputeRTF"] = sum(pair[0] for pair in known) / audio
+        ratios["RTF" if profile.prefix else "ComputeRTF"] = sum(pair[0] for pair in known) / audio
     return ratios
 
 
@@ -86,7 +89,7 @@ def _metrics(segment: ScoredSegment, profile: Profile, clock: str) -> Row:
 
 def _names(profile: Profile) -> list[str]:
     metrics = ["AL", "LAAL", "AP", "DAL"]
-    if profile.segmenter == "none" or profile.clamp:  # early units make ATD's chunks negative
+    if profile.prefix == "" or profile.clamp:  # early units make ATD's chunks negative
         metrics.append("ATD")
     if profile.prefix != "Stream":
         metrics.insert(0, "YAAL")

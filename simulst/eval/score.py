@@ -2,62 +2,28 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.align import ScoredSegment, long_segments, short_segments
-from simulst.eval.latency_table import Row, corpus_latency, degeneracy, run_ratios, segment_latency
 from simulst.eval.logs import Instance
 from simulst.eval.profiles import PROFILES, Profile, get_profile
-from simulst.eval.quality import QualityCounts, bleu_tokenizer, count_quality
 from simulst.eval.resegmentation import Band
-from simulst.eval.segmentation import Segment, match_recordings, read_references, read_segmentation
-from simulst.eval.signature import clock_names, latency_signature, quality_signature, segmenter_name
+from simulst.eval.scoring import Options as Options
+from simulst.eval.scoring import ScoreReport as ScoreReport
+from simulst.eval.scoring import assemble, merged
+from simulst.eval.segmentation import (
+    Segment,
+    match_recordings,
+    read_lines,
+    read_references,
+    read_segmentation,
+    shift_to_first_segment,
+)
 from simulst.eval.units import UNITS, Unit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Choices that are not part of a profile."""
-
-    unit: Unit = "word"
-    lang: str = ""
-    """Target language; chooses the BLEU tokenizer and nothing else."""
-    profile: str = "auto"
-    tokenizer: str = ""
-    """sacrebleu tokenizer instead of the language's."""
-    moses: bool = False
-    """Moses tokens in the soft alignment (OmniSTEval's --lang)."""
-    band: bool = False
-    """Restrict the mWER alignment to segments near each emission."""
-    raw_elapsed: bool = False
-    """Leave cumulative elapsed times as they are in long form."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ScoreReport:
-    """Scores of one run, each with the signature that makes it reproducible."""
-
-    scores: dict[str, float]
-    """Milliseconds, points, or ratios; a metric that is undefined for this run is absent and named in `notes`."""
-    signatures: dict[str, str]
-    segments: list[ScoredSegment]
-    segment_scores: list[Row]
-    """Latency of each segment by metric, None where it has none."""
-    quality: QualityCounts | None
-    notes: list[str] = field(default_factory=list)
-    profile: str = ""
-    unit: Unit = "word"
-    lang: str = ""
-
-    def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write scores.json (flat), scores.tsv (with signatures) and segments.tsv (times and both texts)."""
-        from simulst.eval.tables import write_score_files
-
-        write_score_files(self, Path(folder))
 
 
 def score_log(
@@ -94,12 +60,14 @@ def report_log(
     segmentation: str | os.PathLike[str] | None = None,
     *,
     log_config: str | os.PathLike[str] | None = None,
+    sources: str | os.PathLike[str] | None = None,
     unit: Unit = "word",
     **options: Any,
 ) -> ScoreReport:
     """Score a SimulEval, simulstream (with its `log_config`) or OmniSTEval log against a file of references.
 
-    `options` are the fields of `Options`. DataError when a file cannot be used or the files do not fit together.
+    `sources`: one source sentence per reference, for COMET and the tables. `options` are the fields of
+    `Options`. DataError when a file cannot be used or the files do not fit together.
     """
     from simulst.eval.formats import read_log
 
@@ -111,7 +79,14 @@ def report_log(
             raise DataError("Long-form scoring needs --references with one line per segment.")
         segments = read_segmentation(segmentation, texts)
     return report_instances(
-        instances, texts, segments, notes=notes, name=Path(segmentation or "").name, unit=unit, **options
+        instances,
+        texts,
+        segments,
+        sources=read_lines(sources) if sources is not None else None,
+        notes=notes,
+        name=Path(segmentation or "").name,
+        unit=unit,
+        **options,
     )
 
 
@@ -120,6 +95,7 @@ def report_instances(
     references: Sequence[str] | None = None,
     segmentation: Sequence[Segment] | None = None,
     *,
+    sources: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     name: str = "the segmentation",
     **options: Any,
@@ -128,29 +104,37 @@ def report_instances(
 
     `name` is what messages call the segmentation.
     """
-    settings = _settings(options)
+    settings = _settings(options, sources)
     if not instances:
         raise DataError("The log has no instances; nothing can be scored.")
     profile = get_profile(settings.profile, long_form=segmentation is not None)
     if settings.raw_elapsed:
         profile = replace(profile, repair="none")
     if segmentation is None:
+        if profile.name == "omnisteval" and any("time_to_recording_end" in one.extra for one in instances):
+            profile = replace(profile, prefix="Long", counting="no-spaces")  # segments of recordings, cut before
         segments = short_segments(_with_references(instances, references), profile, settings.unit)
-        return _report(segments, instances, profile, settings, notes)
-    report = _report_long(segmentation, instances, profile, settings, name, notes)
+        return assemble(_with_sources(segments, sources), instances, profile, settings, notes=notes)
+    if settings.from_first_segment:
+        segmentation = shift_to_first_segment(segmentation)
+    report = _report_long(segmentation, instances, profile, settings, name, notes, sources)
     if settings.profile == "auto":
-        extra = _report_long(segmentation, instances, PROFILES["omnisteval"], settings, name, (), quality=False)
-        report = _merged(report, extra)
+        extra = _report_long(
+            segmentation, instances, PROFILES["omnisteval"], settings, name, (), sources, quality=False
+        )
+        report = merged(report, extra)
     return report
 
 
-def _settings(options: dict[str, Any]) -> Options:
+def _settings(options: dict[str, Any], sources: Sequence[str] | None) -> Options:
     known = [item.name for item in fields(Options)]
     if unknown := set(options) - set(known):
         raise DataError(f"Unknown scoring option {sorted(unknown)[0]!r}; choose from {', '.join(known)}.")
     settings = Options(**options)
     if settings.unit not in UNITS:
         raise DataError(f"Unknown unit {settings.unit!r}; choose word or char.")
+    if settings.comet and not sources:
+        raise DataError("COMET needs the source sentences; give --sources FILE with one line per reference.")
     return settings
 
 
@@ -161,6 +145,7 @@ def _report_long(
     settings: Options,
     name: str,
     notes: Sequence[str],
+    sources: Sequence[str] | None,
     quality: bool = True,
 ) -> ScoreReport:
     from simulst.eval.moses import moses_tokeniser
@@ -169,7 +154,18 @@ def _report_long(
     tokenise = moses_tokeniser(settings.lang) if settings.moses and profile.segmenter == "soft" else None
     band = Band() if settings.band else None
     segments = long_segments(recordings, profile, settings.unit, band=band, tokenise=tokenise)
-    return _report(segments, instances, profile, settings, notes, quality=quality)
+    segments = _with_sources(segments, sources)
+    return assemble(segments, instances, profile, settings, notes=notes, quality=quality)
+
+
+def _with_sources(segments: list[ScoredSegment], sources: Sequence[str] | None) -> list[ScoredSegment]:
+    if sources is None:
+        return segments
+    if len(sources) != len(segments):
+        raise DataError(
+            f"There are {len(sources)} source sentences but {len(segments)} references; they must be as many."
+        )
+    return [replace(segment, source=text) for segment, text in zip(segments, sources, strict=True)]
 
 
 def _with_references(instances: Sequence[Instance], references: Sequence[str] | None) -> list[Instance]:
@@ -190,91 +186,3 @@ def _with_references(instances: Sequence[Instance], references: Sequence[str] | 
             f"(recordings that are to be cut into segments need --segmentation)."
         )
     return [replace(instance, reference=text) for instance, text in zip(ordered, references, strict=True)]
-
-
-def _report(
-    segments: list[ScoredSegment],
-    instances: Sequence[Instance],
-    profile: Profile,
-    settings: Options,
-    notes: Sequence[str],
-    quality: bool = True,
-) -> ScoreReport:
-    rows = [segment_latency(segment, profile) for segment in segments]
-    latencies = corpus_latency(rows)
-    if profile.name == "omnisteval" and profile.segmenter == "none":
-        latencies |= degeneracy(segments, rows)
-    ratios = run_ratios(instances, sum(len(instance.units(settings.unit)) for instance in instances))
-    if profile.segmenter != "none" and "ComputeRTF" in ratios:
-        ratios["RTF"] = ratios["ComputeRTF"]
-    segmenter = segmenter_name(
-        profile, unit=settings.unit, lang=settings.lang, band=settings.band, moses=settings.moses
-    )
-    ca, backlog = clock_names(instances, profile)
-    signatures = {
-        name: latency_signature(
-            name,
-            unit=settings.unit,
-            lang=settings.lang,
-            profile=profile,
-            segmenter=segmenter,
-            ca=ca,
-            backlog=backlog,
-            counted=sum(row.get(name) is not None for row in rows) or len(rows),
-        )
-        for name in (*latencies, *ratios)
-    }
-    counts = None
-    scores = latencies | ratios
-    if quality:
-        tokenizer = settings.tokenizer or bleu_tokenizer(settings.lang)
-        counts = count_quality([s.prediction for s in segments], [s.reference for s in segments], tokenizer)
-        scores = counts.scores() | scores
-        signatures |= {
-            name: quality_signature(text, profile=profile, unit=settings.unit, segmenter=segmenter)
-            for name, text in counts.signatures.items()
-        }
-    return ScoreReport(
-        scores=scores,
-        signatures=signatures,
-        segments=segments,
-        segment_scores=rows,
-        quality=counts,
-        notes=[*notes, *_notes(segments, instances)],
-        profile=settings.profile if settings.profile == "auto" else profile.name,
-        unit=settings.unit,
-        lang=settings.lang,
-    )
-
-
-def _notes(segments: Sequence[ScoredSegment], instances: Sequence[Instance]) -> list[str]:
-    """What a reader of the scores should know about the data."""
-    notes = []
-    empty = [segment for segment in segments if not segment.units]
-    if len(empty) == len(segments):
-        notes.append("No segment has a hypothesis: latency is undefined and BLEU and chrF are 0.")
-    elif empty:
-        notes.append(f"{len(empty)} of {len(segments)} segments have no hypothesis; they count in BLEU and chrF only.")
-    if any(segment.units and not segment.times.get("") for segment in segments):
-        notes.append("The log or the segmentation has no times: no latency.")
-    lengthless = [segment for segment in segments if segment.times and not segment.source_length_ms]
-    if lengthless:
-        notes.append(f"{len(lengthless)} segments have no source length (the first: {lengthless[0].wav}): no latency.")
-    if blank := sum(not segment.reference.strip() for segment in segments):
-        notes.append(f"{blank} references are empty.")
-    for instance in instances:
-        if any(b < a for a, b in pairwise(instance.delays_ms)):
-            notes.append(f"{instance.where or instance.source}: delays decrease; they are scored as they stand.")
-            break
-    return notes
-
-
-def _merged(report: ScoreReport, extra: ScoreReport) -> ScoreReport:
-    """The report with the metrics of `extra` that it lacks."""
-    rows = [b | a for a, b in zip(report.segment_scores, extra.segment_scores, strict=True)]
-    return replace(
-        report,
-        scores=report.scores | {k: v for k, v in extra.scores.items() if k not in report.scores},
-        signatures=extra.signatures | report.signatures,
-        segment_scores=rows,
-    )

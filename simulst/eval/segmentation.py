@@ -34,11 +34,17 @@ class Recording:
     segments: tuple[Segment, ...]
 
 
-def read_references(path: str | os.PathLike[str]) -> list[str]:
-    """One reference per line, blanks kept; only a line feed ends a line (U+2028 and U+0085 are text)."""
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Lines with their blanks; only a line feed ends a line (U+2028 and U+0085 are text)."""
     lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
     if lines and not lines[-1]:
         lines.pop()
+    return lines
+
+
+def read_references(path: str | os.PathLike[str]) -> list[str]:
+    """One reference per line; DataError when all are empty."""
+    lines = read_lines(path)
     if not any(line.strip() for line in lines):
         raise DataError(f"{path} holds no reference text; give one reference per line.")
     return lines
@@ -53,6 +59,24 @@ def read_segmentation(path: str | os.PathLike[str], references: Sequence[str]) -
             f"{name} has {len(entries)} segments but the references have {len(references)} lines; they must be as many."
         )
     return [_segment(i, entry, text, name) for i, (entry, text) in enumerate(zip(entries, references, strict=True))]
+
+
+def write_segmentation(path: str | os.PathLike[str], segments: Sequence[Segment], *, documents: bool = False) -> None:
+    """MuST-C yaml, one flow mapping per line; `documents`: OmniSTEval's docid=,segid= lines instead, without times."""
+    lines = []
+    numbers: dict[str, list[int]] = {}
+    for segment in segments:
+        seen = numbers.setdefault(segment.wav, [len(numbers), -1])
+        seen[1] += 1
+        if documents:
+            lines.append(f"docid={seen[0]},segid={seen[1]}\n")
+            continue
+        if segment.offset_s is None or segment.duration_s is None:
+            raise DataError("The segments have no times, which MuST-C yaml needs; convert to documents.")
+        fields = {"duration": f"{segment.duration_s:.6f}", "offset": f"{segment.offset_s:.6f}", "rW": "0", "uW": "0"}
+        fields |= {"speaker_id": _yaml_name(segment.speaker or "NA"), "wav": _yaml_name(segment.wav)}
+        lines.append("- {" + ", ".join(f"{key}: {value}" for key, value in fields.items()) + "}\n")
+    Path(path).write_text("".join(lines), encoding="utf-8")
 
 
 def shift_to_first_segment(segments: Sequence[Segment]) -> list[Segment]:
@@ -136,6 +160,11 @@ def _entries(path: str | os.PathLike[str]) -> list[Any]:
     if not isinstance(entries, list) or not entries:
         raise DataError(f"{name} must be a list of segments with wav, offset and duration.")
     return entries
+
+
+def _yaml_name(name: str) -> str:
+    """Plain where yaml reads it back as the same text, else quoted."""
+    return name if re.fullmatch(r"[A-Za-z]+[_./][\w./-]*", name) else json.dumps(name)
 
 
 def _load_yaml(text: str) -> Any:

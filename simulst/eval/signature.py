@@ -30,6 +30,12 @@ def latency_signature(
     return join(fields)
 
 
+def ratio_signature(*, unit: str, profile: Profile, compute: str) -> str:
+    """For NE, RTF and other figures of the whole run; `compute` says up to where computation is known."""
+    fields = {"unit": unit, "profile": profile.name, "compute": compute, "version": simulst.__version__}
+    return join(fields)
+
+
 def quality_signature(sacrebleu: str, *, profile: Profile, unit: str, segmenter: str) -> str:
     fields = {"unit": unit, "profile": profile.name, "segmenter": segmenter, "simulst": simulst.__version__}
     return f"{sacrebleu}|{join(fields)}"

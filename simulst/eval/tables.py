@@ -12,7 +12,7 @@ from simulst.eval.logs import read_text
 if TYPE_CHECKING:
     from simulst.eval.score import ScoreReport
 
-_TEXT_COLUMNS = ("prediction", "reference")
+_TEXT_COLUMNS = ("prediction", "reference", "source")
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
@@ -26,6 +26,7 @@ class SegmentRow:
     source_length_ms: float | None
     prediction: str
     reference: str
+    source: str
     emitted_ms: tuple[float, ...]
     """Ideal emission time of each unit in the recording."""
     elapsed_ms: tuple[float, ...]
@@ -64,6 +65,7 @@ def write_segments(report: "ScoreReport", path: Path) -> None:
             escape(json.dumps(list(segment.units), ensure_ascii=False)),
             escape(segment.prediction),
             escape(segment.reference),
+            escape(segment.source),
         ]
         lines.append("\t".join(cells))
     _replace(path, "\n".join(lines) + "\n")
@@ -123,6 +125,7 @@ def _row(cells: dict[str, str], fixed: set[str]) -> SegmentRow:
         source_length_ms=_value(cells["source_length_ms"]),
         prediction=unescape(cells["prediction"]),
         reference=unescape(cells["reference"]),
+        source=unescape(cells["source"]),
         emitted_ms=tuple(map(float, cells["emitted_ms"].split())),
         elapsed_ms=tuple(map(float, cells["elapsed_ms"].split())),
         units=tuple(json.loads(unescape(cells["units"]))),

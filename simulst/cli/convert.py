@@ -1,0 +1,94 @@
+"""`simulst convert INPUT --to FORMAT`: logs and test sets from one tool's format to another's."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulst.errors import DataError
+
+LOGS = ("simuleval", "simulstream", "omnisteval", "text", "resegmented")
+SETS = ("must-c", "documents", "iwslt")
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A log, a segmentation yaml, or an IWSLT XML file.", metavar="INPUT")],
+    to: Annotated[str, typer.Option(help=f"{', '.join(LOGS)} (logs); {', '.join(SETS)} (test sets).", metavar="NAME")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", metavar="FILE")],
+    unit: Annotated[str, typer.Option(help="Unit of the log: word or char.", metavar="NAME")] = "word",
+    log_config: Annotated[Path | None, typer.Option(help="simulstream's evaluation yaml.", metavar="FILE")] = None,
+    references: Annotated[Path | None, typer.Option(help="One reference per line.", metavar="FILE")] = None,
+    segmentation: Annotated[Path | None, typer.Option(help="Segments, for resegmented.", metavar="FILE")] = None,
+    profile: Annotated[str, typer.Option(help="Segmenter of resegmented.", metavar="NAME")] = "omnisteval",
+    lang: Annotated[str, typer.Option(help="Language, for iwslt.", metavar="XX")] = "",
+) -> None:
+    """Write INPUT in another format; what was written is printed, a file per line.
+
+    must-c is a yaml and a text file, documents OmniSTEval's docid=,segid= list and a text file. A segmentation yaml
+    needs --references.
+    """
+    from simulst.eval.units import UNITS
+
+    if unit not in UNITS:
+        raise DataError(f"Unknown unit {unit!r}; choose word or char.")
+    if to not in (*LOGS, *SETS):
+        raise DataError(f"Unknown format {to!r}; choose one of {', '.join((*LOGS, *SETS))}.")
+    if output.exists() and output.samefile(source):
+        raise DataError("INPUT and --output are the same file; choose another --output.")
+    if to in SETS:
+        written = _convert_set(source, to, output, references, lang)
+    else:
+        written = _convert_log(source, to, output, unit, log_config, references, segmentation, profile)
+    for path in written:
+        print(path)
+
+
+def _convert_log(
+    source: Path,
+    to: str,
+    output: Path,
+    unit: str,
+    log_config: Path | None,
+    references: Path | None,
+    segmentation: Path | None,
+    profile: str,
+) -> list[Path]:
+    from simulst.eval.formats import read_log, write_log, write_resegmented
+    from simulst.eval.score import report_log
+
+    if to == "resegmented":
+        if segmentation is None:
+            raise DataError("resegmented needs --segmentation and --references.")
+        report = report_log(
+            source,
+            references,
+            segmentation,
+            log_config=log_config,
+            unit=unit,  # type: ignore[arg-type]
+            profile=profile,
+        )
+        write_resegmented(output, report.segments)
+        return [output]
+    instances, _ = read_log(source, unit=unit, config=log_config)  # type: ignore[arg-type]
+    return write_log(output, instances, to, unit)  # type: ignore[arg-type]
+
+
+def _convert_set(source: Path, to: str, output: Path, references: Path | None, lang: str) -> list[Path]:
+    from simulst.eval.iwslt import read_iwslt, write_iwslt
+    from simulst.eval.segmentation import read_references, read_segmentation, write_segmentation
+
+    if source.suffix.lower() in (".xml", ".sgm", ".sgml"):
+        segments = read_iwslt(source)
+    elif references is None:
+        raise DataError("A segmentation yaml has no text; give --references.")
+    else:
+        segments = read_segmentation(source, read_references(references))
+    if to == "iwslt":
+        write_iwslt(output, segments, set_id=source.stem, lang=lang)
+        return [output]
+    text = output.with_suffix(".txt")
+    if text == output:
+        raise DataError("--output names the list of segments, e.g. set.yaml; the text goes beside it as .txt.")
+    write_segmentation(output, segments, documents=to == "documents")
+    text.write_text("".join(" ".join(s.reference.split("\n")) + "\n" for s in segments), encoding="utf-8")
+    return [output, text]

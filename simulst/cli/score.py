@@ -1,0 +1,126 @@
+"""`simulst score LOG`: quality and latency of a run log under a published profile."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulst.cli import options
+
+if TYPE_CHECKING:
+    from simulst.eval.scoring import ScoreReport
+    from simulst.eval.significance import Interval
+
+_POINTS = ("BLEU", "chrF", "SWF", "EFSW", "DSPTV")
+_RATIOS = ("AP", "RTF", "ComputeRTF", "NE", "NumChunks", "COMET")
+
+
+def score(
+    log: Annotated[Path, typer.Argument(help="SimulEval, simulstream or OmniSTEval log.", metavar="LOG")],
+    references: Annotated[
+        Path | None, typer.Option(help="One reference per line (default: those in the log).", metavar="FILE")
+    ] = None,
+    segmentation: Annotated[
+        Path | None, typer.Option(help="Segments of long recordings: MuST-C yaml or json.", metavar="FILE")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="Latency unit: word or char.", metavar="NAME")] = "word",
+    lang: Annotated[str, typer.Option(help="Target language; chooses the BLEU tokenizer.", metavar="XX")] = "",
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="simuleval, streamlaal-fbk, streamlaal-simulstream, omnisteval; auto: what fits the form.",
+            metavar="NAME",
+        ),
+    ] = "auto",
+    log_config: Annotated[Path | None, typer.Option(help="simulstream's evaluation yaml.", metavar="FILE")] = None,
+    sources: Annotated[Path | None, typer.Option(help="Source sentences, for COMET.", metavar="FILE")] = None,
+    tokenizer: Annotated[str, typer.Option(help="sacrebleu tokenizer instead of the language's.", metavar="N")] = "",
+    moses: Annotated[bool, typer.Option("--moses", help="omnisteval: align Moses tokens (its --lang).")] = False,
+    band: Annotated[
+        bool, typer.Option("--band", help="mWER only near the emission times; for streams of hours.")
+    ] = False,
+    raw_elapsed: Annotated[bool, typer.Option("--raw-elapsed", help="Leave cumulative elapsed times alone.")] = False,
+    from_first_segment: Annotated[
+        bool, typer.Option("--from-first-segment", help="Log times start at each recording's first segment.")
+    ] = False,
+    comet: Annotated[str, typer.Option(help="COMET model, e.g. Unbabel/wmt22-comet-da.", metavar="NAME")] = "",
+    bootstrap: Annotated[int, typer.Option(help="Resamplings for 95 % intervals; 0: none.", metavar="N")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for scores and segments.tsv.", metavar="DIR")
+    ] = None,
+    json_: options.Json = False,
+) -> None:
+    """Score LOG. Every score is printed with a signature that says what it depends on (docs/metrics.md)."""
+    from simulst.eval.score import report_log
+
+    report = report_log(
+        log,
+        references,
+        segmentation,
+        log_config=log_config,
+        sources=sources,
+        unit=unit,  # type: ignore[arg-type]
+        lang=lang,
+        profile=profile,
+        tokenizer=tokenizer,
+        moses=moses,
+        band=band,
+        raw_elapsed=raw_elapsed,
+        from_first_segment=from_first_segment,
+        comet=comet,
+    )
+    bounds = _bounds(report, bootstrap)
+    if output is not None:
+        report.write(output)
+    if json_:
+        document: dict[str, Any] = dict(report.scores) | {"signatures": report.signatures, "notes": report.notes}
+        if bounds:
+            document["intervals"] = {name: list(bound) for name, bound in bounds.items()}
+        print(json.dumps(document, ensure_ascii=False))
+        return
+    _print_table(report, bounds)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _bounds(report: "ScoreReport", resamples: int) -> "dict[str, Interval]":
+    if resamples <= 0:
+        return {}
+    from simulst.eval.significance import Sample, intervals, resampling_weights
+
+    sample = Sample.of(report.segment_scores, report.quality)
+    return intervals(sample, resampling_weights(len(report.segments), resamples))
+
+
+def _print_table(report: "ScoreReport", bounds: "dict[str, Interval]") -> None:
+    """One line per metric: ideal, computation-aware and backlog-aware value, then the signature."""
+    from simulst.eval.align import CLOCKS
+
+    print(f"{'':<14}" + "".join(f"{title:>12}" for title in ("ideal", "CA", "CA backlog")))
+    for name in report.scores:
+        if name.endswith(CLOCKS[1:]):
+            continue
+        columns = [report.scores.get(name + clock) for clock in CLOCKS]
+        cells = "".join(f"{'' if value is None else format(value, '.3f'):>12}" for value in columns)
+        signature = report.signatures.get(name, "")
+        clocks = [_clock(report.signatures[name + c]) for c in CLOCKS if c and name + c in report.signatures]
+        signature = signature.replace("clock:ideal", "clock:" + ",".join(["ideal", *clocks]))
+        print(f"{name:<14}{cells}{unit_of(name):<3}  {signature}")
+        if name in bounds:
+            print(f"{'  95 %':<14}" + "".join(_spread(bounds.get(name + clock)) for clock in CLOCKS).rstrip())
+
+
+def _clock(signature: str) -> str:
+    return signature.partition("clock:")[2].partition("|")[0]
+
+
+def _spread(bound: "Interval | None") -> str:
+    return f"{'' if bound is None else f'± {(bound.high - bound.low) / 2:.3f}':>12}"
+
+
+def unit_of(name: str) -> str:
+    """ms, or nothing for points and ratios."""
+    stem = name.split("_")[0].removeprefix("Stream").removeprefix("Long")
+    return "" if stem in _RATIOS or name.startswith(_POINTS) else " ms"
