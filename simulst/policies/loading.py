@@ -86,7 +86,7 @@ def policy_class(spec: str) -> type[Policy]:
     elif ".py:" in spec:
         path, _, name = spec.rpartition(":")
         found = getattr(_module_from_file(Path(path)), name, None)
-    elif "." in spec:
+    elif "." in spec and all(part.isidentifier() for part in spec.replace(":", ".").split(".")):
         module, _, name = spec.replace(":", ".").rpartition(".")
         try:
             found = getattr(importlib.import_module(module), name, None)

@@ -1,7 +1,7 @@
 """A translator that says what it is told, call by call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -53,7 +53,7 @@ class ScriptedTranslator:
 
     vocabulary: ToyVocabulary
     script: Sequence[Scripted] = ()
-    provides: frozenset[Evidence] = EVERYTHING - {Evidence.SOURCE_LM}
+    provides: frozenset[Evidence] = EVERYTHING
     name: str = "scripted"
     frame_s: float = 0.04
     max_source_s: float = 30.0
@@ -99,12 +99,15 @@ class ScriptedSession:
         gate: Gate | None = None,
         want: frozenset[Evidence] = frozenset(),
     ) -> list[Hypothesis]:
-        call = len(self.prefixes)
-        self.prefixes.append(tuple(prefix))
-        line = self.model.script[call] if call < len(self.model.script) else Scripted()
+        line = self._next(prefix)
         best = self._best(line, len(prefix), max_new, gate, want)
         others = [Hypothesis(ids=ids, stop="eos", score=-1.0 - i) for i, ids in enumerate(line.others)]
         return [best, *others[: n_best - 1]]
+
+    def _next(self, prefix: Sequence[int]) -> Scripted:
+        call = len(self.prefixes)
+        self.prefixes.append(tuple(prefix))
+        return self.model.script[call] if call < len(self.model.script) else Scripted()
 
     def _best(
         self, line: Scripted, prefix: int, max_new: int | None, gate: Gate | None, want: frozenset[Evidence]
@@ -133,9 +136,15 @@ class ScriptedSession:
             ids=line.ids[:count],
             stop=stop,
             next_id=next_id,
-            logprobs=None if line.logprobs is None else line.logprobs[:count],
-            alignment=alignment if want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS} else None,
+            logprobs=line.logprobs if count == len(line.ids) or line.logprobs is None else line.logprobs[:count],
+            alignment=self._wanted(alignment, want),
         )
+
+    @staticmethod
+    def _wanted(alignment: Alignment, want: frozenset[Evidence]) -> Alignment | None:
+        if Evidence.ALIGNMENT_HEADS in want:
+            return replace(alignment, heads=np.stack([alignment.weights] * 3))
+        return alignment if Evidence.ALIGNMENT in want else None
 
     def _diagonal(self, rows: int) -> FloatArray:
         frames = int((self.heard_s - self.start_s) / self.model.frame_s + 1e-6)
@@ -144,12 +153,26 @@ class ScriptedSession:
             weights[np.arange(rows), np.linspace(0, frames - 1, rows, dtype=np.int64)] = 1
         return weights
 
+    def continue_source(
+        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
+    ) -> list[str]:
+        return [" and so on"] * n
+
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
+        """The next line of the script: its ids for the first text, its `others` for further ones."""
+        line = self._next(prefix)
+        pool = [line.ids, *line.others]
+        return [
+            Hypothesis(ids=ids[:max_new], stop=line.stop if len(ids) <= max_new else "length")
+            for ids in (pool[min(i, len(pool) - 1)] if line.others else line.ids for i in range(len(texts)))
+        ]
+
     def source_words(self) -> int:
         counts = self.model.source_words
         return counts[min(self.extensions, len(counts)) - 1] if counts and self.extensions else 0
 
     def transcript(self) -> str:
-        return ""
+        return "one two three four" if self.extensions else ""
 
     def drop_source(self, to_s: float) -> None:
         self.source.trim(int(to_s / self.model.frame_s + 1e-6) * round(self.model.frame_s * SAMPLE_RATE))

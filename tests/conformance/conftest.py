@@ -1,0 +1,63 @@
+"""Every registered policy on every translator below.
+
+A translator is added here: a name and a function that makes it (called once per test run). Its sessions are given
+`toy_audio`, 16 kHz samples in [0, 1), which is noise to a model with weights: the suite judges form, not translation.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import pytest
+
+from simulst.errors import PolicyError
+from simulst.policies import POLICIES
+from simulst.session import Session
+from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary
+from simulst.translators.base import Translator
+
+
+def scripted() -> Translator:
+    vocabulary = ToyVocabulary(["_das", "_Haus", "_ist", "alt", ".", "_Und"])
+    lines = [["_das"], ["_das", "_Haus"], [], ["_Haus", "_ist", "alt", "."], ["_Und", "_das"]]
+    script = [
+        Scripted(ids=vocabulary.encode(line), logprobs=(-0.1,) * len(line), others=(vocabulary.encode(line[:1]),) * 2)
+        for line in lines * 2_000
+    ]
+    return ScriptedTranslator(vocabulary=vocabulary, script=script, source_words=range(1, 10_000), max_source_s=12.0)
+
+
+TRANSLATORS: dict[str, Callable[[], Translator]] = {
+    "scripted": scripted,
+    "toy": ToyTranslator,
+    "toy-look-ahead": lambda: ToyTranslator(name="toy-look-ahead", look_ahead_s=0.31),
+}
+
+
+@cache
+def made(name: str) -> Translator:
+    return TRANSLATORS[name]()
+
+
+@pytest.fixture(params=list(TRANSLATORS))
+def translator(request: pytest.FixtureRequest) -> Iterator[Translator]:
+    yield made(request.param)
+
+
+@pytest.fixture(params=list(POLICIES))
+def policy(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def start(translator: Translator, policy: str) -> Callable[..., Session]:
+    """start(**settings): a session of the policy on the translator; where it cannot run, its refusal is the test."""
+
+    def open_session(**settings: object) -> Session:
+        try:
+            return Session(translator, policy, **settings)  # type: ignore[arg-type]
+        except PolicyError as error:
+            assert f"Policy {policy} needs " in str(error)
+            assert f"which model {translator.name} does not provide" in str(error)
+            pytest.skip(str(error))
+
+    return open_session

@@ -1,0 +1,165 @@
+"""The hostile cases that concern streams: 1-8 and 19-21 of the list."""
+
+import tracemalloc
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from simulst.events import EndEvent, Event, WriteEvent
+from simulst.policies import load_policy
+from simulst.session import Session
+from simulst.testing import ToyTranslator, toy_audio
+from simulst.translators.base import Evidence, FloatArray, Translator
+
+Start = Callable[..., Session]
+TALK = [5, 17, 0, 30, 2, 41, 8, 60, 11, 0, 0, 23, 40, 7, 33, 21, 50, 9]
+
+
+def silence(seconds: float) -> FloatArray:
+    return np.zeros(round(seconds * 16_000), dtype=np.float32)
+
+
+def run(session: Session, *pieces: FloatArray) -> list[Event]:
+    events = [event for piece in pieces for event in session.feed(piece)]
+    return events + session.finish()
+
+
+def shapes(events: Sequence[Event]) -> list[tuple[str, int, float]]:
+    """What does not depend on the clock."""
+    return [(event.text, getattr(event, "retract", 0), event.audio_s) for event in events]
+
+
+def assert_legal(session: Session, events: Sequence[Event]) -> None:
+    """Append-only unless the policy may retract, nothing empty, no broken character, the end says what was shown."""
+    shown = ""
+    for event in events[:-1]:
+        assert isinstance(event, WriteEvent)
+        assert event.text or event.retract
+        assert event.retract == 0 or Evidence.RETRACT in session.policy.needs()
+        assert "\ufffd" not in event.text
+        shown = shown[: len(shown) - event.retract] + event.text
+    assert isinstance(events[-1], EndEvent)
+    assert shown == events[-1].text == session.text
+    times = [event.audio_s for event in events]
+    assert times == sorted(times)
+
+
+def test_01_empty_stream(start: Start) -> None:
+    session = start()
+    events = run(session, silence(0))
+    assert_legal(session, events)
+    assert events[-1].audio_s == 0
+
+
+def test_02_stream_shorter_than_an_analysis_window(start: Start) -> None:
+    session = start()
+    assert_legal(session, run(session, silence(0.005)))
+
+
+def test_03_pure_silence(start: Start) -> None:
+    session = start()
+    assert_legal(session, run(session, silence(10)))
+
+
+def test_04_one_word_then_silence(start: Start) -> None:
+    session = start()
+    assert_legal(session, run(session, toy_audio([7]), silence(30)))
+
+
+def test_05_finish_without_any_chunk(start: Start) -> None:
+    session = start()
+    assert_legal(session, session.finish())
+
+
+def test_06_finish_twice(start: Start) -> None:
+    session = start()
+    events = run(session, toy_audio(TALK))
+    assert_legal(session, events)
+    text = session.text
+    assert session.finish() == []
+    assert session.text == text
+
+
+def test_07_reset_in_the_middle_is_a_fresh_session(start: Start) -> None:
+    used, fresh = start(), start()
+    used.feed(toy_audio(TALK[:7]))
+    used.reset()
+    assert used.text == ""
+    assert shapes(run(used, toy_audio(TALK))) == shapes(run(fresh, toy_audio(TALK)))
+
+
+@pytest.mark.parametrize("size", [1, 37, 160, 4_000])
+def test_08_pieces_of_any_size(start: Start, size: int) -> None:
+    audio = toy_audio(TALK[: 3 if size == 1 else len(TALK)])
+    whole, cut = start(), start()
+    expected = run(whole, audio)
+    events = run(cut, *(audio[at : at + size] for at in range(0, len(audio), size)))
+    assert_legal(cut, events)
+    assert shapes(events) == shapes(expected)
+
+
+@pytest.mark.parametrize("chunk_ms", [100, 480, 1_000])
+def test_08_decisions_at_any_chunk(start: Start, chunk_ms: int) -> None:
+    session = start(chunk_ms=chunk_ms)
+    assert_legal(session, run(session, toy_audio(TALK)))
+
+
+def test_19_source_that_is_forgotten_between_two_steps(start: Start) -> None:
+    session = start()
+    events = session.feed(toy_audio(TALK[:9]))
+    session._translator.drop_source(session._translator.heard_s - 0.5)
+    assert_legal(session, events + run(session, toy_audio(TALK[9:])))
+
+
+def test_20_interleaved_sessions_do_not_meet(start: Start) -> None:
+    talks = [toy_audio(TALK), toy_audio(TALK[::-1])]
+    alone = [shapes(run(start(), talk)) for talk in talks]
+    sessions = [start(), start()]
+    events: list[list[Event]] = [[], []]
+    for pieces in zip(*(np.array_split(talk, 40) for talk in talks), strict=True):
+        for i, piece in enumerate(pieces):
+            events[i] += sessions[i].feed(piece)
+    for i, session in enumerate(sessions):
+        assert shapes(events[i] + session.finish()) == alone[i]
+
+
+def peaks_over(session: Session, minutes: float) -> list[int]:
+    """Most traced memory in each quarter of a long stream, while nothing exceeds the model's window."""
+    words = [1 + 7 * i % 60 if i % 11 else 0 for i in range(round(minutes * 60 / 0.32))]
+    peaks = []
+    tracemalloc.start()
+    try:
+        for quarter in np.array_split(words, 4):
+            peaks.append(0)
+            for at in range(0, len(quarter), 8):
+                session.feed(toy_audio(quarter[at : at + 8].tolist()))
+                kept = session._translator.heard_s - session._translator.start_s
+                assert kept <= session.model.max_source_s + 1e-6
+                peaks[-1] = max(peaks[-1], tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    return peaks
+
+
+def test_21_long_stream_keeps_memory_flat(start: Start, translator: Translator) -> None:
+    session = start()
+    peaks = peaks_over(session, 3 if translator.name.startswith(("toy", "scripted")) else 1)
+    assert len(session.prefix) <= 130
+    assert max(peaks[2:]) - max(peaks[:2]) < 800_000  # a second of audio takes 64,000 bytes
+    session.finish()
+
+
+@pytest.mark.slow
+def test_21_hour_keeps_memory_flat(policy: str) -> None:
+    session = Session(ToyTranslator(), policy)
+    peaks = peaks_over(session, 60)
+    assert peaks[3] - peaks[1] < 800_000
+    session.finish()
+
+
+def test_refusal_or_not_is_what_the_requirements_say(policy: str, translator: Translator) -> None:
+    needs = load_policy(policy).policy.needs()
+    assert needs <= frozenset(Evidence)
+    if needs <= translator.provides:
+        Session(translator, policy)
