@@ -64,7 +64,8 @@ class Rules:
             if banned:
                 scores = scores.clone() if self.suppress is None else scores
                 scores[i, banned] = -torch.inf
-        return torch.log_softmax(scores, dim=-1)
+        log_probs = torch.log_softmax(scores, dim=-1)
+        return log_probs.masked_fill(torch.isnan(log_probs), -torch.inf)  # NaN where nothing is allowed
 
     def _repeats(self, ids: Sequence[int]) -> set[int]:
         n = self.no_repeat_ngram

@@ -72,5 +72,5 @@ class MoonshineSession(Seq2SeqSession):
     def _prompt(self, window: EncodedWindow) -> tuple[int, ...]:
         return self.translator.prompt()
 
-    def _transcript_prompt(self) -> tuple[int, ...] | None:
+    def _transcript_prompt(self, window: EncodedWindow) -> tuple[int, ...] | None:
         return self.translator.prompt()

@@ -83,7 +83,8 @@ class Seq2SeqSession:
 
     def transcript(self) -> str:
         """Recognised source text of the kept audio: decoded on demand, "" where the model only translates."""
-        window, prompt = self._encoded(), self._transcript_prompt()
+        window = self._encoded()
+        prompt = None if window is None else self._transcript_prompt(window)
         if window is None or prompt is None:
             return ""
         run = DecoderRun(self.translator, window, rows=False)
@@ -193,7 +194,7 @@ class Seq2SeqSession:
     def _prompt(self, window: EncodedWindow) -> tuple[int, ...]:
         return self.translator.prompt()
 
-    def _transcript_prompt(self) -> tuple[int, ...] | None:
+    def _transcript_prompt(self, window: EncodedWindow) -> tuple[int, ...] | None:
         return None
 
     def _suppress_first(self, prefix: tuple[int, ...]) -> Sequence[int]:

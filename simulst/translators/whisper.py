@@ -174,9 +174,8 @@ class WhisperSession(Seq2SeqSession):
             before = (int(previous), *context)
         return (*before, *self.translator.prompt(self._detected(window)))
 
-    def _transcript_prompt(self) -> tuple[int, ...] | None:
-        assert self._window is not None
-        return self.translator.prompt(self._detected(self._window), "transcribe")
+    def _transcript_prompt(self, window: EncodedWindow) -> tuple[int, ...] | None:
+        return self.translator.prompt(self._detected(window), "transcribe")
 
     def _detected(self, window: EncodedWindow) -> str | None:
         """The language of the stream: given, or the likeliest after the start mark, kept once enough was heard."""
