@@ -288,8 +288,6 @@ class BlockCausalEncoder(nn.Module):
             window = state.samples[: width * FRAME_SAMPLES + TAIL_SAMPLES]
             state.samples = state.samples[main * FRAME_SAMPLES :].clone()
             yield window, main
-            if is_final and width == main:
-                return
 
     def _block(self, window: Tensor, main: int, state: EncoderState) -> Tensor:
         c = self.config

@@ -111,7 +111,14 @@ def test_one_block_is_the_encoder_of_transformers() -> None:
     theirs = MoonshineForConditionalGeneration(config).eval()
     ours = BlockCausalEncoder(
         BlockCausalConfig(
-            model_dim=32, inner_dim=64, layers=2, heads=2, rotary_dim=8, block_frames=400, lookahead_frames=0, left_frames=0
+            model_dim=32,
+            inner_dim=64,
+            layers=2,
+            heads=2,
+            rotary_dim=8,
+            block_frames=400,
+            lookahead_frames=0,
+            left_frames=0,
         )
     ).eval()
     ours.load_state_dict(convert_encoder(theirs.state_dict()))
