@@ -9,8 +9,11 @@ from typing import Any
 _LETTERS = string.ascii_lowercase
 
 
-def tiny_whisper(directory: Path, *, multilingual: bool = True, seed: int = 0) -> Path:
-    """A Whisper of 2 + 2 layers and 4 heads; token ids are listed in its tokenizer.json."""
+def tiny_whisper(directory: Path, *, multilingual: bool = True, brevity: float = 0.0, seed: int = 0) -> Path:
+    """A Whisper of 2 + 2 layers and 4 heads; token ids are listed in its tokenizer.json.
+
+    Random weights hardly ever end a sequence; `brevity` is added to the score of the end-of-text token.
+    """
     import torch
     from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
@@ -42,7 +45,7 @@ def tiny_whisper(directory: Path, *, multilingual: bool = True, seed: int = 0) -
         "begin_suppress_tokens": [pieces.index("\u0120"), eos],
         "no_timestamps_token_id": ids["<|notimestamps|>"],
         "prev_sot_token_id": ids["<|startofprev|>"],
-        "suppress_tokens": [1, 2, 7],
+        "suppress_tokens": [*range(0x20), *range(0x7F, 0x100)],  # printable text only
     }
     if multilingual:
         generation["lang_to_id"] = {mark: ids[mark] for mark in ("<|de|>", "<|en|>", "<|ja|>")}
@@ -50,6 +53,9 @@ def tiny_whisper(directory: Path, *, multilingual: bool = True, seed: int = 0) -
     torch.manual_seed(seed)
     model = WhisperForConditionalGeneration(config)
     model.generation_config = GenerationConfig(**generation, eos_token_id=eos)
+    with torch.no_grad():
+        end = model.proj_out.weight[eos].normal_(std=0.4)  # zero, being the padding too
+        model.get_decoder().layer_norm.bias += brevity * end / end.square().sum()
     return _save(model, directory, pieces, ids, byte_level=True)
 
 

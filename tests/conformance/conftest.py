@@ -6,13 +6,17 @@ A translator is added here: a name and a function that makes it (called once per
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from simulst.errors import PolicyError
+from simulst.models import load_model
 from simulst.policies import POLICIES
 from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary
+from simulst.testing.checkpoints import tiny_whisper
 from simulst.translators.base import Translator
 
 
@@ -26,9 +30,18 @@ def scripted() -> Translator:
     return ScriptedTranslator(vocabulary=vocabulary, script=script, source_words=range(1, 10_000), max_source_s=12.0)
 
 
+def whisper() -> Translator:
+    with TemporaryDirectory() as folder:
+        directory = tiny_whisper(Path(folder) / "tiny-whisper", brevity=5.0)
+        model = load_model(directory, source="de", no_speech=1, padding_s=0.5)
+    model.max_source_s = 8.0  # type: ignore[misc]  # a short window keeps the suite short
+    return model
+
+
 TRANSLATORS: dict[str, Callable[[], Translator]] = {
     "scripted": scripted,
     "toy": ToyTranslator,
+    "tiny-whisper": whisper,
     "toy-look-ahead": lambda: ToyTranslator(name="toy-look-ahead", look_ahead_s=0.31),
 }
 
