@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from simulst.eval.scoring import ScoreReport
     from simulst.eval.significance import Interval
 
-_POINTS = ("BLEU", "chrF", "SWF", "EFSW", "DSPTV")
-_RATIOS = ("AP", "RTF", "ComputeRTF", "NE", "NumChunks", "COMET")
-
 
 def score(
     log: Annotated[Path, typer.Argument(help="SimulEval, simulstream or OmniSTEval log.", metavar="LOG")],
@@ -97,6 +94,7 @@ def _bounds(report: "ScoreReport", resamples: int) -> "dict[str, Interval]":
 def _print_table(report: "ScoreReport", bounds: "dict[str, Interval]") -> None:
     """One line per metric: ideal, computation-aware and backlog-aware value, then the signature."""
     from simulst.eval.align import CLOCKS
+    from simulst.eval.metric_units import unit_of
 
     print(f"{'':<14}" + "".join(f"{title:>12}" for title in ("ideal", "CA", "CA backlog")))
     for name in report.scores:
@@ -105,9 +103,10 @@ def _print_table(report: "ScoreReport", bounds: "dict[str, Interval]") -> None:
         columns = [report.scores.get(name + clock) for clock in CLOCKS]
         cells = "".join(f"{'' if value is None else format(value, '.3f'):>12}" for value in columns)
         signature = report.signatures.get(name, "")
+        unit = f" {unit_of(name)}"
         clocks = [_clock(report.signatures[name + c]) for c in CLOCKS if c and name + c in report.signatures]
         signature = signature.replace("clock:ideal", "clock:" + ",".join(["ideal", *clocks]))
-        print(f"{name:<14}{cells}{unit_of(name):<3}  {signature}")
+        print(f"{name:<14}{cells}{unit:<6}  {signature}")
         if name in bounds:
             print(f"{'  95 %':<14}" + "".join(_spread(bounds.get(name + clock)) for clock in CLOCKS).rstrip())
 
@@ -118,9 +117,3 @@ def _clock(signature: str) -> str:
 
 def _spread(bound: "Interval | None") -> str:
     return f"{'' if bound is None else f'± {(bound.high - bound.low) / 2:.3f}':>12}"
-
-
-def unit_of(name: str) -> str:
-    """ms, or nothing for points and ratios."""
-    stem = name.split("_")[0].removeprefix("Stream").removeprefix("Long")
-    return "" if stem in _RATIOS or name.startswith(_POINTS) else " ms"

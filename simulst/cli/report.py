@@ -1,0 +1,25 @@
+"""`simulst report OUT`: one self-contained page about an evaluation."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished evaluation.", metavar="OUT")],
+    others: Annotated[
+        list[Path] | None, typer.Argument(help="Evaluations to show beside it on the curve.", metavar="OUT...")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Page (default: report.html in OUT).", metavar="FILE")
+    ] = None,
+    latency: Annotated[str, typer.Option(help="Latency metric to lead with.", metavar="NAME")] = "",
+) -> None:
+    """Write scores with signatures, the curve, every recording, and the worst segments word by word as HTML."""
+    from simulst.eval.report import write_report
+    from simulst.eval.runs import load_run
+
+    path = output or run / "report.html"
+    write_report(load_run(run), path, others=[load_run(other) for other in others or []], latency=latency)
+    print(path)
