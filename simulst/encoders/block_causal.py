@@ -210,11 +210,12 @@ class BlockCausalEncoder(nn.Module):
         past = torch.arange(-left, 0, device=x.device) + c.block_frames * torch.arange(
             blocks, device=x.device
         ).unsqueeze(1)
-        mask = torch.cat((past >= 0, frame < total), dim=1)[None, :, None, None, :]  # [1, blocks, 1, 1, left + width]
+        mask = torch.cat((past >= 0, frame < total), dim=1).repeat(len(x), 1)  # [N * blocks, left + width]
         for layer in self.layers:
             q, k, v = self._project(layer, x, frame)
-            keys, values = (self._with_past(t, left) for t in (k, v))
-            x = self._residual(layer, x, self._attend(q, keys, values, mask))
+            keys, values = (self._with_past(t, left).flatten(0, 1) for t in (k, v))
+            attended = self._attend(q.flatten(0, 1), keys, values, mask)
+            x = self._residual(layer, x, attended.view(x.shape))
         return x
 
     def _with_past(self, t: Tensor, left: int) -> Tensor:
@@ -241,9 +242,11 @@ class BlockCausalEncoder(nn.Module):
 
     @staticmethod
     def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        q, k, v = (t.transpose(-2, -3) for t in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return out.transpose(-2, -3).flatten(-2)
+        """[N, S, H, E] over [N, K, H, E] -> [N, S, H * E]; mask [N, K] is True where a key exists."""
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        if mask is not None:
+            mask = mask[:, None, None].expand(-1, 1, q.shape[2], -1)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
     @staticmethod
     def _residual(layer: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
