@@ -1,6 +1,6 @@
 """What a session tells its sinks; every event is immutable and JSON-ready."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -68,6 +68,8 @@ class EndEvent:
     """Computing seconds per second of audio (0 for a stream without audio)."""
     erasure: float = 0.0
     """Normalised erasure: words taken back per word of the final text."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """What the policy counted, such as words it anticipated wrongly."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -77,6 +79,7 @@ class EndEvent:
             "wall_s": _seconds(self.wall_s),
             "rtf": round(self.rtf, 6),
             "erasure": round(self.erasure, 6),
+            **({"counts": self.counts} if self.counts else {}),
         }
 
 

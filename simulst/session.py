@@ -1,8 +1,9 @@
 """One stream: audio in, events out; the same loop for the command line, SimulEval, the evaluator and the live page."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from simulst.policies.base import Committed, Decision, Policy, SourceView
 from simulst.policies.forced import SILENCE_KEPT_S, segment_cut
 from simulst.policies.history import HistoryConfig, HistorySelector, Selector, cap_audio
 from simulst.source import SAMPLE_RATE, SourceBuffer
-from simulst.translators.base import Evidence, Translator
+from simulst.translators.base import Translator
 
 
 @dataclass(kw_only=True)
@@ -35,6 +36,8 @@ class SessionStats:
     not_finite: int = 0
     """Steps whose evidence held NaN or infinities."""
     compute_s: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    """What the policy counts: the sums of its decisions' `diagnostics["counts"]`."""
 
 
 class Session:
@@ -159,6 +162,7 @@ class Session:
                 wall_s=self._wall_s(),
                 rtf=stats.compute_s / self.audio_s if self._received else 0.0,
                 erasure=stats.words_retracted / max(1, self._log.words),
+                counts=dict(stats.counts),
             )
         )
         return self.drain()
@@ -229,6 +233,7 @@ class Session:
                 f"Policy {self.name} decided to commit {decision.commit} of {available} tokens and to retract "
                 f"{decision.retract} of {len(self._log.kept)}; nothing was committed."
             )
+        self.stats.counts.update(decision.diagnostics.get("counts", {}))
         self.last_decision = decision
         return decision
 
@@ -290,6 +295,7 @@ class Session:
         need_s = (self._received + samples) / SAMPLE_RATE - self._max_source_s
         if need_s <= self._translator.start_s:
             return
+        need_s += self.model.frame_s  # audio goes in whole frames
         trim = cap_audio(self._log.kept, start_s=self._translator.start_s, need_s=need_s)
         if trim is not None:
             self._trim(trim.tokens, trim.to_s)
@@ -299,13 +305,7 @@ class Session:
     def _force(self, need_s: float) -> None:
         """Commit what the model says about the kept audio, up to a good place to cut, and begin a new segment there."""
         self.stats.forced += 1
-        wants = self._decoder.wants
-        if Evidence.ALIGNMENT in self.model.provides:
-            self._decoder.wants = wants | {Evidence.ALIGNMENT}
-        try:
-            decision = self._decide(final=True, is_final=False)
-        finally:
-            self._decoder.wants = wants
+        decision = self._decide(final=True, is_final=False)
         heard_s = self._translator.heard_s
         cut = heard_s if decision.commit or decision.retract else heard_s - SILENCE_KEPT_S
         if decision.hypothesis is not None:

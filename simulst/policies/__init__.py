@@ -9,8 +9,18 @@ from simulst.policies.loading import LoadedPolicy, check_fits, load_policy, pars
 POLICIES: dict[str, str] = {
     "offline": "simulst.policies.offline:Offline",
     "wait_k": "simulst.policies.wait_k:WaitK",
+    "hold_n": "simulst.policies.hold_n:HoldN",
+    "local_agreement": "simulst.policies.local_agreement:LocalAgreement",
+    "edatt": "simulst.policies.edatt:EDAtt",
     "align_att": "simulst.policies.align_att:AlignAtt",
     "stream_att": "simulst.policies.stream_att:StreamAtt",
+    "ralcp": "simulst.policies.ralcp:Ralcp",
+    "taf": "simulst.policies.taf:Taf",
+    "greedy": "simulst.policies.greedy:Greedy",
+    "confidence": "simulst.policies.confidence:Confidence",
+    "consensus": "simulst.policies.consensus:Consensus",
+    "retranslation": "simulst.policies.retranslation:Retranslation",
+    "emma": "simulst.policies.emma:Emma",
 }
 
 __all__ = ["POLICIES", "LoadedPolicy", "check_fits", "load_policy", "parse_value"]

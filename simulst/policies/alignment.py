@@ -70,8 +70,12 @@ def attended_frames(rows: FloatArray) -> IntArray:
 
 
 def anchors(alignment: Alignment | None, rows: int) -> Sequence[float | None]:
-    """Absolute start of the frame that each of the first `rows` tokens attends to; None where nothing is known."""
+    """Absolute start of the frame that each of the first `rows` tokens attends to; None where a row is empty."""
     if alignment is None or alignment.n_valid == 0:
         return [None] * rows
-    frames = attended_frames(valid_rows(alignment)[:rows])
-    return [alignment.start_s + int(frame) * alignment.frame_s for frame in frames]
+    weights = valid_rows(alignment)[:rows]
+    seen = [bool(row.any()) for row in weights]
+    return [
+        alignment.start_s + int(frame) * alignment.frame_s if known else None
+        for frame, known in zip(attended_frames(weights), seen, strict=True)
+    ]

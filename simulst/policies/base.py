@@ -47,6 +47,8 @@ class Decoder(Protocol):
     session: TranslatorSession
     frame_s: float
     """Seconds per alignment column."""
+    wants: frozenset[Evidence]
+    """Evidence that history selection needs of every hypothesis."""
 
     def hypothesise(
         self,

@@ -145,8 +145,7 @@ class HistorySelector:
     def __init__(self, config: HistoryConfig) -> None:
         self.config = config
         self.max_audio_s = config.max_audio_s
-        attends = config.audio == "attention" and config.method != "keep_all"
-        self.wants: frozenset[Evidence] = frozenset({Evidence.ALIGNMENT}) if attends else frozenset()
+        self.wants: frozenset[Evidence] = frozenset({Evidence.ALIGNMENT} if config.audio == "attention" else ())
 
     def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim:
         """What may go after a decision; `start_s` is the absolute time of the oldest kept audio."""

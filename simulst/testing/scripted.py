@@ -39,11 +39,13 @@ class Scripted:
     stop: Literal["eos", "length", "gate", "repeat"] = "eos"
     next_id: int | None = None
     weights: FloatArray | None = None
-    """[H + N, frames]; None: a diagonal over the frames heard."""
+    """[H + N, frames]; None: a diagonal over the frames heard, or `fill` everywhere."""
+    fill: float | None = None
     history: int | None = None
     """H, if it is to differ from the length of the prefix."""
     n_valid: int | None = None
     logprobs: tuple[float, ...] | None = None
+    p_choose: tuple[float, ...] | None = None
     others: tuple[tuple[int, ...], ...] = ()
 
 
@@ -101,7 +103,11 @@ class ScriptedSession:
     ) -> list[Hypothesis]:
         line = self._next(prefix)
         best = self._best(line, len(prefix), max_new, gate, want)
-        others = [Hypothesis(ids=ids, stop="eos", score=-1.0 - i) for i, ids in enumerate(line.others)]
+        cap = max_new if max_new is not None else 10**9
+        others = [
+            Hypothesis(ids=ids[:cap], stop="eos" if len(ids) <= cap else "length", score=-1.0 - i)
+            for i, ids in enumerate(line.others)
+        ]
         return [best, *others[: n_best - 1]]
 
     def _next(self, prefix: Sequence[int]) -> Scripted:
@@ -114,6 +120,8 @@ class ScriptedSession:
     ) -> Hypothesis:
         history = prefix if line.history is None else line.history
         weights = self._diagonal(history + len(line.ids)) if line.weights is None else line.weights
+        if line.fill is not None:
+            weights = np.full_like(weights, line.fill)
         n_valid = weights.shape[1] if line.n_valid is None else line.n_valid
         count, stop, next_id = len(line.ids), line.stop, line.next_id
         if max_new is not None and max_new < count:
@@ -123,7 +131,9 @@ class ScriptedSession:
             answer = "continue"
             if gate is not None:
                 logprob = line.logprobs[i] if line.logprobs is not None else 0.0
-                answer = gate(TokenStep(index=i, token=token, logprob=logprob, weights=row, n_valid=n_valid))
+                p_choose = line.p_choose[i] if line.p_choose is not None else None
+                step = TokenStep(index=i, token=token, logprob=logprob, weights=row, n_valid=n_valid, p_choose=p_choose)
+                answer = gate(step)
             if answer != "continue":
                 count, stop = (i + 1, "gate") if answer == "stop_keep" else (i, "gate")
                 next_id = None if answer == "stop_keep" else token

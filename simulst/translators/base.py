@@ -80,10 +80,23 @@ class TokenStep:
     weights: FloatArray | None
     """Its predicting row over source frames, [frames], when alignment was asked for."""
     n_valid: int
+    p_choose: float | None = None
+    """Write probability of a monotonic decoder, when P_CHOOSE was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bias:
+    """Pulls decoding towards a text: while the new tokens follow `ids`, p'(w) = (1 - weight) p(w) + weight [w = next]."""
+
+    ids: tuple[int, ...]
+    weight: float
 
 
 class Gate(Protocol):
-    """Looks at each token while decoding runs and may end the hypothesis."""
+    """Looks at each token while decoding runs and may end the hypothesis.
+
+    A gate may also carry a `Bias` in an attribute `bias`; greedy decoding follows it, other searches do not.
+    """
 
     def __call__(self, step: TokenStep, /) -> Literal["continue", "stop_keep", "stop_drop"]: ...
 
@@ -167,14 +180,18 @@ class TranslatorSession(Protocol):
         ...
 
 
-class SourceModel(Protocol):
-    """What a session that provides SOURCE_LM can do besides `TranslatorSession`; both calls are batched."""
+class SourceLanguageModel(Protocol):
+    """Continues source text."""
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
     ) -> list[str]:
         """`n` sampled continuations of a source text, each without the text itself; equal seeds give equal samples."""
         ...
+
+
+class SourceModel(SourceLanguageModel, Protocol):
+    """What a session that provides SOURCE_LM can do besides `TranslatorSession`; both calls are batched."""
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         """The best translation of each source text that begins with the target ids `prefix`: new ids only."""

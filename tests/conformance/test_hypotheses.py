@@ -99,7 +99,7 @@ def test_14_lost_leading_space(policy: str) -> None:
 
 
 def test_15_punctuation_only(policy: str) -> None:
-    assert say(policy, ". . !").text in ("", "..!", ".")
+    assert "..!".startswith(say(policy, ". . !").text)
 
 
 def test_16_script_without_spaces(policy: str) -> None:
@@ -113,15 +113,14 @@ def test_17_decimal_marks_stay_in_their_number(policy: str) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_18_evidence_that_is_not_finite(policy: str, bad: float) -> None:
     vocabulary = ToyVocabulary(["_a", "_b"])
-    weights = np.full((2, 10), bad, dtype=np.float32)
     ids = vocabulary.encode(["_a", "_b"])
-    lines = [Scripted(ids=ids, weights=weights, logprobs=(bad, bad), others=(ids,) * 9)] * 99
+    lines = [Scripted(ids=ids, fill=bad, logprobs=(bad, bad), others=(ids,) * 9)] * 99
     session = session_of(policy, lines, vocabulary)
     for _ in range(5):
         session.feed(np.zeros(6_400, dtype=np.float32))
         decision = session.last_decision
         assert decision is not None
-        if session.stats.not_finite:
+        if decision.reason == "evidence is not finite":
             assert (decision.commit, decision.retract) == (0, 0)
             assert decision.diagnostics["not_finite"] == session.stats.not_finite
     assert session.text == "" or Evidence.SOURCE_LM in load_policy(policy).policy.needs()

@@ -1,0 +1,61 @@
+"""Consensus: commit when two consecutive hypotheses are nearly the same (one of the four policies of 2306.01201)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from simulst.errors import PolicyError
+from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.policies.boundary import complete
+from simulst.policies.local_agreement import LocalAgreementState, Remembered
+from simulst.translators.base import Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consensus(Policy):
+    """Commit the complete words of the hypothesis once it resembles the previous one closely enough.
+
+    Our reading of the paper, whose exact rule we could not check: resemblance is the edit ratio of their texts after
+    what is committed, 2 L / (|a| + |b|) with L the longest common subsequence in characters.
+    """
+
+    requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX})
+    paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
+    default_chunk_ms: ClassVar[int] = 1000
+
+    ratio: float = parameter(0.9, "least resemblance of consecutive hypotheses, 1 is equality", published="not public")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio <= 1:
+            raise PolicyError(f"consensus: ratio is {self.ratio}; it must be above 0 and at most 1")
+
+    def start(self) -> LocalAgreementState:
+        return LocalAgreementState()
+
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        hypothesis = decoder.hypothesise()[0]
+        before = [remembered.after(committed.total) for remembered in state.recent]
+        state.recent = [Remembered(total=committed.total, hypothesis=hypothesis)]
+        if not before or not hypothesis.ids:
+            return Decision(hypothesis=hypothesis, reason="read")
+        vocabulary = decoder.vocabulary
+        alike = edit_ratio(vocabulary.decode(before[0].ids), vocabulary.decode(hypothesis.ids))
+        keep = complete(hypothesis, len(hypothesis.ids), vocabulary) if alike >= self.ratio else 0
+        return Decision(
+            commit=keep, hypothesis=hypothesis, reason="consensus" if keep else "read", diagnostics={"ratio": alike}
+        )
+
+
+def edit_ratio(first: str, second: str) -> float:
+    """2 L / (|a| + |b|), L the length of the longest common subsequence; 1 for two empty texts."""
+    if not first and not second:
+        return 1.0
+    places: dict[str, int] = {}
+    for i, character in enumerate(first):
+        places[character] = places.get(character, 0) | 1 << i
+    everything = (1 << len(first)) - 1
+    open_places = everything  # zero bits are matched (bit-parallel dynamic programming)
+    for character in second:
+        matched = open_places & places.get(character, 0)
+        open_places = (open_places + matched | open_places - matched) & everything
+    common = len(first) - open_places.bit_count()
+    return 2 * common / (len(first) + len(second))

@@ -1,0 +1,47 @@
+"""EMMA: a monotonic decoder says itself whether a token may be written (2312.04515, SeamlessStreaming 2312.05187)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from simulst.errors import PolicyError
+from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.policies.boundary import complete
+from simulst.translators.base import Evidence, TokenStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emma(Policy):
+    """Write tokens while the model's write probability (p_choose) stays at or above `threshold`."""
+
+    requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.P_CHOOSE})
+    paper: ClassVar[str] = "Ma et al. 2023 (2312.04515)"
+    default_chunk_ms: ClassVar[int] = 320
+
+    threshold: float = parameter(0.5, "least write probability", published="0.5")
+    min_start_s: float = parameter(1.92, "audio before the first write", unit="s", published="1.92")
+    max_new: int = parameter(50, "most tokens per chunk", unit="tokens", published="50")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise PolicyError(f"emma: threshold is {self.threshold}; it must be above 0 and at most 1")
+        if self.max_new < 1:
+            raise PolicyError(f"emma: max_new is {self.max_new}; it must be at least 1")
+
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        if view.heard_s < self.min_start_s:
+            return Decision(reason="read")
+        gate = WriteProbabilityGate(threshold=self.threshold)
+        hypothesis = decoder.hypothesise(gate=gate, max_new=self.max_new, want=self.requires)[0]
+        keep = complete(hypothesis, len(hypothesis.ids), decoder.vocabulary)
+        return Decision(commit=keep, hypothesis=hypothesis, reason="p_choose" if keep else "read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteProbabilityGate:
+    """Ends decoding at the first token that the model would rather not write yet."""
+
+    threshold: float
+
+    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+        unsure = step.p_choose is not None and step.p_choose < self.threshold
+        return "stop_drop" if unsure else "continue"

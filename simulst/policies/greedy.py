@@ -1,0 +1,28 @@
+"""Greedy: commit every complete word as soon as the model says it (the baseline of 2306.01201)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.policies.boundary import complete
+from simulst.translators.base import Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy(Policy):
+    """Commit all complete words of the hypothesis after each chunk; the chunk length is the latency.
+
+    Our reading: the paper calls it wait-k like; its wait is a minimum of audio, here `min_start_s`.
+    """
+
+    requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX})
+    paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
+
+    min_start_s: float = parameter(0.0, "audio before the first write", unit="s")
+
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        if view.heard_s < self.min_start_s:
+            return Decision(reason="read")
+        hypothesis = decoder.hypothesise()[0]
+        keep = complete(hypothesis, len(hypothesis.ids), decoder.vocabulary)
+        return Decision(commit=keep, hypothesis=hypothesis, reason="greedy" if keep else "read")

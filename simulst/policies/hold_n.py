@@ -1,0 +1,35 @@
+"""Hold-n: commit everything but the last n units of the hypothesis (Liu et al. 2020, 2005.11185)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from simulst.errors import PolicyError
+from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.policies.boundary import complete, word_starts
+from simulst.translators.base import Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldN(Policy):
+    """Translate all that is heard, keep the last n tokens (or words) back, commit the complete words before them."""
+
+    requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX})
+    paper: ClassVar[str] = "Liu et al. 2020 (2005.11185)"
+
+    n: int = parameter(6, "units kept back", unit="tokens or words", published="not tuned to one value")
+    unit: Literal["tokens", "words"] = parameter("tokens", "what n counts", published="tokens")
+
+    def __post_init__(self) -> None:
+        if self.n < 0:
+            raise PolicyError(f"hold_n: n is {self.n}; it must be at least 0")
+        if self.unit not in ("tokens", "words"):
+            raise PolicyError(f"hold_n: unit is {self.unit!r}; it must be tokens or words")
+
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        hypothesis = decoder.hypothesise()[0]
+        keep = len(hypothesis.ids) - self.n
+        if self.unit == "words" and self.n:
+            starts = word_starts(hypothesis.ids, decoder.vocabulary, fresh=not committed.prefix)
+            keep = starts[-self.n] if len(starts) >= self.n else 0
+        keep = complete(hypothesis, max(0, keep), decoder.vocabulary)
+        return Decision(commit=keep, hypothesis=hypothesis, reason="held" if keep else "read")

@@ -1,0 +1,156 @@
+"""TAF, translation by anticipating the future: translate likely continuations, commit what agrees (2410.22499)."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, cast
+
+from simulst.errors import PolicyError
+from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.policies.ralcp import vote
+from simulst.translators.base import Evidence, Hypothesis, SourceLanguageModel, SourceModel
+
+TOKENS_PER_SOURCE_WORD = 4 / 3
+
+
+@dataclass(kw_only=True)
+class TafState:
+    heard: str = ""
+    """The source text of the previous step."""
+    pending: list[tuple[int, str]] = field(default_factory=list)
+    """Anticipated words that no translation has confirmed yet, with the number of ids committed before their write."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taf(Policy):
+    """Let a language model continue the recognised source several times, translate each continuation after the
+    committed text, and commit the beginning that enough of the translations share.
+
+    The continuations come from the translator itself or from the causal model `source_model`. A word is anticipated
+    when translating the heard source alone would not have said it. With `judge` later source decides whether it was
+    wrong: no translation from scratch ever has it until its text is forgotten or the segment ends. Our reading: the
+    length of the source in tokens is estimated as 4/3 per word, and the last recognised word is left out while the
+    stream goes on, because it may be half heard.
+    """
+
+    requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.SOURCE_LM})
+    paper: ClassVar[str] = "Ouyang et al. 2024 (2410.22499)"
+
+    threshold: float = parameter(0.6, "share of translations that must agree (tau)", published="0.6")
+    continuations: int = parameter(10, "sampled continuations", published="10")
+    max_tokens: int = parameter(10, "length of a continuation", unit="tokens", published="10")
+    top_p: float = parameter(0.9, "nucleus that continuations are drawn from", published="0.9")
+    temperature: float = parameter(1.0, "temperature of the continuations", published="1")
+    min_start: int = parameter(3, "source words before the first attempt", unit="words", published="3")
+    source_model: str = parameter("", "causal model (directory or hub name) that continues the source; none: the model")
+    judge: bool = parameter(False, "count wrong anticipations (one more translation per chunk)")
+    seed: int = parameter(0, "seed of the continuations")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise PolicyError(f"taf: threshold is {self.threshold}; it must be above 0 and at most 1")
+        if self.continuations < 2:
+            raise PolicyError(
+                f"taf: continuations is {self.continuations}; it must be at least 2 (a single one agrees with itself)"
+            )
+        if self.max_tokens < 1:
+            raise PolicyError(f"taf: max_tokens is {self.max_tokens}; it must be at least 1")
+        if not 0 < self.top_p <= 1:
+            raise PolicyError(f"taf: top_p is {self.top_p}; it must be above 0 and at most 1")
+        if not self.temperature > 0:
+            raise PolicyError(f"taf: temperature is {self.temperature}; it must be above 0")
+
+    def start(self) -> TafState:
+        return TafState()
+
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        words = decoder.session.transcript().split()[:-1]
+        heard = " ".join(words)
+        if len(words) < self.min_start or heard == state.heard:
+            return Decision(reason="read")
+        state.heard = heard
+        budget = new_token_budget(len(words), len(committed.prefix))
+        if budget <= 0:
+            return Decision(reason="no budget")
+        plain, candidates = self._translations(heard, committed, decoder, budget, view.step)
+        fresh = not committed.prefix
+        decision = vote(candidates, decoder.vocabulary, self.threshold, strict=False, fresh=fresh)
+        counts = {"wrong_anticipated_words": self._judge(heard, committed.dropped, decoder, state)}
+        if not decision.commit or decision.hypothesis is None:
+            return replace(decision, diagnostics={"counts": counts})
+        said = decoder.vocabulary.decode(decision.hypothesis.ids[: decision.commit]).split()
+        ahead = said[_agreement(said, decoder.vocabulary.decode(plain.ids).split()) :]
+        state.pending += [(committed.total, word) for word in ahead]
+        hypothesis = self._with_rows(decision.hypothesis, decision.commit, committed, decoder)
+        counts |= {"committed_words": len(said), "anticipated_words": len(ahead)}
+        return replace(decision, hypothesis=hypothesis, reason="anticipation", diagnostics={"counts": counts})
+
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        decision = super().finish(view, committed, decoder, state)
+        wrong = self._judge(decoder.session.transcript(), committed.dropped, decoder, state) + len(state.pending)
+        return replace(decision, diagnostics={"counts": {"wrong_anticipated_words": wrong if self.judge else 0}})
+
+    def _translations(
+        self, heard: str, committed: Committed, decoder: Decoder, budget: int, step: int
+    ) -> tuple[Hypothesis, list[Hypothesis]]:
+        """The translation of what was heard, and those of what may come."""
+        model = cast(SourceModel, decoder.session)
+        continuations = self._continuer(model).continue_source(
+            heard,
+            n=self.continuations,
+            max_tokens=self.max_tokens,
+            top_p=self.top_p,
+            temperature=self.temperature,
+            seed=self.seed + step,
+        )
+        texts = [heard, *(heard + continuation for continuation in continuations)]
+        plain, *candidates = model.translate_text(texts, committed.prefix, max_new=budget)
+        return plain, candidates
+
+    def _continuer(self, model: SourceModel) -> SourceLanguageModel:
+        if not self.source_model:
+            return model
+        from simulst.translators.source_model import load_source_model
+
+        return load_source_model(self.source_model)
+
+    def _judge(self, heard: str, dropped: int, decoder: Decoder, state: TafState) -> int:
+        """How many pending words turned out wrong; those that a translation from scratch has are confirmed."""
+        if not self.judge or not state.pending:
+            return 0
+        budget = new_token_budget(len(heard.split()), 0)
+        whole = cast(SourceModel, decoder.session).translate_text([heard], (), max_new=budget)[0]
+        there = Counter(decoder.vocabulary.decode(whole.ids).split())
+        still = []
+        for total, word in state.pending:
+            if there[word]:
+                there[word] -= 1
+            else:
+                still.append((total, word))
+        state.pending = [(total, word) for total, word in still if total >= dropped]
+        return len(still) - len(state.pending)
+
+    def _with_rows(self, hypothesis: Hypothesis, commit: int, committed: Committed, decoder: Decoder) -> Hypothesis:
+        """With the alignment of the committed part, where history selection asks for it: text translation has none."""
+        ids = hypothesis.ids[:commit]
+        hypothesis = replace(hypothesis, ids=ids)
+        if Evidence.ALIGNMENT not in decoder.wants:
+            return hypothesis
+        forced = (*committed.prefix, *ids)
+        alignment = decoder.hypothesise(prefix=forced, max_new=1)[0].alignment
+        if alignment is None:
+            return hypothesis
+        rows = alignment.weights[: len(forced)]
+        return replace(
+            hypothesis, alignment=replace(alignment, weights=rows, history=len(committed.prefix), heads=None)
+        )
+
+
+def new_token_budget(source_words: int, prefix_tokens: int, *, per_word: float = TOKENS_PER_SOURCE_WORD) -> int:
+    """1.5 times the source tokens + 20 - prefix; nothing may be said at 0 or below."""
+    return int(1.5 * round(source_words * per_word)) + 20 - prefix_tokens
+
+
+def _agreement(first: list[str], second: list[str]) -> int:
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
