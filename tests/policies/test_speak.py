@@ -1,0 +1,108 @@
+"""The policies of "Learning When to Speak" and EMMA."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulst.errors import PolicyError
+from simulst.policies.base import Policy
+from simulst.policies.confidence import Confidence
+from simulst.policies.consensus import Consensus, edit_ratio
+from simulst.policies.emma import Emma
+from simulst.policies.greedy import Greedy
+from simulst.testing import Scripted, ToyVocabulary, play
+
+WORDS = ToyVocabulary(["_a", "_b", "_c", "d", "_long", "_lung"])
+
+
+def says(pieces: str, logprobs: tuple[float, ...] = (), stop: str = "eos", p: tuple[float, ...] = ()) -> Scripted:
+    ids = WORDS.encode(pieces.split())
+    return Scripted(ids=ids, logprobs=logprobs or None, p_choose=p or None, stop=stop)  # type: ignore[arg-type]
+
+
+def test_greedy_commits_every_complete_word_at_once() -> None:
+    script = [says("_a _b", stop="length"), says("_b _c d")]
+    assert play(Greedy(), script, WORDS)[1] == ["a", "a b cd"]
+
+
+def test_greedy_waits_for_its_start() -> None:
+    assert play(Greedy(min_start_s=0.7), [says("_a")], WORDS, chunks=2)[1] == ["", "a"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "logprobs", "expected"),
+    [
+        ({"threshold": -0.5}, (-0.1, -0.2, -0.9), "a b"),
+        ({"threshold": -0.5}, (-0.6, -0.1, -0.1), ""),
+        ({"threshold": -0.5, "scope": "hypothesis"}, (-0.1, -0.2, -0.9), "a b c"),
+        ({"threshold": -0.41, "scope": "hypothesis"}, (-0.1, -0.2, -0.9), "a b c"),
+        ({"threshold": -0.39, "scope": "hypothesis"}, (-0.1, -0.2, -0.9), ""),
+    ],
+)
+def test_confidence(parameters: dict[str, Any], logprobs: tuple[float, ...], expected: str) -> None:
+    assert play(Confidence(**parameters), [says("_a _b _c", logprobs)], WORDS)[1] == [expected]
+
+
+def test_confidence_judges_words_by_the_mean_of_their_tokens() -> None:
+    line = says("_a d _b", (-0.9, -0.1, -0.1))
+    assert play(Confidence(threshold=-0.5), [line], WORDS)[1] == ["ad b"]
+
+
+def test_consensus_wants_two_hypotheses_that_resemble_each_other() -> None:
+    script = [says("_a _long"), says("_a _lung"), says("_c")]
+    assert play(Consensus(ratio=0.8), script[:2], WORDS)[1] == ["", "a lung"]
+    assert play(Consensus(ratio=0.9), script[:2], WORDS)[1] == ["", ""]
+
+
+def test_consensus_compares_after_what_is_committed() -> None:
+    script = [says("_a"), says("_a"), says("_b"), says("_b")]
+    assert play(Consensus(), script, WORDS)[1] == ["", "a", "a", "a b"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "ratio"),
+    [("", "", 1.0), ("abc", "", 0.0), ("abcd", "abxd", 0.75), ("kitten", "sitting", 8 / 13)],
+)
+def test_edit_ratio(first: str, second: str, ratio: float) -> None:
+    assert edit_ratio(first, second) == pytest.approx(ratio)
+
+
+@given(st.text("ab", max_size=12), st.text("ab", max_size=12))
+def test_edit_ratio_is_the_longest_common_subsequence(first: str, second: str) -> None:
+    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for i, a in enumerate(first):
+        for j, b in enumerate(second):
+            table[i + 1][j + 1] = table[i][j] + 1 if a == b else max(table[i][j + 1], table[i + 1][j])
+    expected = 2 * table[-1][-1] / (len(first) + len(second)) if first or second else 1.0
+    assert edit_ratio(first, second) == pytest.approx(expected)
+
+
+def test_emma_appends_tokens_until_the_model_would_rather_wait() -> None:
+    line = says("_a _b _c", p=(0.9, 0.5, 0.49))
+    assert play(Emma(min_start_s=0.0), [line], WORDS)[1] == ["a b"]
+
+
+def test_emma_ends_a_hypothesis_but_not_the_stream_at_its_end_mark() -> None:
+    script = [says("_a", p=(0.9,)), says("_b", p=(0.9,))]
+    assert play(Emma(min_start_s=0.0), script, WORDS)[1] == ["a", "a b"]
+
+
+def test_emma_waits_for_its_start_and_finish_is_not_gated() -> None:
+    session, shown = play(Emma(min_start_s=1.0), [says("_a _b", p=(0.1, 0.1))], WORDS, chunks=1)
+    session.finish()
+    assert (shown, session.text) == ([""], "a b")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "sentence"),
+    [
+        (Confidence, {"threshold": 0.5}, "threshold is 0.5; it must be at most 0"),
+        (Consensus, {"ratio": 1.5}, "ratio is 1.5; it must be above 0 and at most 1"),
+        (Emma, {"threshold": 0.0}, "threshold is 0.0; it must be above 0 and at most 1"),
+    ],
+)
+def test_bad_parameters_are_refused(kind: type[Policy], parameters: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(PolicyError, match=sentence):
+        kind(**parameters)
