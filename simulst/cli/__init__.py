@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperGroup
@@ -32,15 +32,17 @@ _ClickException: Any = _UsageError.__bases__[0]
 
 
 class LazyGroup(TyperGroup):
-    """Lists commands from COMMANDS without importing them; imports the one that is called."""
+    """Lists commands from a dict without importing them; imports the one that is called."""
+
+    commands_by_name: ClassVar[dict[str, tuple[str, str]]] = COMMANDS
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [name for name, (target, _) in COMMANDS.items() if _exists(target)]
+        return [name for name, (target, _) in self.commands_by_name.items() if _exists(target)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.list_commands(ctx):
             return None
-        summary = COMMANDS[cmd_name][1]
+        summary = self.commands_by_name[cmd_name][1]
         stub = _command(typer.Typer(add_completion=False), lambda: None)
         stub.name, stub.help = cmd_name, summary
         return stub
@@ -49,7 +51,7 @@ class LazyGroup(TyperGroup):
         name, stub, rest = super().resolve_command(ctx, args)
         if stub is None:
             return name, stub, rest
-        module, _, attribute = COMMANDS[args[0]][0].partition(":")
+        module, _, attribute = self.commands_by_name[args[0]][0].partition(":")
         found = getattr(importlib.import_module(module), attribute)
         command = typer.main.get_command(found) if isinstance(found, typer.Typer) else _command(_app(), found)
         command.name = args[0]

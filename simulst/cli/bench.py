@@ -1,0 +1,31 @@
+"""`simulst bench NAME`: each benchmark is a module of `simulst.bench`, imported when it is called."""
+
+import typer
+
+from simulst.cli import LazyGroup
+
+BENCHMARKS: dict[str, tuple[str, str]] = {
+    "stream": ("simulst.bench.stream:stream", "Cost per chunk and memory along one long stream."),
+    "score": ("simulst.bench.score:score", "Resegmentation and scoring beside the reference tools."),
+    "evaluate": ("simulst.bench.evaluate:evaluate", "The evaluation harness beside SimulEval."),
+    "live": ("simulst.bench.live:live", "Round trip and lag of the live server under clients."),
+}
+
+
+class Benchmarks(LazyGroup):
+    commands_by_name = BENCHMARKS
+
+
+bench = typer.Typer(
+    cls=Benchmarks,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Benchmarks that print ratios measured side by side in one run; one JSON object with --json.",
+)
+
+
+@bench.callback()
+def _group() -> None:
+    pass
