@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from simulst.errors import ModelError
-from simulst.translators.base import Alignment, FloatArray, Gate, Hypothesis, TokenStep
+from simulst.translators.base import Alignment, Bias, FloatArray, Gate, Hypothesis, TokenStep
 
 Stop = Literal["eos", "length", "gate", "repeat"]
 
@@ -133,11 +133,12 @@ def _seen(index: int, token: int, logprob: float, row: FloatArray | None, n_vali
 
 
 def greedy(run: Run, step: Step, rules: Rules, *, gate: Gate | None = None, n_valid: int = 0) -> Candidate:
-    """The likeliest token each time; the gate is asked before a token is appended."""
+    """The likeliest token each time; the gate is asked before a token is appended, and its bias is followed."""
     best = Candidate()
+    bias: Bias | None = getattr(gate, "bias", None)
     while len(best.ids) < rules.max_new:
         log_probs = rules.log_probs(step.logits, [best.ids])[0]
-        token = int(log_probs.argmax())
+        token = _preferred(log_probs, bias, best.ids)
         logprob = float(log_probs[token])
         if logprob == -np.inf:
             return replace(best, stop="repeat")
@@ -154,6 +155,18 @@ def greedy(run: Run, step: Step, rules: Rules, *, gate: Gate | None = None, n_va
         if len(best.ids) < rules.max_new:
             step = run.advance([token], [0])
     return best
+
+
+def _preferred(log_probs: Tensor, bias: Bias | None, ids: tuple[int, ...]) -> int:
+    """The likeliest token, of the mixture with the biased text while `ids` follow that."""
+    likeliest = int(log_probs.argmax())
+    if bias is None or len(ids) >= len(bias.ids) or ids != bias.ids[: len(ids)]:
+        return likeliest
+    shown = bias.ids[len(ids)]
+    if log_probs[shown] == -torch.inf:
+        return likeliest
+    mixed = (1 - bias.weight) * float(log_probs[shown].exp()) + bias.weight
+    return shown if mixed >= (1 - bias.weight) * float(log_probs[likeliest].exp()) else likeliest
 
 
 def sample(

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulst.errors import ModelError
+from simulst.policies.retranslation import BiasGate
 from simulst.source import FloatArray
-from simulst.translators.base import TokenStep
+from simulst.translators.base import Bias, TokenStep
 from simulst.translators.decoding import Rules, Step, beam_search, greedy, sample, to_hypothesis
 
 EOS = 0
@@ -180,3 +181,19 @@ def test_hypothesis_puts_history_rows_first_and_splits_heads() -> None:
     assert made.logprobs == pytest.approx([np.log(0.4)] * 2) and made.score == pytest.approx(np.log(0.4))
     bare = to_hypothesis(found, history=None, n_valid=4, frame_s=0.02, start_s=1.5, logprobs=False)
     assert bare.alignment is None and bare.logprobs is None
+
+
+@pytest.mark.parametrize(("weight", "ids"), [(0.1, (1,)), (0.2, (2, 3)), (0.6, (2, 2))])
+def test_bias_pulls_towards_the_shown_text_until_decoding_leaves_it(weight: float, ids: tuple[int, ...]) -> None:
+    shown = Bias(ids=(2, 2), weight=weight)
+    gate = BiasGate(bias=shown)
+    run = ScriptedRun({**TWO_BEAMS, (): [0.0001, 0.6, 0.3998, 0.0001], (1,): [0.9, 0.04, 0.03, 0.03]}, [0.25] * 4)
+    table = {(2,): [0.01, 0.01, 0.1, 0.88]}
+    run.table = {**run.table, **(table if weight < 0.5 else {})}
+    assert greedy(run, run.step(), Rules(eos=EOS, max_new=5), gate=gate).ids == ids
+
+
+def test_bias_never_brings_what_may_not_be_generated() -> None:
+    run = ScriptedRun({(): [0.1, 0.5, 0.4, 0.0]}, [0.97, 0.01, 0.01, 0.01])
+    rules = Rules(eos=EOS, max_new=5, suppress=torch.tensor([False, False, True, False]))
+    assert greedy(run, run.step(), rules, gate=BiasGate(bias=Bias(ids=(2,), weight=0.9))).ids == (1,)
