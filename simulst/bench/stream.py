@@ -52,7 +52,7 @@ class Costs:
         return 1000 * statistics.median(part) if part else float("nan")
 
     def mean_around(self, minute: int) -> float:
-        """Mean cost of a chunk over two minutes up to `minute`, in ms: sentences differ, so a total needs a longer look."""
+        """Mean cost of a chunk over the two minutes up to `minute`, in ms; sentences differ, so a total needs them."""
         per_minute = round(60 / self.chunk_s)
         part = self.seconds[max(0, minute - 2) * per_minute : minute * per_minute]
         return 1000 * statistics.fmean(part) if part else float("nan")
@@ -145,11 +145,9 @@ def stream(
         print(json.dumps(result))
         return
     if "encoder" in result:
-        print(
-            f"encoder  ms per chunk at minute {result['encoder']['cost_ms']}  ratio {result['encoder']['ratio_last_first']}"
-        )
+        encoder = result["encoder"]
+        print(f"encoder  ms per chunk at minute {encoder['cost_ms']}  ratio {encoder['ratio_last_first']}")
     print(f"total    ms per chunk at minute {total['cost_ms']}  ratio {total['ratio_last_first']}")
-    print(
-        f"RTF {result['rtf']}  memory {total['rss_mb']} MB, growth {result['rss_growth_mb']} MB, peak {result['peak_rss_mb']} MB"
-    )
+    print(f"RTF {result['rtf']}  memory {total['rss_mb']} MB, growth {result['rss_growth_mb']} MB", end="")
+    print(f", peak {result['peak_rss_mb']} MB")
     print(f"{total['commits']} commits of {result['tokens_per_commit']} tokens")

@@ -205,7 +205,7 @@ class BlockCausalEncoder(nn.Module):
 
     def _layers_parallel(self, x: Tensor, frame: Tensor, total: int) -> Tensor:
         c = self.config
-        blocks, width = frame.shape
+        blocks = len(frame)
         left = min(c.left_frames, (blocks - 1) * c.block_frames)
         past = torch.arange(-left, 0, device=x.device) + c.block_frames * torch.arange(
             blocks, device=x.device
@@ -234,7 +234,7 @@ class BlockCausalEncoder(nn.Module):
         attention = layer.self_attn
         h = layer.self_attn_layer_norm(x)  # type: ignore[operator]
         q, k, v = (
-            p(h).unflatten(-1, (self.config.heads, -1))
+            p(h).unflatten(-1, (self.config.heads, -1))  # type: ignore[operator]
             for p in (attention.q_proj, attention.k_proj, attention.v_proj)  # type: ignore[union-attr]
         )
         rotary = self.config.rotary_dim

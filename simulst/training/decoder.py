@@ -104,7 +104,7 @@ def ctc_loss(
     others = rng.sample(range(model.embeddings.shape[0]), random_tokens)
     tokens = [blank, *used, *sorted(set(others) - set(used) - {blank})]
     index = {token: k for k, token in enumerate(tokens)}
-    pieces = projected.split(batch.lengths)
+    pieces = torch.split(projected, batch.lengths)
     lengths = [batch.lengths[i] for i in rows]
     padded = torch.nn.utils.rnn.pad_sequence([pieces[i] for i in rows])
     scores = F.linear(padded, model.embeddings[torch.tensor(tokens, device=padded.device)]).float().log_softmax(-1)

@@ -69,7 +69,7 @@ def _talk_audio(
     store: SpeechStore, group: tuple[int, ...], rng: random.Random, vector_samples: int, augmented: bool
 ) -> tuple[npt.NDArray[np.float32], list[tuple[int, float, float]]]:
     pieces = [np.zeros(int(rng.uniform(0.0, 0.5) * SAMPLE_RATE), np.float32)]
-    at, sentences = len(pieces[0]), []
+    at, sentences = len(pieces[0]), list[tuple[int, float, float]]()
     for number in group:
         if sentences:
             pieces.append(np.zeros(int(_pause_s(rng) * SAMPLE_RATE), np.float32))
@@ -137,7 +137,7 @@ def _encode(
     batch = torch.from_numpy(np.stack([np.pad(a, (0, longest - len(a))) for a in audio]))
     with torch.autocast("cpu", torch.bfloat16):
         frames = encoder.full(batch)
-    stacked = frames.unflatten(1, (-1, stack)).flatten(2).to(torch.bfloat16)
+    stacked = frames.reshape(len(frames), -1, stack * frames.shape[2]).to(torch.bfloat16)
     counts = [-(-len(a) // (FRAME_SAMPLES * stack)) for a in audio]
     return {
         name: stacked[row, :count].contiguous().view(torch.uint16).numpy()

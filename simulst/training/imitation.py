@@ -1,4 +1,4 @@
-"""Fine-tune the block-causal encoder to imitate its own full-context output (the idea of CarelessWhisper, 2508.12301)."""
+"""Fine-tune the block-causal encoder to imitate its full-context output (the idea of CarelessWhisper, 2508.12301)."""
 
 import random
 import time
@@ -94,10 +94,8 @@ def imitate(encoder: BlockCausalEncoder, store: SpeechStore, folder: Path, confi
         if step % 25 == 24:
             per_step = (time.monotonic() - began) / (step + 1 - first)
             left = per_step * (config.steps - step - 1) / 60
-            print(
-                f"step {step + 1}/{config.steps}  1-cos {np.mean(losses):.4f}  {per_step:.2f} s/step  {left:.0f} min left",
-                flush=True,
-            )
+            shown = f"step {step + 1}/{config.steps}  1-cos {np.mean(losses):.4f}  {per_step:.2f} s/step"
+            print(f"{shown}  {left:.0f} min left", flush=True)
             losses = []
         if step % 100 == 99 or step + 1 == config.steps:
             state = {"encoder": encoder.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}

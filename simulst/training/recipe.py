@@ -1,4 +1,4 @@
-"""`simulst train RECIPE.toml`: vocabulary, speech, encoder, features, decoder, alignment heads, export; each resumable."""
+"""`simulst train RECIPE.toml`: vocabulary, speech, encoder, features, decoder, export; each stage resumes."""
 
 import csv
 import gzip

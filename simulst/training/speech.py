@@ -37,7 +37,7 @@ class SpeechStore:
         clip = self.clips[number]
         if clip.shard not in self._maps:
             self._maps[clip.shard] = np.memmap(clip.shard, np.int16, "r")
-        samples = self._maps[clip.shard][clip.start : clip.start + clip.samples].astype(np.float32) / 32768
+        samples = self._maps[clip.shard][clip.start : clip.start + clip.samples].astype(np.float32) / np.float32(32768)
         return trim_silence(samples)
 
 
@@ -78,7 +78,8 @@ def _noise(length: int, rng: random.Random, noise: np.random.Generator) -> Sampl
     spectrum = np.fft.rfft(white)
     spectrum /= np.maximum(1, np.arange(len(spectrum))) ** rng.uniform(0.3, 0.6)
     coloured = np.fft.irfft(spectrum, length).astype(np.float32)
-    return coloured / (coloured.std() + 1e-9)
+    scaled: Samples = (coloured / (coloured.std() + 1e-9)).astype(np.float32)
+    return scaled
 
 
 def augment(samples: Samples, rng: random.Random) -> Samples:

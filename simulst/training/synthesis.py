@@ -109,7 +109,8 @@ def speak(text: str, voice: str, rng: random.Random) -> npt.NDArray[np.int16]:
         audio = audio.mean(axis=1)
     if rate != SAMPLE_RATE:
         audio = soxr.resample(audio, rate, SAMPLE_RATE, quality="HQ")
-    return (np.clip(audio, -1, 1) * 32767).astype(np.int16)
+    clip: npt.NDArray[np.int16] = (np.clip(audio, -1, 1) * 32767).astype(np.int16)
+    return clip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ class TokenStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Bias:
-    """Pulls decoding towards a text: while the new tokens follow `ids`, p'(w) = (1 - weight) p(w) + weight [w = next]."""
+    """Pulls decoding towards a text: while new tokens follow `ids`, p'(w) = (1 - weight) p(w) + weight [w = next]."""
 
     ids: tuple[int, ...]
     weight: float

@@ -17,7 +17,7 @@ from simulst.translators.base import FloatArray
 
 
 class SelfAttention:
-    """Rows of the chosen heads of a rotary causal language model of transformers (Llama, Qwen2, Qwen3, Mistral, ...)."""
+    """Rows of the chosen heads of a rotary causal language model of transformers (Llama, Qwen2, Qwen3, Mistral)."""
 
     def __init__(self, decoder: Any, heads: Sequence[Head]) -> None:
         self.model = decoder.model
@@ -58,7 +58,7 @@ class SelfAttention:
         """Attention of the query positions over cache entries [source): mean over heads [batch, rows, frames], or
         [batch, rows, heads, frames] with `every_head`.
 
-        `positions` [rows] are places in the cache of the queries (its last entries); a query sees entries up to its own.
+        `positions` [rows] are the queries' places in the cache (its last entries); a query sees entries up to its own.
         """
         found = [
             median_filter(self._layer_rows(queries[layer], keys[layer], positions, heads, source), median_frames)
@@ -83,4 +83,5 @@ class SelfAttention:
         k = keys[:, [head // group for head in heads]].float()
         scores = q @ k.transpose(2, 3) * self.head_dim**-0.5
         later = torch.arange(keys.shape[2], device=keys.device) > positions[:, None]
-        return scores.masked_fill(later, -torch.inf).softmax(-1)[..., source[0] : source[1]]
+        rows: Tensor = scores.masked_fill(later, -torch.inf).softmax(-1)
+        return rows[..., source[0] : source[1]]

@@ -72,7 +72,7 @@ class SentencePieceVocabulary(PieceVocabulary):
         piece = self.processor.id_to_piece(token)
         if self.processor.is_byte(token):
             return bytes([int(piece[3:5], 16)])
-        return piece.replace("\u2581", " ").encode()  # type: ignore[no-any-return]
+        return str(piece).replace("\u2581", " ").encode()
 
     def encode(self, text: str) -> list[int]:
         return list(self.processor.encode(text))
@@ -129,7 +129,8 @@ def load(
     vocabulary = SentencePieceVocabulary(directory / VOCABULARY_FILE)
     if len(vocabulary) != int(config.decoder["vocab_size"]):
         raise ModelError(
-            f"{directory}/{VOCABULARY_FILE} has {len(vocabulary)} pieces but the decoder has {config.decoder['vocab_size']}."
+            f"{directory}/{VOCABULARY_FILE} has {len(vocabulary)} pieces "
+            f"but the decoder has {config.decoder['vocab_size']}."
         )
     model = load_weights(directory, config, dtype=torch_dtype(dtype)).to(torch_device(device))
     return SpeechLLMTranslator(model, vocabulary, name=name, options=chosen)

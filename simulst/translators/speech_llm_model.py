@@ -106,7 +106,8 @@ class SpeechLLM(nn.Module):
 
     def stack(self, frames: Tensor) -> Tensor:
         """[..., k * stack, D] -> [..., k, stack * D]."""
-        return frames.unflatten(-2, (-1, self.config.stack)).flatten(-2)
+        *batch, count, width = frames.shape
+        return frames.reshape(*batch, count // self.config.stack, self.config.stack * width)
 
 
 def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:

@@ -69,7 +69,8 @@ def test_two_streams_on_one_model_do_not_touch() -> None:
     model = encoder()
     a, b = 0.3 * torch.randn(20_000), 0.1 * torch.randn(20_000)
     alone = [streamed(model, x, [3_000]) for x in (a, b)]
-    states, outs = [model.open(), model.open()], [[], []]
+    states = [model.open(), model.open()]
+    outs: list[list[torch.Tensor]] = [[], []]
     for at in range(0, 20_000, 3_000):
         for i, x in enumerate((a, b)):
             outs[i].append(model.step(x[at : at + 3_000], states[i], is_final=at + 3_000 >= 20_000))
