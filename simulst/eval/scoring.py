@@ -77,7 +77,7 @@ def assemble(
     quality: bool = True,
 ) -> ScoreReport:
     """Score segments; `quality=False` leaves BLEU and its like out."""
-    rows = [segment_latency(segment, profile) for segment in segments]
+    rows = _uniform([segment_latency(segment, profile) for segment in segments])
     latencies = _corpus_numbers(segments, instances, profile, settings, rows)
     signatures = _latency_signatures(latencies, rows, instances, profile, settings)
     scores, counts = dict(latencies), None
@@ -95,6 +95,12 @@ def assemble(
         unit=settings.unit,
         lang=settings.lang,
     )
+
+
+def _uniform(rows: list[Row]) -> list[Row]:
+    """Every metric in every row: an empty hypothesis has no clocks of its own."""
+    names = dict.fromkeys(name for row in sorted(rows, key=len, reverse=True)[:1] for name in row)
+    return [{name: row.get(name) for name in (*names, *row)} for row in rows]
 
 
 def _corpus_numbers(
