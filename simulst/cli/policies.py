@@ -1,6 +1,5 @@
 """`simulst policies`: what there is, what it needs, and which models it works with."""
 
-import dataclasses
 import json
 from typing import Annotated, Any
 
@@ -11,12 +10,16 @@ from simulst.cli import options
 
 def policies(
     name: Annotated[str | None, typer.Argument(help="Show one policy or preset with all its parameters.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Say which of them this model can run.", metavar="NAME|DIR")
+    ] = None,
     json_: options.Json = False,
 ) -> None:
     """List the policies with their parameters, presets, papers, and the models that provide what they need."""
-    from simulst.policies import POLICIES
+    from simulst.models import describe_model
+    from simulst.policies.describe import describe_policies
 
-    found = [_describe(one) for one in ([name] if name else POLICIES)]
+    found = describe_policies([name] if name else None, model=describe_model(model) if model else None)
     if json_:
         print(json.dumps(found[0] if name else found, ensure_ascii=False, indent=2))
     elif name:
@@ -25,55 +28,17 @@ def policies(
         _print_all(found)
 
 
-def _describe(name: str) -> dict[str, Any]:
-    from simulst.models import describe_models
-    from simulst.policies import POLICIES, load_policy
-    from simulst.policies.loading import policy_class, preset_names, preset_path, read_preset
-
-    loaded = load_policy(name)
-    cls = type(loaded.policy)
-    needs = loaded.policy.needs()
-    presets = [
-        preset
-        for preset in preset_names()
-        if (path := preset_path(preset)) is not None and policy_class(read_preset(path)["policy"]) is cls
-    ]
-    return {
-        "name": name,
-        "policy": next((key for key, target in POLICIES.items() if target.endswith(f":{cls.__name__}")), cls.__name__),
-        "summary": (cls.__doc__ or "").strip().splitlines()[0],
-        "parameters": [_parameter(loaded.policy, one) for one in dataclasses.fields(cls)],  # type: ignore[arg-type]
-        "chunk_ms": loaded.chunk_ms,
-        "history": dataclasses.asdict(loaded.history),
-        "requires": sorted(needs),
-        "paper": cls.paper,
-        "source": loaded.source,
-        "presets": presets,
-        "models": [info.name for info in describe_models() if needs <= info.provides],
-    }
-
-
-def _parameter(policy: Any, one: "dataclasses.Field[Any]") -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "value": getattr(policy, one.name),
-        "default": None if one.default is dataclasses.MISSING else one.default,
-        "unit": one.metadata.get("unit", ""),
-        "help": one.metadata.get("help", ""),
-        "published": one.metadata.get("published", ""),
-    }
-
-
 def _print_all(found: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("policy", "what it does", "parameters", "needs", "works with"):
+    last = f"on {found[0]['model']}" if "model" in found[0] else "works with"
+    for title in ("policy", "what it does", "parameters", "needs", last):
         table.add_column(title, overflow="fold")
     for one in found:
         parameters = ", ".join(f"{p['name']}={_shown(p['value'])}" for p in one["parameters"])
-        table.add_row(one["name"], one["summary"], parameters, ", ".join(one["requires"]), ", ".join(one["models"]))
+        table.add_row(one["name"], one["summary"], parameters, ", ".join(one["requires"]), _works_with(one))
     console = Console()
     console.print(table)
     console.print("\n`simulst policies NAME` explains one; --set KEY=VALUE changes a parameter.", style="dim")
@@ -91,6 +56,7 @@ def _print_one(one: dict[str, Any]) -> None:
         ("mirrors", one["source"]),
         ("needs", ", ".join(one["requires"])),
         ("works with", ", ".join(one["models"])),
+        (f"on {one['model']}" if "model" in one else "", _works_with(one) if "model" in one else ""),
         ("presets", ", ".join(one["presets"])),
         ("chunk", f"{one['chunk_ms']} ms"),
         ("history", ", ".join(f"{key}={_shown(value)}" for key, value in one["history"].items())),
@@ -103,6 +69,13 @@ def _print_one(one: dict[str, Any]) -> None:
     for p in one["parameters"]:
         table.add_row(p["name"], _shown(p["value"]), p["unit"], p["help"], p["published"])
     console.print(table)
+
+
+def _works_with(one: dict[str, Any]) -> str:
+    """The models that fit, or whether the one that was asked about does."""
+    if "model" not in one:
+        return ", ".join(one["models"]) or "no known model"
+    return "runs" if one["runs"] else f"lacks {', '.join(one['missing'])}"
 
 
 def _shown(value: object) -> str:
