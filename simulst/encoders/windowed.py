@@ -13,6 +13,10 @@ from torch import Tensor
 from simulst.source import SAMPLE_RATE, FloatArray
 
 
+ROUND_FRAMES = 50
+"""Padding fills up whole seconds: kernels are compiled and cached per shape, and every new one takes time and memory."""
+
+
 @dataclass(kw_only=True, eq=False)
 class EncodedWindow:
     """Encoder output of one window of audio, and what the decoder derives from it."""
@@ -61,7 +65,8 @@ class WhisperWindow:
 
     def encode(self, samples: FloatArray) -> EncodedWindow:
         samples = samples[-self.max_samples :]
-        frames = min(self.max_frames, math.ceil(len(samples) / self.frame_samples) + self.padding_frames)
+        wanted = math.ceil(len(samples) / self.frame_samples) + self.padding_frames
+        frames = min(self.max_frames, -(-wanted // ROUND_FRAMES) * ROUND_FRAMES)
         features = self.extractor(
             samples,
             sampling_rate=SAMPLE_RATE,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,7 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
     """
     from safetensors import SafetensorError
 
+    bound_kernel_cache()
     where, precision = torch_device(device), torch_dtype(dtype)
     check_weights(directory)
     try:
@@ -85,6 +87,14 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
             f"The weights in {directory} are incomplete: {len(missing)} tensors such as {missing[0]} miss."
         )
     return model.to(where).eval().requires_grad_(False)
+
+
+def bound_kernel_cache() -> None:
+    """Keep oneDNN from storing up to 1024 compiled kernels, hundreds of MB on streams whose windows vary in length.
+
+    Works until the first convolution of the process; a value that the user has set is kept.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def check_weights(directory: Path) -> None:

@@ -44,7 +44,7 @@ class Seq2SeqOptions:
     top_p: float = option(0.95, "probability mass that samples are drawn from")
     temperature: float = option(1.0, "temperature of samples")
     median_frames: int = option(7, "width of the median filter over attention rows, in frames; 1: off")
-    heads: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} beside the model")
+    heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} beside the model")
 
     def __post_init__(self) -> None:
         if not 1 <= self.beams <= 64:
@@ -130,8 +130,8 @@ class Seq2SeqTranslator:
 
 def choose_heads(directory: Path, options: Seq2SeqOptions, default: Sequence[Any]) -> list[Any]:
     """Heads from the option's file, else from the file beside the model, else the architecture's default."""
-    if options.heads is not None:
-        return read_heads(Path(options.heads).expanduser())
+    if options.heads_file is not None:
+        return read_heads(Path(options.heads_file).expanduser())
     if (directory / HEADS_FILE).is_file():
         return read_heads(directory / HEADS_FILE)
     return list(default)

@@ -69,7 +69,7 @@ def test_directories_that_are_no_model(tmp_path: Path) -> None:
 
 def test_unknown_option_lists_the_known_ones(moonshine_dir: Path) -> None:
     assert sentence_of(moonshine_dir, nope=1) == (
-        "tiny has no option 'nope'; it has: beams, no_repeat_ngram, top_p, temperature, median_frames, heads."
+        "tiny has no option 'nope'; it has: beams, no_repeat_ngram, top_p, temperature, median_frames, heads_file."
     )
     assert "task" not in option_names(moonshine_dir)
     assert {"task", "source", "beams"} <= option_names("whisper-base")
@@ -157,9 +157,9 @@ def test_descriptions_need_no_weights(moonshine_dir: Path) -> None:
 def test_text_options_are_read_as_their_type(moonshine_dir: Path) -> None:
     from simulst.translators.moonshine import Moonshine
 
-    model = load_model(moonshine_dir, beams="3", top_p="0.5", heads="none")
+    model = load_model(moonshine_dir, beams="3", top_p="0.5", heads_file="none")
     assert isinstance(model, Moonshine)
-    assert (model.options.beams, model.options.top_p, model.options.heads) == (3, 0.5, None)
+    assert (model.options.beams, model.options.top_p, model.options.heads_file) == (3, 0.5, None)
 
 
 def test_half_precision_decodes(moonshine_dir: Path) -> None:

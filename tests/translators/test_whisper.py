@@ -182,7 +182,7 @@ def test_transcript_uses_the_other_task(german: Whisper, whisper_dir: Path, nois
         ("context_tokens", 999, "Option 'context_tokens' must be between 0 and 200, not 999."),
         ("min_source_s", 40, "Option 'min_source_s' must be between 0 and 20, not 40.0."),
         ("task", "sing", "Option 'task' of tiny-whisper must be one of translate, transcribe, not 'sing'."),
-        ("heads", "absent.json", "The alignment heads absent.json cannot be read: "),
+        ("heads_file", "absent.json", "The alignment heads absent.json cannot be read: "),
     ],
 )
 def test_bad_options_are_one_sentence(whisper_dir: Path, option: str, value: Any, sentence: str) -> None:
@@ -195,7 +195,7 @@ def test_heads_come_from_option_file_or_checkpoint(whisper_dir: Path, tmp_path: 
     assert whisper(whisper_dir).attention.heads == [(0, 1), (1, 0), (1, 3)]
     chosen = tmp_path / "heads.json"
     chosen.write_text('{"heads": [[1, 2]]}')
-    assert whisper(whisper_dir, heads=str(chosen)).attention.heads == [(1, 2)]
+    assert whisper(whisper_dir, heads_file=str(chosen)).attention.heads == [(1, 2)]
     for content, sentence in (
         ('{"heads": []}', "The list of alignment heads is empty"),
         (
@@ -207,5 +207,5 @@ def test_heads_come_from_option_file_or_checkpoint(whisper_dir: Path, tmp_path: 
     ):
         chosen.write_text(content)
         with pytest.raises(ModelError) as caught:
-            whisper(whisper_dir, heads=str(chosen))
+            whisper(whisper_dir, heads_file=str(chosen))
         assert str(caught.value).startswith(sentence)
