@@ -56,22 +56,17 @@ def run_ratios(instances: Sequence[Instance], unit_count: int, profile: Profile)
     erased = [instance.erased_units for instance in instances]
     if unit_count and any(count is not None for count in erased):
         ratios["NE"] = sum(count or 0 for count in erased) / unit_count
-    spent = [computation_and_audio_ms(instance) for instance in instances]
-    known = [pair for pair in spent if pair is not None]
-    if known and len(known) == len(spent) and (audio := sum(pair[1] for pair in known)) > 0:
+    known = [pair for instance in instances if (pair := computation_and_audio_ms(instance)) is not None]
+    if (audio := sum(pair[1] for pair in known)) > 0:
         ratios["RTF" if profile.prefix else "ComputeRTF"] = sum(pair[0] for pair in known) / audio
     return ratios
 
 
 def computation_and_audio_ms(instance: Instance) -> tuple[float, float] | None:
-    """Computation and audio of one stream; from cumulative elapsed times it ends with the last emission."""
+    """Computation and audio of one stream, None if unknown; elapsed times tell it up to the last emission."""
     if instance.chunks:
         return sum(compute for _, compute in instance.chunks), instance.chunks[-1][0]
-    if instance.source_length_ms is None or not instance.cumulative:
-        return None
-    if not instance.delays_ms:
-        return 0.0, instance.source_length_ms
-    if not instance.elapsed_ms:
+    if instance.source_length_ms is None or not instance.cumulative or not instance.elapsed_ms:
         return None
     return instance.elapsed_ms[-1] - instance.delays_ms[-1], instance.source_length_ms
 

@@ -1,4 +1,4 @@
-"""Every number of the shared golden logs that a profile claims, and every resegmented line; skipped where they are absent.
+"""Every number of the shared golden logs that a profile claims, and every resegmented line; skipped if absent.
 
 Not claimed, by name: SimulEval 1.1.4 with --computation-aware (its plain columns are computation-aware by mistake);
 simulstream with mweralign 1.1.0 (another segmenter); BLEU of simulstream on zh and ja (U+2581 stays in the scored

@@ -25,6 +25,7 @@ def score(name: str, run: str) -> ScoreReport:
     folder = FIXTURES / name
     profile, _, rest = run.partition(" ")
     flags = {"--raw-elapsed": "raw_elapsed", "--moses": "moses", "--from-first-segment": "from_first_segment"}
+    options: dict[str, Any] = {flags[rest]: True} if rest in flags else {}
     long_form = name.startswith("long")
     simulstream = rest.endswith(".jsonl")
     return report_log(
@@ -35,7 +36,7 @@ def score(name: str, run: str) -> ScoreReport:
         lang=name[-2:],
         profile=profile,
         log_config=folder / "simulstream_cfg.yaml" if simulstream else None,
-        **({flags[rest]: True} if rest in flags else {}),
+        **options,
     )
 
 

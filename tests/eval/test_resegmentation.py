@@ -23,7 +23,7 @@ def distance(a: list[str], b: list[str]) -> int:
     for i, x in enumerate(a, 1):
         before, row[0] = row[0], i
         for j, y in enumerate(b, 1):
-            same = x == y or (x + y).isascii() and x.lower() == y.lower()
+            same = x == y or ((x + y).isascii() and x.lower() == y.lower())
             before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (not same))
     return row[-1]
 

@@ -111,7 +111,7 @@ def test_recordings_that_do_not_match(logged: list[str], sentence: str) -> None:
 
 def test_iwslt_sets_go_there_and_back(tmp_path: Path) -> None:
     wanted = [entry("t1", 0), entry("t1", 1), entry("t2", 2)]
-    texts = ["a < b & c", "</seg> \"q\"", "ü"]
+    texts = ["a < b & c", '</seg> "q"', "ü"]
     filled = [Segment(index=s.index, wav=s.wav, reference=t) for s, t in zip(wanted, texts, strict=True)]
     write_iwslt(tmp_path / "x.xml", filled, set_id="tst", lang="de")
     assert read_iwslt(tmp_path / "x.xml") == filled

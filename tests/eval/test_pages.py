@@ -1,0 +1,142 @@
+"""Curve and report: what is drawn, what is said, and that a page loads nothing and trusts no text."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulst.errors import DataError
+from simulst.eval.curve import build_curve, curve_data, write_curve_page
+from simulst.eval.curve_figure import axis_label, write_curve_figure
+from simulst.eval.logs import Instance
+from simulst.eval.page import render
+from simulst.eval.report import write_report
+from simulst.eval.runs import Run, load_run
+from simulst.eval.score import report_instances
+
+REFERENCES = [f"Satz {k} ist ein kurzer Satz mit {k} Wörtern." for k in range(12)]
+
+
+def make_run(folder: Path, policy: str, k: int, lag: float, hostile: str = "") -> Run:
+    instances = []
+    for index, reference in enumerate(REFERENCES):
+        words = reference.split()[: 5 + k]
+        if hostile and index == 0:
+            words = [hostile, *words]
+        times = tuple(lag + 300.0 * n for n in range(len(words)))
+        instances.append(
+            Instance(
+                index=index,
+                source=f"/audio/{index}.wav",
+                prediction=" ".join(words),
+                delays_ms=times,
+                elapsed_ms=tuple(t + 50 for t in times),
+                source_length_ms=4000.0,
+            )
+        )
+    report_instances(instances, REFERENCES, lang="de", sources=[f"Sentence {n}." for n in range(12)]).write(folder)
+    info = {"policy": policy, "model": "tiny", "parameters": {"k": k, "fixed": 1}, "command": ["simulst", "evaluate"]}
+    (folder / "run.json").write_text(json.dumps(info))
+    return load_run(folder)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    return [
+        make_run(tmp_path / f"{policy}-{k}", policy, k, lag)
+        for policy, k, lag in [("wait_k", 1, 800.0), ("wait_k", 3, 1500.0), ("align_att", 2, 900.0)]
+    ]
+
+
+def page_data(path: Path) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_a_line_per_policy_with_what_differs_as_label(runs: list[Run]) -> None:
+    curve = build_curve(runs, resamples=50)
+    assert curve.latency == "LAAL"
+    lines = {name: [(p.label, p.run.name) for p in points] for name, points in curve.series().items()}
+    assert lines == {"wait_k": [("k=1", "wait_k-1"), ("k=3", "wait_k-3")], "align_att": [("", "align_att-2")]}
+    for point in curve.points:
+        value, low, high = point.axis("BLEU")
+        assert low - 1e-6 <= value <= high + 1e-6
+
+
+def test_paired_tests_against_a_baseline(runs: list[Run]) -> None:
+    curve = build_curve(runs[1:], baseline=runs[0], resamples=200)
+    found = curve.comparisons[str(runs[1].folder)]
+    assert found["LAAL"].difference == pytest.approx(runs[1].scores["LAAL"] - runs[0].scores["LAAL"], abs=1e-3)
+    assert found["LAAL"].p_value < 0.05
+
+
+def test_runs_over_other_segments_are_not_compared(runs: list[Run], tmp_path: Path) -> None:
+    other = load_run(runs[0].folder)
+    other = Run(folder=tmp_path / "x", scores=other.scores, signatures=other.signatures, rows=other.rows[1:], info={})
+    with pytest.raises(DataError, match=r"^The runs do not translate the same segments; a paired test needs the same"):
+        build_curve([other], baseline=runs[0], resamples=10)
+
+
+def test_the_curve_page_holds_all_points(runs: list[Run], tmp_path: Path) -> None:
+    write_curve_page(build_curve(runs, baseline=runs[0], resamples=50), tmp_path / "c.html")
+    data = page_data(tmp_path / "c.html")
+    assert [series["name"] for series in data["series"]] == ["wait_k", "align_att"]
+    assert data["units"]["LAAL"] == "ms"
+    assert data["comparison"]["baseline"] == "wait_k-1"
+    assert [row["run"] for row in data["comparison"]["rows"]] == ["wait_k-3", "align_att-2"]
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_still_pictures_have_axes_with_units(runs: list[Run], tmp_path: Path, suffix: str) -> None:
+    write_curve_figure(build_curve(runs, resamples=50), tmp_path / f"c{suffix}")
+    data = (tmp_path / f"c{suffix}").read_bytes()
+    if suffix == ".svg":
+        assert b"LAAL (s)" in data and b">BLEU<" in data and b"wait_k" in data
+    else:
+        assert data.startswith(b"\x89PNG")
+    assert axis_label("AP") == "AP" and axis_label("SWF") == "SWF (%)"
+
+
+def test_the_report_has_every_part(runs: list[Run], tmp_path: Path) -> None:
+    write_report(runs[0], tmp_path / "r.html", others=runs[1:], resamples=50)
+    data = page_data(tmp_path / "r.html")
+    assert [card["name"] for card in data["cards"]] == ["BLEU", "chrF2++", "LAAL", "LAAL_CA_backlog", "ComputeRTF"]
+    assert all(signature for _, _, signature in data["scores"])
+    assert data["histogram"]["xLabel"] == "LAAL (s)"
+    assert data["talks"] is None  # every segment is a file of its own
+    assert len(data["curve"]["series"]) == 2
+    worst = min(data["segments"], key=lambda segment: segment["quality"])
+    assert worst["source"].startswith("Sentence") and worst["events"][0]["time"] == pytest.approx(0.8)
+    assert worst["events"][0]["late"] == pytest.approx(0.85)
+
+
+def test_pages_load_nothing_and_text_cannot_break_out(tmp_path: Path) -> None:
+    hostile = "</script><img/src=x/onerror=alert(1)>"
+    run = make_run(tmp_path / "evil", "%DATA%", 1, 800.0, hostile)
+    write_report(run, tmp_path / "r.html", resamples=20)
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("</script>") == 2
+    assert "<img" not in page
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)|@import|url\(""", page)
+    assert "default-src 'none'" in page
+    assert any(hostile in segment["prediction"] for segment in page_data(tmp_path / "r.html")["segments"])
+
+
+def test_placeholders_in_the_data_stay_data() -> None:
+    page = render("curve.html", title="%DATA% <b>", data={"a": "%TITLE% %STYLE% %SCRIPT%"}, scripts=("curve.js",))
+    assert "<title>%DATA% &lt;b&gt;</title>" in page
+    assert '{"a":"%TITLE% %STYLE% %SCRIPT%"}' in page
+
+
+def test_a_folder_without_scores(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no scores\.tsv; give a folder made by `simulst evaluate`"):
+        load_run(tmp_path)
+
+
+def test_a_metric_that_a_run_lacks(runs: list[Run]) -> None:
+    with pytest.raises(DataError, match=r"wait_k-1 has no StreamLAAL; it has BLEU, chrF2, chrF2\+\+, YAAL"):
+        build_curve(runs, latency="StreamLAAL", resamples=10)
+    assert curve_data(build_curve(runs, resamples=10))["x"] == "LAAL"
