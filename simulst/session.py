@@ -167,6 +167,24 @@ class Session:
         )
         return self.drain()
 
+    @property
+    def shows_rest(self) -> bool:
+        """Whether the latest hypothesis went on beyond what was committed, so that its rest needs no `preview`."""
+        found = self.last_decision.hypothesis if self.last_decision is not None else None
+        return found is not None and found.stop != "gate"
+
+    def preview(self, max_new: int = 16) -> str:
+        """The unstable continuation of the text, decoded for display only; "" before the first chunk and after the end.
+
+        For policies that stop decoding at the border of what is safe, whose hypotheses hold no more than they commit.
+        """
+        if self._ended or not self._received:
+            return ""
+        self._begin()
+        found = self._translator.hypothesise(self._log.prefix, max_new=max_new)
+        self._charge()
+        return self._log.preview(found[0].ids) if found else ""
+
     def drain(self) -> list[Event]:
         """Events that nobody has taken yet (left behind by an interrupted call)."""
         events, self._outbox = self._outbox, []

@@ -115,6 +115,8 @@ def _view(session: "Session", stream: "AudioStream") -> "TerminalView":
 def _progress(view: "TerminalView", stream: "AudioStream") -> "Callable[[Session], None]":
     def show(session: "Session") -> None:
         audio_s = session.audio_s
+        if not (view.revises or session.shows_rest):
+            view.show_rest(session.preview())
         view.status(
             audio_s=audio_s,
             duration_s=stream.duration_s,

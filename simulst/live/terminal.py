@@ -14,7 +14,7 @@ class TerminalView:
     def __init__(self, title: str, *, console: Console | None = None, revises: bool = False) -> None:
         self._title = title
         self._console = console or Console()
-        self._revises = revises
+        self.revises = revises
         self._layout = SentenceLines()
         self._pieces: list[tuple[str, float]] = []
         """Shown text with its commit times, while it may be taken back."""
@@ -37,8 +37,7 @@ class TerminalView:
 
     def handle(self, event: Event) -> None:
         if isinstance(event, WriteEvent):
-            self._hypothesis = ""
-            if self._revises:
+            if self.revises:
                 self._retract(event.retract)
                 self._pieces.append((event.text, event.audio_s))
             else:
@@ -46,6 +45,10 @@ class TerminalView:
         elif isinstance(event, HypothesisEvent):
             self._hypothesis = event.text
         self._live.update(self._draw())
+
+    def show_rest(self, text: str) -> None:
+        """Show an unstable rest that no event reported."""
+        self._hypothesis = text
 
     def status(self, *, audio_s: float, duration_s: float | None, lag_s: float, load: float) -> None:
         """Show position, lag behind the speech and computing time per second of audio."""
@@ -80,7 +83,7 @@ class TerminalView:
         return Text.assemble((f"{clock(self._line_at_s):>7}  ", "dim"), line)
 
     def _draw(self) -> RenderableType:
-        current = "".join(text for text, _ in self._pieces) if self._revises else self._line
+        current = "".join(text for text, _ in self._pieces) if self.revises else self._line
         body = self._stamped(current).append(self._hypothesis, style="grey50")
         body.truncate(self._console.width * max(2, self._console.height - 4), overflow="crop")
         return Group(body, Text(self._status, style="dim"))

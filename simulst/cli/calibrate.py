@@ -1,0 +1,45 @@
+"""`simulst calibrate MODEL --data DATA`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulst.cli import options
+
+
+def calibrate(
+    model: Annotated[str, typer.Argument(help="Name, local directory or hub name.", metavar="MODEL")],
+    data: Annotated[Path, typer.Option(help="Folder of clips, list of audio files, or manifest (.jsonl).")],
+    output: Annotated[Path | None, typer.Option(help="Where to store the heads (default: beside the model).")] = None,
+    top: Annotated[int, typer.Option(help="Most heads that are kept.", min=1, max=256)] = 8,
+    limit: Annotated[int, typer.Option(help="Most examples that are used.", min=1)] = 50,
+    join: Annotated[int, typer.Option(help="Clips in a row that make one example.", min=2, max=16)] = 4,
+    settings: options.Set = None,
+    device: options.Device = "cpu",
+    json_: options.Json = False,
+) -> None:
+    """Find the attention heads that follow the source and store them where the model looks for them."""
+    from simulst.errors import SimulstError
+    from simulst.models import load_model
+    from simulst.training.calibration import calibrate as choose
+    from simulst.training.calibration import default_path, write_heads
+
+    chosen: dict[str, str] = {}
+    for pair in settings or []:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise SimulstError(f"--set takes KEY=VALUE, not {pair!r}.")
+        chosen[key] = value
+    loaded = load_model(model, device=device, **chosen)
+    found = choose(loaded, data, join=join, limit=limit, top=top)
+    path = output or default_path(loaded)
+    write_heads(found, path)
+    if json_:
+        print(json.dumps({**found.to_json(), "file": str(path)}, indent=1))
+        return
+    for (layer, head), score in zip(found.heads, found.scores, strict=True):
+        print(f"layer {layer:2d}  head {head:2d}  score {score:.3f}")
+    print(f"their mean          score {found.mean_score:.3f}  ({found.tokens} tokens, {found.examples} examples)")
+    print(f"stored in {path}")

@@ -1,0 +1,272 @@
+"""One websocket connection: what it may say when, what it is told, and what becomes of its stream when it goes."""
+
+import asyncio
+import contextlib
+import hmac
+import time
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+
+from simulst.live.hub import Hub, Place
+from simulst.live.protocol import (
+    CLOSE_CODES,
+    EXPORTS,
+    MAX_AUDIO_BYTES,
+    VERSION,
+    ProtocolError,
+    read_count,
+    read_hello,
+    read_message,
+    read_name,
+    read_switch,
+)
+from simulst.live.stream import Subscriber, dump
+
+EXPORT_COST = 10
+"""Control messages that an export counts as."""
+
+
+class Bucket:
+    """Allows `rate` per second and twice that in a burst."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._left = 2 * rate
+        self._at = time.monotonic()
+
+    def take(self, amount: float = 1) -> float:
+        """Seconds by which `amount` comes too soon, 0 where it is in time."""
+        now = time.monotonic()
+        self._left = min(2 * self._rate, self._left + (now - self._at) * self._rate) - amount
+        self._at = now
+        return max(0.0, -self._left / self._rate)
+
+
+class Connection:
+    def __init__(self, socket: ServerConnection, hub: Hub, token: str = "") -> None:
+        self._socket = socket
+        self._hub = hub
+        self._token = token
+        self._place: Place | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._control = Bucket(hub.limits.control_per_s)
+        self._audio = Bucket(hub.limits.audio_messages_per_s)
+        self._told_end = False
+        self._dismissal: ProtocolError | None = None
+        self._main: asyncio.Task[Any] | None = None
+
+    async def run(self) -> None:
+        """Serve the connection until it ends."""
+        self._main = asyncio.current_task()
+        clean = True
+        try:
+            await self._serve()
+        except ProtocolError as error:
+            await self._fail(error)
+        except ConnectionClosed as closed:
+            clean = closed.rcvd is not None  # otherwise the network broke
+        except asyncio.CancelledError:
+            if self._dismissal is None:
+                raise
+            await self._fail(self._dismissal)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._place is not None:
+                leave = self._hub.release if clean else self._hub.detach
+                leave(self._place, self)
+
+    def dismiss(self, error: ProtocolError) -> None:
+        """Tell the client why and close."""
+        self._dismissal = error
+        if self._main is not None:
+            self._main.cancel()
+
+    async def _serve(self) -> None:
+        limits = self._hub.limits
+        data = await self._receive(limits.hello_s, "hello_timeout", "No hello came in time.")
+        while True:
+            if isinstance(data, bytes):
+                await self._take_audio(data)
+            else:
+                await self._take_message(read_message(data))
+            data = await self._receive(limits.idle_s, "idle_timeout", "Nothing came for too long; connect again.")
+
+    async def _receive(self, within_s: float, code: str, sentence: str) -> str | bytes:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._socket.recv()
+        except TimeoutError:
+            raise ProtocolError(code, sentence) from None
+
+    async def _take_audio(self, data: bytes) -> None:
+        if len(data) > MAX_AUDIO_BYTES:
+            raise ProtocolError("too_large", f"An audio message has at most {MAX_AUDIO_BYTES} bytes, not {len(data)}.")
+        if self._place is None:
+            raise ProtocolError("not_started", "Audio came before hello.")
+        if self._place.stream.ended:
+            if not self._told_end:
+                self._told_end = True
+                await self._tell(ProtocolError("already_ended", "The stream has ended; hello opens another one."))
+            return
+        if wait_s := self._audio.take():
+            await asyncio.sleep(wait_s)
+        await self._place.stream.push(data)
+        self._hub.metrics.count("audio_bytes_total", len(data))
+
+    async def _take_message(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if self._control.take(EXPORT_COST if kind == "export" else 1):
+            raise ProtocolError("rate_limited", "Too many messages in a short time.")
+        if kind == "ping":
+            await self._send({"type": "pong", "id": message.get("id")})
+        elif kind in ("hello", "resume", "watch"):
+            await self._begin(kind, message)
+        elif self._place is None:
+            raise ProtocolError("not_started", "The first message must be hello, resume or watch.")
+        elif kind == "end":
+            self._place.stream.end()
+        elif kind == "switch":
+            await self._switch(message, self._place)
+        elif kind == "export":
+            await self._export(message)
+        else:
+            raise ProtocolError(
+                "bad_message", "Unknown type; known are hello, resume, watch, switch, end, export, ping."
+            )
+
+    async def _begin(self, kind: str, message: dict[str, Any]) -> None:
+        free = self._place is None or (kind == "hello" and self._place.stream.closed)
+        if not free or self._watching:
+            await self._tell(ProtocolError("already_started", "This connection already carries a stream."))
+            return
+        given = message.get("token")
+        if self._token and not (isinstance(given, str) and hmac.compare_digest(given.encode(), self._token.encode())):
+            raise ProtocolError("unauthorised", "The token is missing or wrong.")
+        if kind == "hello":
+            await self._open(message)
+        elif kind == "resume":
+            await self._resume(message)
+        else:
+            channel = read_name(message, "channel")
+            if channel is None:
+                raise ProtocolError("bad_value", "watch needs a channel.")
+            await self._send({"type": "watching", "channel": channel})
+            self._tasks.append(asyncio.create_task(self._watch(channel)))
+
+    @property
+    def _watching(self) -> bool:
+        return self._place is None and bool(self._tasks)
+
+    async def _open(self, message: dict[str, Any]) -> None:
+        hello = read_hello(message)
+        if self._place is not None:
+            self._hub.release(self._place, self)
+            self._place = None
+        self._place, self._told_end = await self._hub.open(hello, self), False
+        await self._send({**_ready(self._place), "session": self._place.stream.id})
+        self._follow(0)
+
+    async def _resume(self, message: dict[str, Any]) -> None:
+        seq = read_count(message, "seq")
+        self._place = self._hub.resume(read_name(message, "session") or "", self)
+        stream = self._place.stream
+        await self._send({"type": "resumed", "session": stream.id, "seq": stream.seq, "received": stream.received})
+        self._follow(seq)
+
+    async def _switch(self, message: dict[str, Any], place: Place) -> None:
+        if place.stream.ended:
+            await self._tell(ProtocolError("already_ended", "The stream has ended; hello opens another one."))
+            return
+        try:
+            await self._hub.switch(place, read_switch(message, place.stream.hello))
+        except ProtocolError as error:
+            await self._tell(ProtocolError(error.code, str(error), fatal=False))  # the stream goes on as it was
+
+    def _follow(self, seq: int) -> None:
+        assert self._place is not None
+        self._tasks.append(asyncio.create_task(self._send_events(self._place, seq)))
+
+    async def _send_events(self, place: Place, seq: int) -> None:
+        """Hand the stream's events on; tell what broke it."""
+        if await self._forward(place, seq) and place.stream.error is not None:
+            self._hub.metrics.count("errors_total", label=f'code="{place.stream.error.code}"')
+            self.dismiss(place.stream.error)
+
+    async def _watch(self, channel: str) -> None:
+        try:
+            found = await self._hub.watch(channel)
+        except ProtocolError as error:
+            self.dismiss(error)
+            return
+        try:
+            place: Place | None = None
+            while True:
+                place = await found.next(place)
+                with contextlib.suppress(ConnectionClosed):
+                    await self._send(_ready(place))
+                if not await self._forward(place, 0):
+                    return
+        finally:
+            self._hub.unwatch(channel)
+
+    async def _forward(self, place: Place, seq: int) -> bool:
+        """Send events until the stream is over; False where the client is gone."""
+        subscriber = Subscriber(place.stream, seq)
+        try:
+            while batch := await subscriber.take():
+                for text in batch:
+                    await self._send_text(text)
+        except ConnectionClosed:
+            return False
+        finally:
+            subscriber.close()
+        return True
+
+    async def _export(self, message: dict[str, Any]) -> None:
+        assert self._place is not None
+        kind = message.get("format")
+        if kind not in EXPORTS:
+            await self._tell(ProtocolError("unknown_export", f"format must be one of {', '.join(EXPORTS)}."))
+            return
+        await self._send({"type": "export", "format": kind, "text": self._place.stream.ledger.export(kind)})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._send_text(dump(message))
+
+    async def _send_text(self, text: str) -> None:
+        """Send, or cut off a client that takes nothing. Raises ConnectionClosed."""
+        try:
+            async with asyncio.timeout(self._hub.limits.send_s):
+                await self._socket.send(text)
+        except TimeoutError:
+            self._hub.metrics.count("errors_total", label='code="slow_reader"')
+            self._socket.transport.abort()
+            await self._socket.wait_closed()
+            raise ConnectionClosedError(None, None) from None
+
+    async def _tell(self, error: ProtocolError) -> None:
+        self._hub.metrics.count("errors_total", label=f'code="{error.code}"')
+        await self._send(error.to_json())
+
+    async def _fail(self, error: ProtocolError) -> None:
+        """Name the error and close."""
+        with contextlib.suppress(ConnectionClosed, TimeoutError):
+            async with asyncio.timeout(2.0):
+                await self._tell(error)
+                await self._socket.close(CLOSE_CODES[error.code], error.code)
+
+
+def _ready(place: Place) -> dict[str, Any]:
+    stream = place.stream
+    return {
+        "type": "ready",
+        "version": VERSION,
+        "model": place.model,
+        "policy": place.policy,
+        "chunk_ms": stream.engine.session.chunk_ms,
+        "sample_rate": stream.hello.sample_rate,
+        "channel": stream.hello.channel,
+    }

@@ -1,0 +1,161 @@
+"""One live translation on a worker thread: PCM bytes in, session events out."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simulst.audio.resample import FloatArray, Resampler
+from simulst.audio.stream import PEAK_LIMIT
+from simulst.events import EndEvent, Event, HypothesisEvent, WriteEvent
+from simulst.live.protocol import Hello, ProtocolError
+from simulst.session import Session
+
+CATCH_UP_S = 2.0
+"""A live stream with more undecided audio than this skips the decisions in between."""
+LOAD_WINDOW_S = 10.0
+PREVIEW_LOAD = 0.5
+"""Computing time per second of audio above which the unstable rest is no longer decoded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What one piece of work brought."""
+
+    events: list[WriteEvent | EndEvent]
+    transcript: str
+    """Source text so far, "" where the model has none or nobody wants it."""
+    hypothesis: str
+    """The unstable continuation."""
+    audio_s: float
+    load: float
+    """Computing time per second of audio, lately."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What the sessions before the current one amounted to."""
+
+    audio_s: float = 0.0
+    compute_s: float = 0.0
+    transcript: str = ""
+    text: bool = False
+
+
+class Engine:
+    """Decodes and resamples what a client sends and feeds the session; one thread at a time."""
+
+    def __init__(self, session: Session, hello: Hello) -> None:
+        self.session = session
+        self.hello = hello
+        self._resampler = Resampler(hello.sample_rate)
+        self._past = Past()
+        self._fresh = True
+        self._fed_s = 0.0
+        self._load = 0.0
+        self._steps = 0
+        self._hypothesis = self._session_hypothesis = ""
+        self._marks: deque[tuple[float, float]] = deque([(0.0, 0.0)])
+
+    def work(self, data: bytes, final: bool, spare: bool = False) -> Output:
+        """Take whole frames; with `final` also say all that is left; `spare` allows work for display only.
+
+        Raises ProtocolError for samples without meaning.
+        """
+        samples = self._resampler.feed(self._decode(data))
+        self._fed_s += len(data) / self.hello.frame_bytes / self.hello.sample_rate
+        behind = self.hello.pace == "live" and self._fed_s - self.session.audio_s > CATCH_UP_S
+        events = self.session.feed(samples, catch_up=behind) if len(samples) else []
+        if final:
+            events += self._finish()
+        return self._output(events, spare=spare and not (final or behind))
+
+    def switch(self, session: Session) -> Output:
+        """End the session and go on in another one; times and text continue."""
+        events = [event for event in self._finish() if not isinstance(event, EndEvent)]
+        output = self._output(events)
+        self._past = Past(
+            audio_s=output.audio_s,
+            compute_s=self._past.compute_s + self.session.stats.compute_s,
+            transcript=output.transcript,
+            text=bool(self._past.text or self.session.text),
+        )
+        self.session = session
+        self._resampler = Resampler(self.hello.sample_rate)
+        self._fed_s = 0.0
+        self._fresh = True
+        self._steps = 0
+        self._hypothesis = self._session_hypothesis = ""
+        self._marks = deque([(0.0, 0.0)])
+        return output
+
+    def _finish(self) -> list[Event]:
+        rest = self._resampler.finish()
+        return [*(self.session.feed(rest) if len(rest) else []), *self.session.finish()]
+
+    def _output(self, events: Sequence[Event], *, spare: bool = False) -> Output:
+        transcript = self.session.transcript() if self.hello.transcript else ""
+        self._note_hypothesis(events, spare)
+        self._measure()
+        return Output(
+            events=[self._placed(event) for event in events if not isinstance(event, HypothesisEvent)],
+            hypothesis=self._hypothesis,
+            transcript=f"{self._past.transcript} {transcript}".strip(),
+            audio_s=self._past.audio_s + self.session.audio_s,
+            load=self._load,
+        )
+
+    def _note_hypothesis(self, events: Sequence[Event], spare: bool) -> None:
+        """Keep what is shown grey; a policy that stops decoding at its border leaves it to be decoded here."""
+        session = self.session
+        if session.stats.steps == self._steps:
+            return
+        self._steps = session.stats.steps
+        for event in events:
+            if isinstance(event, HypothesisEvent):
+                self._session_hypothesis = event.text
+        if not session.shows_rest and spare and self.hello.hypotheses and self._load < PREVIEW_LOAD:
+            self._hypothesis = session.preview()
+        else:
+            self._hypothesis = self._session_hypothesis
+
+    def _placed(self, event: WriteEvent | EndEvent) -> WriteEvent | EndEvent:
+        """The event on the clock of the whole stream."""
+        past, audio_s = self._past, self._past.audio_s + event.audio_s
+        if isinstance(event, EndEvent):
+            compute_s = past.compute_s + self.session.stats.compute_s
+            return replace(event, audio_s=audio_s, rtf=compute_s / audio_s if audio_s else 0.0)
+        text = event.text
+        if self._fresh and text:
+            self._fresh = False
+            apart = past.text and self.session.model.vocabulary.spaced and not text[0].isspace()
+            text = f" {text}" if apart else text
+        return replace(
+            event,
+            text=text,
+            audio_s=audio_s,
+            compute_s=past.compute_s + event.compute_s,
+            start_s=None if event.start_s is None else past.audio_s + event.start_s,
+            end_s=None if event.end_s is None else past.audio_s + event.end_s,
+        )
+
+    def _decode(self, data: bytes) -> FloatArray:
+        if self.hello.format == "s16le":
+            samples = np.frombuffer(data, "<i2").astype(np.float32) * np.float32(2**-15)
+        else:
+            samples = np.frombuffer(data, "<f4").astype(np.float32, copy=False)
+            if not np.abs(samples).max(initial=0.0) <= PEAK_LIMIT:  # neither is NaN
+                raise ProtocolError("bad_samples", "The samples must be finite numbers near [-1, 1].")
+        if self.hello.channels == 1:
+            return samples
+        return np.asarray(samples.reshape(-1, self.hello.channels).mean(axis=1, dtype=np.float32))
+
+    def _measure(self) -> None:
+        now = (self.session.audio_s, self.session.stats.compute_s)
+        if now[0] > self._marks[-1][0]:
+            self._marks.append(now)
+            while len(self._marks) > 2 and now[0] - self._marks[1][0] > LOAD_WINDOW_S:
+                self._marks.popleft()
+            first = self._marks[0]
+            self._load = (now[1] - first[1]) / (now[0] - first[0])

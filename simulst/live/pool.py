@@ -1,0 +1,85 @@
+"""Threads for model work: jobs of all clients in the order they come, and a way on when one never returns."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Stalled(Exception):
+    """A job took longer than it may; its thread is given up."""
+
+
+class _Job:
+    def __init__(self, work: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.work = work
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.started: float | None = None
+        self.abandoned = False
+
+    def run(self) -> None:
+        self.started = time.monotonic()
+        try:
+            result, error = self.work(), None
+        except BaseException as caught:
+            result, error = None, caught
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._settle, result, error)
+
+    def _settle(self, result: Any, error: BaseException | None) -> None:
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(result)
+        else:
+            self.future.set_exception(error)
+
+
+class Pool:
+    """`workers` threads; a job that runs longer than `patience_s` raises Stalled and its thread is replaced."""
+
+    def __init__(self, workers: int, *, patience_s: float = 60.0) -> None:
+        self.patience_s = patience_s
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._workers = workers
+        for _ in range(workers):
+            self._start()
+
+    def _start(self) -> None:
+        threading.Thread(target=self._serve, name="simulst-live", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if not job.future.cancelled():
+                job.run()
+            if job.abandoned:
+                return  # another thread has taken this one's place
+
+    @property
+    def spare(self) -> bool:
+        """Nobody waits for a thread."""
+        return self._jobs.empty()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of `work()`, computed in a thread; cancelling the wait does not end a job that has begun."""
+        job = _Job(work, asyncio.get_running_loop())
+        self._jobs.put(job)
+        while True:
+            done, _ = await asyncio.wait({job.future}, timeout=self.patience_s / 4)
+            if done:
+                result: T = job.future.result()
+                return result
+            if job.started is not None and time.monotonic() - job.started > self.patience_s:
+                job.abandoned = True
+                self._start()
+                raise Stalled
+
+    def close(self) -> None:
+        """Let the threads end once they are idle."""
+        for _ in range(self._workers):
+            self._jobs.put(None)

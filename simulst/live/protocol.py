@@ -1,0 +1,210 @@
+"""The websocket protocol of `simulst live`, version 1.
+
+One connection to `/ws` carries one stream at a time. Text messages are JSON objects with a `type`, binary messages are
+audio. Times are seconds on the audio clock of the stream; `audio_s` is the audio that has been decided on. Positions in
+text count Unicode code points, not UTF-16 units.
+
+**From the client**
+
+- `hello` opens a stream: `version` (1), `sample_rate` (1000 to 768000), `format` (`s16le` or `f32le`), `channels`
+  (1 to 8, interleaved; default 1), and where wanted `model`, `policy` (names from `GET /config`), `chunk_ms`, `pace`
+  (`live`: recorded in real time, the server may skip decisions to catch up; `file`: sent as fast as the server takes
+  it, nothing is skipped), `hypotheses` and `transcript` (false leaves those events out), `channel` (a name, for
+  watchers) and `token` where the server asks for one.
+- Binary messages: whole interleaved frames in that format, at most 1 MiB each. The server stops reading while more
+  than 30 s of audio wait, so a sender that respects TCP back-pressure loses nothing.
+- `switch`: `model`, `policy`, `chunk_ms`, each optional: from here on the stream is translated so. What was heard is
+  translated to its end first; text, times and exports continue. Answered by `switched`.
+- `end`: no more audio; the rest is translated, then the server sends `end`. Then `hello` may open another stream.
+- `resume` instead of `hello`, on a new connection: `session` (from `ready`), `seq` (the last one seen), `token`. The
+  server answers `resumed` with `received`, the number of sample frames it holds; the client sends on from there.
+- `watch` instead of `hello`: `channel`, `token`. The connection only receives, one stream after another, each opened by
+  `ready` without `session`.
+- `export`: `format` (`srt`, `vtt`, `txt`, `jsonl`); answered by `export` with `format` and `text`, also after the end.
+- `ping` is answered by `pong` with the same `id`; it keeps a connection open that sends no audio.
+
+**From the server**
+
+Events that matter for the text carry `seq`, which counts 1, 2, 3, ... without gaps in each stream:
+
+- `write`: `text` is appended at `start`, the length of the text before it; `audio_s`, `lag_s` (seconds from the arrival
+  of the source words to this event), `start_s` and `end_s` (time of the source words, null where unknown), `compute_s`.
+- `retract`: the last `count` code points go, `length` stay. A `write` of their replacement may follow.
+- `transcript`: recognised source text; `text` replaces everything from `start` on.
+- `switched`: from here on `model`, `policy` and `chunk_ms` are these.
+- `end`: the stream is over; `text` is all of it, with `audio_s`, `rtf`, and `reason` (`end` or `shutdown`).
+
+Events without `seq` replace the last of their kind, and a slow reader may miss some:
+
+- `hypothesis`: the unstable continuation of the text, to be shown grey.
+- `lag`: `audio_s`, `received_s` and `received` (audio taken, in seconds and in sample frames), `backlog_s` (taken but
+  not decided on), `lag_s` (of the last write), `load` (computing time per second of audio).
+
+A client rebuilds its state by applying events in the order of `seq`; after a gap it reconnects with `resume`. Events
+that the server no longer holds come as one `snapshot` with `seq`, `text` and `transcript`.
+
+Besides: `ready` (answer to `hello`: `version`, `session`, `model`, `policy`, `chunk_ms`, `sample_rate`, `channel`),
+`resumed` (`session`, `seq`, `received`), `watching`, `export`, `pong`, and `error` with `code`, `message` (one
+sentence) and `fatal`. After a fatal error the server closes the connection with the code that `CLOSE_CODES` names.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ
+
+VERSION = 1
+SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
+MAX_AUDIO_BYTES = 1 << 20
+MAX_CONTROL_BYTES = 1 << 14
+MAX_CHANNELS = 8
+CHUNK_MS = (40, 30_000)
+EXPORTS = ("srt", "vtt", "txt", "jsonl")
+
+CLOSE_CODES = {
+    "bad_message": 4400,
+    "bad_version": 4400,
+    "bad_rate": 4400,
+    "bad_format": 4400,
+    "bad_value": 4400,
+    "odd_bytes": 4400,
+    "bad_samples": 4400,
+    "not_started": 4400,
+    "unknown_model": 4404,
+    "unknown_policy": 4404,
+    "unknown_session": 4404,
+    "unauthorised": 4401,
+    "too_large": 4413,
+    "rate_limited": 4429,
+    "busy": 1013,
+    "hello_timeout": 4408,
+    "idle_timeout": 4408,
+    "taken_over": 4409,
+    "stalled": 1011,
+    "internal": 1011,
+    "shutting_down": 1012,
+}
+"""Codes of fatal errors and the websocket close codes that follow them."""
+
+NOT_FATAL = ("already_started", "already_ended", "unknown_export", "nothing_to_export")
+
+
+class ProtocolError(Exception):
+    """A message that cannot be served; `code` is a key of CLOSE_CODES or one of NOT_FATAL."""
+
+    def __init__(self, code: str, message: str, *, fatal: bool | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.fatal = code not in NOT_FATAL if fatal is None else fatal
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "error", "code": self.code, "message": str(self), "fatal": self.fatal}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """A checked `hello`; None means the server's default."""
+
+    sample_rate: int
+    format: Literal["s16le", "f32le"]
+    channels: int = 1
+    model: str | None = None
+    policy: str | None = None
+    chunk_ms: int | None = None
+    pace: Literal["live", "file"] = "live"
+    hypotheses: bool = True
+    transcript: bool = True
+    channel: str = ""
+
+    @property
+    def frame_bytes(self) -> int:
+        return SAMPLE_BYTES[self.format] * self.channels
+
+
+def read_switch(message: dict[str, Any], hello: Hello) -> Hello:
+    """The stream's `hello` with what a `switch` message changes. Raises ProtocolError."""
+    chunk_ms = message.get("chunk_ms")
+    _check_chunk(chunk_ms)
+    return replace(
+        hello,
+        model=read_name(message, "model") or hello.model,
+        policy=read_name(message, "policy") or hello.policy,
+        chunk_ms=chunk_ms,
+    )
+
+
+def read_message(text: str) -> dict[str, Any]:
+    """A control message as a dict with a text `type`. Raises ProtocolError."""
+    if len(text) > MAX_CONTROL_BYTES:
+        raise ProtocolError("too_large", f"A control message has at most {MAX_CONTROL_BYTES} characters.")
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ProtocolError("bad_message", "Text messages must be JSON; audio goes into binary messages.") from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ProtocolError("bad_message", "A message must be a JSON object with a type.")
+    return message
+
+
+def read_hello(message: dict[str, Any]) -> Hello:
+    """Check a `hello` message. Raises ProtocolError."""
+    if message.get("version") != VERSION:
+        raise ProtocolError("bad_version", f"This server speaks version {VERSION} of the protocol.")
+    rate: Any = message.get("sample_rate")
+    if not _whole(rate, MIN_RATE_HZ, MAX_RATE_HZ):
+        raise ProtocolError(
+            "bad_rate",
+            f"sample_rate must be a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, not {_short(rate)}.",
+        )
+    if message.get("format") not in SAMPLE_BYTES:
+        raise ProtocolError("bad_format", f"format must be s16le or f32le, not {_short(message.get('format'))}.")
+    channels, chunk_ms = message.get("channels", 1), message.get("chunk_ms")
+    if not _whole(channels, 1, MAX_CHANNELS):
+        raise ProtocolError("bad_format", f"channels must be a whole number from 1 to {MAX_CHANNELS}.")
+    _check_chunk(chunk_ms)
+    if message.get("pace", "live") not in ("live", "file"):
+        raise ProtocolError("bad_value", "pace must be live or file.")
+    return Hello(
+        sample_rate=int(rate),
+        format=message["format"],
+        channels=channels,
+        model=read_name(message, "model"),
+        policy=read_name(message, "policy"),
+        chunk_ms=chunk_ms,
+        pace=message.get("pace", "live"),
+        hypotheses=message.get("hypotheses", True) is not False,
+        transcript=message.get("transcript", True) is not False,
+        channel=read_name(message, "channel") or "",
+    )
+
+
+def read_name(message: dict[str, Any], key: str) -> str | None:
+    """A short text value, None where it is missing. Raises ProtocolError."""
+    value = message.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= 200:
+        raise ProtocolError("bad_value", f"{key} must be a text of 1 to 200 characters.")
+    return value
+
+
+def read_count(message: dict[str, Any], key: str) -> int:
+    """A whole number of 0 or more. Raises ProtocolError."""
+    value = message.get(key, 0)
+    if not _whole(value, 0, 1 << 53):
+        raise ProtocolError("bad_value", f"{key} must be a whole number of 0 or more.")
+    return int(value)
+
+
+def _check_chunk(chunk_ms: object) -> None:
+    if chunk_ms is not None and not _whole(chunk_ms, *CHUNK_MS):
+        raise ProtocolError("bad_value", f"chunk_ms must be a whole number from {CHUNK_MS[0]} to {CHUNK_MS[1]}.")
+
+
+def _whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _short(value: object) -> str:
+    return json.dumps(value)[:40]

@@ -1,0 +1,111 @@
+"""`simulst live`: one process that serves the page and the websocket until it is told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+from collections.abc import Callable, Iterator
+
+from websockets.asyncio.server import ServerConnection, serve
+
+from simulst.errors import SimulstError
+from simulst.live.catalogue import Catalogue
+from simulst.live.connection import Connection
+from simulst.live.hub import Hub, Limits
+from simulst.live.metrics import Metrics
+from simulst.live.pool import Pool
+from simulst.live.protocol import MAX_AUDIO_BYTES
+from simulst.live.web import Access, Web
+
+FLUSH_S = 15.0
+"""Time that a shutdown gives the streams to be translated to their end."""
+
+
+async def serve_live(
+    catalogue: Catalogue,
+    *,
+    port: int = 8765,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    workers: int = 2,
+    tls: ssl.SSLContext | None = None,
+    ready: Callable[[str], None] = lambda address: None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve until `stop` is set, or SIGINT or SIGTERM comes, then translate what was heard and leave.
+
+    `ready` is called with the address once clients can connect. Raises SimulstError where it cannot listen.
+    """
+    access, limits, stop = access or Access(), limits or Limits(), stop or asyncio.Event()
+    pool = Pool(workers)
+    hub = Hub(catalogue, pool, limits, Metrics())
+    web = Web(hub, access)
+
+    async def handle(socket: ServerConnection) -> None:
+        hub.connections += 1
+        try:
+            await Connection(socket, hub, access.token).run()
+        finally:
+            hub.connections -= 1
+
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers that break off are no events of ours
+    listening = serve(
+        handle,
+        access.host,
+        port,
+        process_request=web.answer,
+        ssl=tls,
+        max_size=4 * MAX_AUDIO_BYTES,
+        max_queue=16,
+        compression=None,
+        ping_interval=None,  # a reader that is held back could not answer; connections end by being idle
+        close_timeout=2,
+        server_header=None,
+    )
+    try:
+        server = await listening
+    except OSError as error:
+        raise SimulstError(f"{access.host}:{port} cannot be used: {_reason(error)}; choose another --port.") from None
+    reaper = asyncio.create_task(hub.reap())
+    try:
+        with _signals(stop):
+            ready(_address(server.sockets[0].getsockname(), access.host, tls is not None))
+            await stop.wait()
+            await hub.shut_down(FLUSH_S)
+    finally:
+        reaper.cancel()
+        server.close()
+        await server.wait_closed()
+        pool.close()
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """The first SIGINT or SIGTERM sets `stop`; the second one has its usual effect."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def take() -> None:
+        stop.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
+        for number in numbers:
+            loop.add_signal_handler(number, take)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+
+def _address(socket: tuple[str, int], host: str, secure: bool) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if secure else 'http'}://{name}:{socket[1]}"
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower() if error.errno else str(error)

@@ -1,0 +1,286 @@
+"""A live stream on the event loop: bounded audio in, numbered events out, independent of any one connection."""
+
+import asyncio
+import bisect
+import functools
+import json
+import logging
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from simulst.live.engine import Engine, Output
+from simulst.live.ledger import Ledger, Message
+from simulst.live.metrics import Metrics
+from simulst.live.pool import Pool, Stalled
+from simulst.live.protocol import ProtocolError
+from simulst.session import Session
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING_S = 30.0
+"""Audio that may wait; beyond it the connection is not read."""
+LIVE_JOB_S = 10.0
+"""Most audio that one job of a live stream takes; a file takes one chunk, so that clients share the threads."""
+KEPT_EVENTS = 4096
+"""Events held for readers that are behind or reconnect; older ones are summed up in a snapshot."""
+ARRIVALS = 2048
+
+
+class Subscriber:
+    """A reader of one stream's events; it holds a position, not a queue, so a slow one costs nothing."""
+
+    def __init__(self, stream: "LiveStream", seq: int) -> None:
+        self.stream = stream
+        self.seq = seq
+        """The last one that was taken."""
+        self._ephemeral = {"hypothesis": 0, "lag": 0}
+        self._wake = asyncio.Event()
+        stream.subscribers.add(self)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def take(self) -> list[str]:
+        """Messages that are new since the last call, waiting for one; empty once the stream is over and read."""
+        while True:
+            self._wake.clear()
+            batch = self._batch()
+            if batch or self.stream.closed:
+                return batch
+            await self._wake.wait()
+
+    def close(self) -> None:
+        self.stream.subscribers.discard(self)
+
+    def _batch(self) -> list[str]:
+        stream = self.stream
+        batch: list[str] = []
+        if self.seq < stream.oldest - 1 or self.seq > stream.seq:
+            batch.extend(stream.snapshot())
+        else:
+            batch.extend(stream.since(self.seq))
+        self.seq = stream.seq
+        for kind, (version, text) in stream.ephemeral.items():
+            if version > self._ephemeral[kind]:
+                self._ephemeral[kind] = version
+                batch.append(text)
+        return batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """Go on with another session from here."""
+
+    session: Session
+    names: dict[str, str | int]
+    """What `switched` says about it."""
+
+
+class LiveStream:
+    """Runs one `Engine` in a pool, a job at a time, and keeps its events for subscribers."""
+
+    def __init__(self, engine: Engine, pool: Pool, metrics: Metrics) -> None:
+        self.id = secrets.token_urlsafe(18)
+        self.engine = engine
+        self.hello = engine.hello
+        self.subscribers: set[Subscriber] = set()
+        self.seq = 0
+        self.oldest = 1
+        self.received = 0
+        """Sample frames taken."""
+        self.ended = False
+        """No more audio is taken."""
+        self.closed = False
+        """No more events come."""
+        self.error: ProtocolError | None = None
+        self.lag_s = 0.0
+        self.audio_s = 0.0
+        self.ledger = Ledger()
+        self.ephemeral: dict[str, tuple[int, str]] = {}
+        self._events: deque[str] = deque(maxlen=KEPT_EVENTS)
+        self._pool = pool
+        self._metrics = metrics
+        self._pending: deque[bytes | Switch] = deque()
+        self._pending_bytes = 0
+        self._reason = "end"
+        self._hypothesis = ""
+        self._over = False
+        """The last event is `end`."""
+        self._more = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._arrival_s: deque[float] = deque(maxlen=ARRIVALS)
+        self._arrival_at: deque[float] = deque(maxlen=ARRIVALS)
+        self._task = asyncio.create_task(self._pump())
+
+    @property
+    def received_s(self) -> float:
+        return self.received / self.hello.sample_rate
+
+    @property
+    def backlog_s(self) -> float:
+        return max(0.0, self.received_s - self.audio_s)
+
+    @property
+    def pending_s(self) -> float:
+        return self._pending_bytes / self.hello.frame_bytes / self.hello.sample_rate
+
+    async def push(self, data: bytes) -> None:
+        """Take audio, waiting while too much of it is pending. Raises ProtocolError."""
+        if len(data) % self.hello.frame_bytes:
+            raise ProtocolError(
+                "odd_bytes",
+                f"Audio must come in whole frames of {self.hello.frame_bytes} bytes, not {len(data)} bytes.",
+            )
+        if self.ended or not data:
+            return
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        self.received += len(data) // self.hello.frame_bytes
+        self._arrival_s.append(self.received_s)
+        self._arrival_at.append(time.monotonic())
+        self._more.set()
+        if self.pending_s > MAX_PENDING_S:
+            self._room.clear()
+            await self._room.wait()
+
+    def end(self, reason: str = "end") -> None:
+        """Take no more audio; what was taken is translated to its end."""
+        if not self.ended:
+            self.ended, self._reason = True, reason
+            self._more.set()
+
+    def switch(self, switch: Switch) -> None:
+        """Change model or policy after the audio taken so far."""
+        self._pending.append(switch)
+        self._more.set()
+
+    async def finished(self) -> None:
+        """Wait until no more events will come."""
+        await asyncio.wait({self._task})
+
+    def abort(self) -> None:
+        """Stop at once, whatever is left."""
+        self._task.cancel()
+        self._close()
+
+    def since(self, seq: int) -> list[str]:
+        """Kept events after `seq`."""
+        first = seq + 1 - self.oldest
+        return [self._events[i] for i in range(max(0, first), len(self._events))]
+
+    def snapshot(self) -> list[str]:
+        """Everything up to now as one message, and the end after it where that has come."""
+        text, transcript = self.ledger.text, self.ledger.transcript
+        ending = list(self._events)[-1:] if self._over else []
+        seq = self.seq - len(ending)
+        return [dump({"type": "snapshot", "seq": seq, "text": text, "transcript": transcript}), *ending]
+
+    async def _pump(self) -> None:
+        try:
+            while not self.closed:
+                if not self._pending and not self.ended:
+                    self._more.clear()
+                    await self._more.wait()
+                if self._pending and isinstance(self._pending[0], Switch):
+                    switch = self._pending[0]
+                    self._publish(await self._pool.run(functools.partial(self.engine.switch, switch.session)))
+                    self._record({"type": "switched", **switch.names})
+                    self._wake()
+                    self._pending.popleft()
+                    continue
+                data = self._take()
+                final = self.ended and not self._pending
+                self._publish(await self._pool.run(functools.partial(self.engine.work, data, final, self._pool.spare)))
+                if final:
+                    return
+        except ProtocolError as error:
+            self.error = error
+        except Stalled:
+            self.error = ProtocolError("stalled", "The model took too long for one step; the stream was given up.")
+        except Exception:
+            log.exception("a live stream failed")
+            self.error = ProtocolError("internal", "The translation failed; the server's log tells why.")
+        finally:
+            self._close()
+
+    def _take(self) -> bytes:
+        """Pending audio for one job."""
+        live = self.hello.pace == "live"
+        limit_s = LIVE_JOB_S if live else self.engine.session.chunk_ms / 1000
+        limit = max(1, round(limit_s * self.hello.sample_rate)) * self.hello.frame_bytes
+        parts: list[bytes] = []
+        size = 0
+        while self._pending and size < limit:
+            part = self._pending[0]
+            if isinstance(part, Switch):
+                break
+            self._pending.popleft()
+            if size + len(part) > limit:
+                self._pending.appendleft(part[limit - size :])
+                part = part[: limit - size]
+            parts.append(part)
+            size += len(part)
+        self._pending_bytes -= size
+        if self.pending_s <= MAX_PENDING_S / 2:
+            self._room.set()
+        return b"".join(parts)
+
+    def _publish(self, output: Output) -> None:
+        self._metrics.count("audio_seconds_total", output.audio_s - self.audio_s)
+        self.audio_s = output.audio_s
+        for message in self.ledger.enter(output.events, output.transcript, self._reason):
+            if message["type"] == "write":
+                at_s = message["end_s"] if message["end_s"] is not None else message["audio_s"]
+                self.lag_s = message["lag_s"] = round(self._since_arrival(at_s), 3)
+                self._metrics.lag(self.lag_s)
+            self._record(message)
+        if output.hypothesis != self._hypothesis and self.hello.hypotheses:
+            self._hypothesis = output.hypothesis
+            self._replace({"type": "hypothesis", "text": output.hypothesis, "audio_s": round(output.audio_s, 3)})
+        self._replace(
+            {
+                "type": "lag",
+                "audio_s": round(self.audio_s, 3),
+                "received_s": round(self.received_s, 3),
+                "received": self.received,
+                "backlog_s": round(self.backlog_s, 3),
+                "lag_s": self.lag_s,
+                "load": round(output.load, 4),
+            }
+        )
+        self._wake()
+
+    def _record(self, message: Message) -> None:
+        """Number an event and keep it."""
+        self.seq += 1
+        self._over = message["type"] == "end"
+        message["seq"] = self.seq
+        self._events.append(dump(message))
+        self.oldest = self.seq - len(self._events) + 1
+
+    def _since_arrival(self, at_s: float) -> float:
+        """Seconds since the audio up to `at_s` had arrived."""
+        index = bisect.bisect_left(self._arrival_s, at_s - 1e-6)
+        return time.monotonic() - self._arrival_at[min(index, len(self._arrival_at) - 1)] if self._arrival_at else 0.0
+
+    def _replace(self, message: Message) -> None:
+        kind = message["type"]
+        self.ephemeral[kind] = (self.ephemeral.get(kind, (0, ""))[0] + 1, dump(message))
+
+    def _close(self) -> None:
+        self.ended = self.closed = True
+        self._pending.clear()
+        self._room.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        for subscriber in self.subscribers:
+            subscriber.wake()
+
+
+def dump(message: Message) -> str:
+    """The message as it goes over the wire."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,146 @@
+"""A live server with a toy model in this process, and clients for it."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from simulst.live.catalogue import Catalogue
+from simulst.live.hub import Limits
+from simulst.live.server import serve_live
+from simulst.live.web import Access
+from simulst.policies import load_policy
+from simulst.testing import ToyTranslator
+from simulst.translators.base import Translator
+
+Message = dict[str, Any]
+
+
+class Server:
+    """Runs in a thread; `stop` shuts it down gracefully."""
+
+    def __init__(self, models: dict[str, Translator], access: Access, limits: Limits, workers: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._up = threading.Event()
+        self.address = ""
+        catalogue = Catalogue(models, load_policy("stream_att"))
+        main = serve_live(
+            catalogue, port=0, access=access, limits=limits, workers=workers, ready=self._ready, stop=self._stop
+        )
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(main,))
+        self._thread.start()
+        assert self._up.wait(10)
+
+    def _ready(self, address: str) -> None:
+        self.address = address
+        self._up.set()
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
+        request = Request(self.address + path, headers=headers)
+        with urlopen(request) as answer:
+            return int(answer.status), answer.read().decode()
+
+    def health(self) -> Message:
+        found: Message = json.loads(self.get("/health")[1])
+        return found
+
+
+class Client:
+    """A client that remembers what it was told."""
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        address = server.address.replace("http", "ws") + "/ws"
+        self._opening = connect(address, compression=None, max_size=None, ping_interval=None, **options)
+        self.socket: ClientConnection = self._opening.__enter__()
+        self.seen: list[Message] = []
+        self.text = ""
+        self.seq = 0
+
+    def say(self, **message: Any) -> None:
+        self.socket.send(json.dumps(message))
+
+    def hello(self, **changes: Any) -> Message:
+        hello = {"version": 1, "sample_rate": 16_000, "format": "f32le", "pace": "file"}
+        self.say(type="hello", **(hello | changes))
+        return self.until("ready")
+
+    def audio(self, samples: "np.typing.NDArray[Any]", block: int = 1_600) -> None:
+        for start in range(0, len(samples), block):
+            self.socket.send(samples[start : start + block].tobytes())
+
+    def take(self, timeout: float = 10) -> Message:
+        """The next message, applied to `text` as the protocol says."""
+        message: Message = json.loads(self.socket.recv(timeout=timeout))
+        self.seen.append(message)
+        if "seq" in message and message["type"] not in ("snapshot", "resumed"):
+            assert message["seq"] == self.seq + 1
+            self.seq = message["seq"]
+        if message["type"] == "snapshot":
+            self.text, self.seq = message["text"], message["seq"]
+        elif message["type"] == "write":
+            assert message["start"] == len(self.text)
+            self.text += message["text"]
+        elif message["type"] == "retract":
+            self.text = self.text[: len(self.text) - message["count"]]
+            assert len(self.text) == message["length"]
+        elif message["type"] == "end":
+            assert message["text"] == self.text
+        elif message["type"] == "ready":
+            self.text, self.seq = "", 0
+        return message
+
+    def until(self, kind: str, timeout: float = 10) -> Message:
+        while (message := self.take(timeout))["type"] != kind:
+            if message["type"] == "error" and message["fatal"] and kind != "error":
+                raise AssertionError(message)
+        return message
+
+    def finish(self) -> str:
+        self.say(type="end")
+        self.until("end")
+        return self.text
+
+    def close(self) -> None:
+        self._opening.__exit__(None, None, None)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts a server; limits and access by keyword."""
+    with ExitStack() as stack:
+
+        def start(
+            models: dict[str, Translator] | None = None, access: Access | None = None, workers: int = 2, **limits: Any
+        ) -> Server:
+            server = Server(models or {"toy": ToyTranslator()}, access or Access(), Limits(**limits), workers)
+            stack.callback(server.stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def client() -> Iterator[Callable[..., Client]]:
+    """Connects a client; closed at the end of the test."""
+    with ExitStack() as stack:
+
+        def start(server: Server, **options: Any) -> Client:
+            one = Client(server, **options)
+            stack.callback(one.close)
+            return one
+
+        yield start
