@@ -91,7 +91,12 @@ class CommitLog:
 
     @property
     def text(self) -> str:
-        return "".join(self._done) + "".join(token.text for token in self._kept)
+        return self.settled + "".join(token.text for token in self._kept)
+
+    @property
+    def settled(self) -> str:
+        """Text of ids that are no longer kept; nothing can take it back."""
+        return "".join(self._done)
 
     def apply(
         self,

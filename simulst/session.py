@@ -19,7 +19,7 @@ from simulst.policies.base import Committed, Decision, Policy, SourceView
 from simulst.policies.forced import SILENCE_KEPT_S, segment_cut
 from simulst.policies.history import HistoryConfig, HistorySelector, Selector, cap_audio
 from simulst.source import SAMPLE_RATE, SourceBuffer
-from simulst.translators.base import Translator
+from simulst.translators.base import Evidence, Translator
 
 
 @dataclass(kw_only=True)
@@ -107,6 +107,11 @@ class Session:
     def text(self) -> str:
         """Everything that is shown now."""
         return self._log.text
+
+    @property
+    def settled_text(self) -> str:
+        """What can no longer change: all that is shown, unless the policy may take back."""
+        return self._log.settled if Evidence.RETRACT in self.policy.needs() else self._log.text
 
     @property
     def audio_s(self) -> float:
