@@ -50,7 +50,7 @@ class Catalogue:
                 keep_transcript=hello.transcript,
             )
         except PolicyError as error:
-            raise ProtocolError("bad_value", str(error)) from None
+            raise ProtocolError("bad_value", str(error).rstrip(".") + ".") from None
         return session, model, policy
 
     def config(self) -> dict[str, Any]:

@@ -118,6 +118,20 @@ class Client:
         self._opening.__exit__(None, None, None)
 
 
+def new_server(
+    models: dict[str, Translator] | None = None, access: Access | None = None, workers: int = 2, **limits: Any
+) -> Server:
+    return Server(models or {"toy": ToyTranslator()}, access or Access(), Limits(**limits), workers)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Server]:
+    """One server for all tests of a module."""
+    server = new_server(max_clients=4, hello_s=0.5, resume_s=0.3, idle_s=30.0)
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
     """Starts a server; limits and access by keyword."""
@@ -126,11 +140,16 @@ def serve() -> Iterator[Callable[..., Server]]:
         def start(
             models: dict[str, Translator] | None = None, access: Access | None = None, workers: int = 2, **limits: Any
         ) -> Server:
-            server = Server(models or {"toy": ToyTranslator()}, access or Access(), Limits(**limits), workers)
+            server = new_server(models, access, workers, **limits)
             stack.callback(server.stop)
             return server
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def connect_to() -> type[Client]:
+    return Client
 
 
 @pytest.fixture
