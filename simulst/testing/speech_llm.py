@@ -18,6 +18,7 @@ def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llam
 
     from simulst.encoders.block_causal import BlockCausalConfig
     from simulst.training.vocabulary import train_vocabulary
+    from simulst.translators.attention import HEADS_FILE
     from simulst.translators.speech_llm_model import SpeechLLM, SpeechLLMConfig, save_model, tiny_decoder_config
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,9 +35,8 @@ def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llam
         "head_dim": 8,
     }
     encoder = BlockCausalConfig(model_dim=32, inner_dim=64, layers=2, heads=2, rotary_dim=8)
-    config = SpeechLLMConfig(
-        encoder=encoder, projector_dim=48, decoder=decoder, alignment_heads=((1, 0), (1, 3), (2, 2))
-    )
+    config = SpeechLLMConfig(encoder=encoder, projector_dim=48, decoder=decoder)
+    (folder / HEADS_FILE).write_text('{"heads": [[1, 0], [1, 3], [2, 2]]}')
     state = torch.random.get_rng_state()
     torch.manual_seed(seed)
     model = SpeechLLM(config)

@@ -28,12 +28,13 @@ class SelfAttention:
             raise ModelError(
                 f"Alignment needs a rotary decoder with separate query projections; {config.model_type} has none."
             )
-        self.heads = check_heads(heads, layers=len(layers), num_heads=self.num_heads)
+        self.layers = len(layers)
+        self.heads = check_heads(heads, layers=self.layers, num_heads=self.num_heads)
         self.head_dim = int(getattr(layers[0].self_attn, "head_dim", config.hidden_size // self.num_heads))
-        for layer in {layer for layer, _ in self.heads}:
-            attention = layers[layer].self_attn
+        for index, layer in enumerate(layers):
+            attention = layer.self_attn
             source = attention.q_norm if hasattr(attention, "q_norm") else attention.q_proj
-            source.register_forward_hook(_recorder(layer))
+            source.register_forward_hook(_recorder(index))
 
     @contextmanager
     def recording(self) -> Iterator[dict[int, Tensor]]:

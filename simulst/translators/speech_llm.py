@@ -5,7 +5,7 @@ kept target text and the new tokens are decoded at each chunk.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import torch
 from simulst.errors import ModelError
 from simulst.models.checkpoint import torch_device, torch_dtype
 from simulst.models.options import option, parse_options
+from simulst.translators.attention import HEADS_FILE, Head, check_heads, read_heads, whole_layers
 from simulst.translators.base import Evidence
 from simulst.translators.self_attention import SelfAttention
 from simulst.translators.speech_llm_model import SpeechLLM, SpeechLLMConfig, load_weights, read_config
@@ -45,6 +46,7 @@ class Options:
     median_frames: int = option(1, "width of the median filter over alignment frames; 1: off")
     top_p: float = option(0.9, "probability mass that sampling draws from")
     temperature: float = option(1.0, "temperature of sampling")
+    heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
 
     def __post_init__(self) -> None:
         if self.beams < 1 or self.beams > 32:
@@ -88,8 +90,17 @@ class SentencePieceVocabulary(PieceVocabulary):
 class SpeechLLMTranslator:
     """Weights and vocabulary; sessions hold everything else."""
 
-    def __init__(self, model: SpeechLLM, vocabulary: SentencePieceVocabulary, *, name: str, options: Options) -> None:
-        config = model.config
+    def __init__(
+        self,
+        model: SpeechLLM,
+        vocabulary: SentencePieceVocabulary,
+        *,
+        name: str,
+        directory: Path,
+        options: Options,
+        heads: Sequence[Head],
+    ) -> None:
+        config, self.directory = model.config, directory
         self.name, self.model, self.vocabulary, self.options = name, model, vocabulary, options
         self.provides = PROVIDES
         self.frame_s = config.frame_s
@@ -100,7 +111,6 @@ class SpeechLLMTranslator:
         self.target_mark = vocabulary.mark(config.languages[target])
         self.text_target_mark = vocabulary.mark(config.languages[config.target])
         self.blank = vocabulary.mark("<blank>")
-        heads = config.alignment_heads or _middle_heads(config)
         self.attention = SelfAttention(model.decoder, heads)
         suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
@@ -113,11 +123,22 @@ class SpeechLLMTranslator:
     def open(self) -> SpeechLLMSession:
         return SpeechLLMSession(self)
 
+    def use_heads(self, heads: Sequence[Head] | None) -> list[Head]:
+        """Read alignment from these heads, or from all, as calibration does; their order in `Alignment.heads`."""
+        attention = self.attention
+        wanted = whole_layers(range(attention.layers), attention.num_heads) if heads is None else heads
+        chosen = check_heads(wanted, layers=attention.layers, num_heads=attention.num_heads)
+        attention.heads = sorted(chosen, key=lambda head: head[0])
+        return list(attention.heads)
 
-def _middle_heads(config: SpeechLLMConfig) -> list[tuple[int, int]]:
-    """Every head of the middle layer, for models that were not calibrated."""
-    layer = int(config.decoder["num_hidden_layers"]) // 2
-    return [(layer, head) for head in range(int(config.decoder["num_attention_heads"]))]
+
+def _heads(directory: Path, options: Options, config: SpeechLLMConfig) -> list[Head]:
+    """Heads from the option's file, else from the file beside the model, else every head of the middle layer."""
+    if options.heads_file is not None:
+        return read_heads(Path(options.heads_file).expanduser())
+    if (directory / HEADS_FILE).is_file():
+        return read_heads(directory / HEADS_FILE)
+    return whole_layers([int(config.decoder["num_hidden_layers"]) // 2], int(config.decoder["num_attention_heads"]))
 
 
 def load(
@@ -133,9 +154,5 @@ def load(
             f"but the decoder has {config.decoder['vocab_size']}."
         )
     model = load_weights(directory, config, dtype=torch_dtype(dtype)).to(torch_device(device))
-    return SpeechLLMTranslator(model, vocabulary, name=name, options=chosen)
-
-
-def with_heads(model: SpeechLLM, heads: Sequence[tuple[int, int]]) -> None:
-    """Set the calibrated alignment heads of a model (its configuration is frozen, so it is replaced)."""
-    model.config = replace(model.config, alignment_heads=tuple(heads))
+    heads = _heads(directory, chosen, config)
+    return SpeechLLMTranslator(model, vocabulary, name=name, directory=directory, options=chosen, heads=heads)

@@ -30,8 +30,6 @@ class SpeechLLMConfig:
     source: str = "en"
     target: str = "de"
     max_source_s: float = 24.0
-    alignment_heads: tuple[tuple[int, int], ...] = ()
-    """(layer, head) pairs that follow the audio, best first; written by calibration."""
 
     @property
     def frame_s(self) -> float:
@@ -50,7 +48,6 @@ class SpeechLLMConfig:
         if unknown := sorted(set(values) - known):
             raise ModelError(f"simulst.json holds unknown keys {unknown}; known: {sorted(known)}.")
         values["encoder"] = BlockCausalConfig.from_dict(values.get("encoder", {}))
-        values["alignment_heads"] = tuple((int(a), int(b)) for a, b in values.get("alignment_heads", ()))
         return cls(**values)
 
 
@@ -120,6 +117,7 @@ def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.flo
         if not (tied and name == "decoder.lm_head.weight"):
             tensors[name] = tensor.detach().to(dtype).contiguous()
     save_file(tensors, folder / "model.safetensors")
+    (folder / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner can read
     (folder / "simulst.json").write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
 
 

@@ -17,6 +17,7 @@ from simulst.policies import POLICIES
 from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary
 from simulst.testing.checkpoints import tiny_whisper
+from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.translators.base import Translator
 
 
@@ -38,10 +39,18 @@ def whisper() -> Translator:
     return model
 
 
+def speech_llm() -> Translator:
+    with TemporaryDirectory() as folder:
+        model = load_model(make_tiny_speech_llm(Path(folder) / "tiny-speech-llm"))
+    model.max_source_s = 8.0  # type: ignore[misc]
+    return model
+
+
 TRANSLATORS: dict[str, Callable[[], Translator]] = {
     "scripted": scripted,
     "toy": ToyTranslator,
     "tiny-whisper": whisper,
+    "tiny-speech-llm": speech_llm,
     "toy-look-ahead": lambda: ToyTranslator(name="toy-look-ahead", look_ahead_s=0.31),
 }
 
@@ -51,7 +60,13 @@ def made(name: str) -> Translator:
     return TRANSLATORS[name]()
 
 
-@pytest.fixture(params=list(TRANSLATORS))
+def _params() -> list[object]:
+    """Names of translators; those with weights take most of the time, so they are left to the slow part of the run."""
+    slow = [pytest.mark.slow]
+    return [pytest.param(name, marks=slow if name.startswith("tiny-") else []) for name in TRANSLATORS]
+
+
+@pytest.fixture(params=_params())
 def translator(request: pytest.FixtureRequest) -> Iterator[Translator]:
     yield made(request.param)
 
