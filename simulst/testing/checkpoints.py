@@ -105,8 +105,14 @@ def _save(model: Any, directory: Path, pieces: list[str], special: dict[str, int
     table: dict[str, int] = {}
     for i, piece in enumerate(pieces):
         table.setdefault(piece, i)
-    kind = "ByteLevel" if byte_level else "ByteFallback"
-    added = [{"id": i, "content": mark, "special": True} for mark, i in special.items()]
-    spec = {"added_tokens": added, "decoder": {"type": kind}, "model": {"type": "BPE", "vocab": table, "merges": []}}
+    flags = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    spec: dict[str, Any] = {
+        "version": "1.0",
+        "added_tokens": [{"id": i, "content": mark, **flags} for mark, i in special.items()],
+        "model": {"type": "BPE", "vocab": table, "merges": [], "byte_fallback": not byte_level},
+    }
+    spaces = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    spec |= {"pre_tokenizer": level, "decoder": level} if byte_level else {"normalizer": spaces}
     (directory / "tokenizer.json").write_text(json.dumps(spec), encoding="utf-8")
     return directory

@@ -13,7 +13,7 @@ from simulst.models.options import parse_options
 from simulst.translators.attention import whole_layers
 from simulst.translators.seq2seq import PROVIDES, Seq2SeqOptions, Seq2SeqTranslator, choose_heads
 from simulst.translators.seq2seq_session import Seq2SeqSession
-from simulst.translators.vocabulary import PieceVocabulary, read_tokenizer
+from simulst.translators.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
 
 __all__ = ["PROVIDES", "Options", "load"]
 
@@ -31,7 +31,7 @@ def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None =
     from transformers import MoonshineForConditionalGeneration
 
     chosen = parse_options(Options, options, owner=name)
-    pieces, special = read_tokenizer(directory / "tokenizer.json")
+    pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
     model = load_pretrained(MoonshineForConditionalGeneration, directory, device=device, dtype=dtype)
     config = model.config
     layers, num_heads = int(config.decoder_num_hidden_layers), int(config.decoder_num_attention_heads)
@@ -42,7 +42,9 @@ def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None =
         directory=directory,
         model=model,
         encoder=MoonshineWindow(model.get_encoder(), max_s=1.5 * MAX_SOURCE_S),
-        vocabulary=PieceVocabulary(pieces, eos=int(config.eos_token_id), special=special),
+        vocabulary=TokenizerVocabulary(
+            directory / TOKENIZER_FILE, pieces, eos=int(config.eos_token_id), special=special
+        ),
         options=chosen,
         heads=choose_heads(directory, chosen, default),
         max_source_s=MAX_SOURCE_S,

@@ -15,9 +15,8 @@ from simulst.encoders.windowed import WindowedEncoder
 from simulst.errors import ModelError
 from simulst.models.options import option
 from simulst.source import SAMPLE_RATE
-from simulst.translators.attention import HEADS_FILE, CrossAttention, Head, read_heads
-from simulst.translators.base import Evidence, FloatArray
-from simulst.translators.decoder_run import DecoderRun
+from simulst.translators.attention import HEADS_FILE, CrossAttention, Head, check_heads, read_heads, whole_layers
+from simulst.translators.base import Evidence
 from simulst.translators.seq2seq_session import Seq2SeqSession
 from simulst.translators.vocabulary import PieceVocabulary
 
@@ -111,21 +110,13 @@ class Seq2SeqTranslator:
         """Ids that are never generated, besides special ones."""
         return frozenset()
 
-    def attention_map(self, samples: FloatArray, ids: Sequence[int]) -> FloatArray:
-        """Predicting rows of every head when `ids` are forced on the samples, [layers, heads, ids, valid frames]."""
-        window = self.encoder.encode(samples)
-        run = DecoderRun(self, window, rows=True)
-        prompt = self.prompt()
-        every = list(range(self.attention.num_heads))
-        _, queries = run.feed([[*prompt, *ids]])
-        maps = [
-            self.attention.layer_rows(
-                queries[i], run.cross.layers[i].keys, every, first=len(prompt) - 1, n_valid=window.n_valid
-            )
-            for i in range(self.attention.layers)
-        ]
-        result: FloatArray = torch.stack([one[0, :, : len(ids)] for one in maps]).cpu().numpy()
-        return result
+    def use_heads(self, heads: Sequence[Head] | None) -> list[Head]:
+        """Read alignment from these heads, or from all, as calibration does; their order in `Alignment.heads`."""
+        attention = self.attention
+        wanted = whole_layers(range(attention.layers), attention.num_heads) if heads is None else heads
+        chosen = check_heads(wanted, layers=attention.layers, num_heads=attention.num_heads)
+        attention.heads = sorted(chosen, key=lambda head: head[0])
+        return list(attention.heads)
 
 
 def choose_heads(directory: Path, options: Seq2SeqOptions, default: Sequence[Any]) -> list[Any]:

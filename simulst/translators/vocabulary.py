@@ -6,6 +6,8 @@ from pathlib import Path
 
 from simulst.errors import ModelError
 
+TOKENIZER_FILE = "tokenizer.json"
+
 _CLOSING = frozenset(".,;:!?…%)]}»”。、，！？；：）」』")
 
 
@@ -45,6 +47,26 @@ class PieceVocabulary:
         """Whether the token is punctuation glued to the word on its left."""
         text = self.piece(token).decode("utf-8", errors="replace")
         return bool(text) and _CLOSING.issuperset(text)
+
+
+class TokenizerVocabulary(PieceVocabulary):
+    """The vocabulary of a `tokenizer.json`, which can encode text too."""
+
+    def __init__(
+        self, path: Path, pieces: Sequence[bytes], *, eos: int, special: Iterable[int] = (), spaced: bool = True
+    ) -> None:
+        super().__init__(pieces, eos=eos, special=special, spaced=spaced)
+        self.path = path
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text, no special tokens among them; ModelError where the tokenizer is damaged."""
+        from tokenizers import Tokenizer
+
+        try:
+            found = Tokenizer.from_file(str(self.path)).encode(text, add_special_tokens=False).ids
+        except Exception as error:  # the tokenizers package raises nothing more specific
+            raise ModelError(f"The tokenizer {self.path} cannot encode text: {error}") from error
+        return [token for token in found if token not in self.special]
 
 
 def read_tokenizer(path: Path) -> tuple[list[bytes], frozenset[int]]:

@@ -21,7 +21,7 @@ from simulst.translators.decoder_run import DecoderRun
 from simulst.translators.decoding import Candidate
 from simulst.translators.seq2seq import PROVIDES, Seq2SeqOptions, Seq2SeqTranslator, choose_heads
 from simulst.translators.seq2seq_session import Seq2SeqSession
-from simulst.translators.vocabulary import PieceVocabulary, read_tokenizer
+from simulst.translators.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
 
 __all__ = ["PROVIDES", "Options", "load"]
 
@@ -61,7 +61,7 @@ def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None =
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     chosen = parse_options(Options, options, owner=name)
-    pieces, _ = read_tokenizer(directory / "tokenizer.json")
+    pieces, _ = read_tokenizer(directory / TOKENIZER_FILE)
     model = load_pretrained(WhisperForConditionalGeneration, directory, device=device, dtype=dtype)
     extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
     return Whisper(name, directory, model, extractor, pieces, chosen)
@@ -86,7 +86,9 @@ class Whisper(Seq2SeqTranslator):
         # Everything from the end-of-text mark on is a mark: languages, tasks, timestamps.
         eos = int(config.eos_token_id)
         spaced = self.task == "translate" or self.source not in UNSPACED
-        vocabulary = PieceVocabulary(pieces, eos=eos, special=range(eos, int(config.vocab_size)), spaced=spaced)
+        vocabulary = TokenizerVocabulary(
+            directory / TOKENIZER_FILE, pieces, eos=eos, special=range(eos, int(config.vocab_size)), spaced=spaced
+        )
         window = WhisperWindow(model.get_encoder(), extractor, padding_s=options.padding_s)
         layers = int(config.decoder_layers)
         default = getattr(generation, "alignment_heads", None) or whole_layers(

@@ -187,9 +187,10 @@ def test_hypothesis_puts_history_rows_first_and_splits_heads() -> None:
 def test_bias_pulls_towards_the_shown_text_until_decoding_leaves_it(weight: float, ids: tuple[int, ...]) -> None:
     shown = Bias(ids=(2, 2), weight=weight)
     gate = BiasGate(bias=shown)
-    run = ScriptedRun({**TWO_BEAMS, (): [0.0001, 0.6, 0.3998, 0.0001], (1,): [0.9, 0.04, 0.03, 0.03]}, [0.25] * 4)
-    table = {(2,): [0.01, 0.01, 0.1, 0.88]}
-    run.table = {**run.table, **(table if weight < 0.5 else {})}
+    table: Table = {**TWO_BEAMS, (): [0.0001, 0.6, 0.3998, 0.0001], (1,): [0.9, 0.04, 0.03, 0.03]}
+    if weight < 0.5:
+        table[(2,)] = [0.01, 0.01, 0.1, 0.88]
+    run = ScriptedRun(table, [0.25] * 4)
     assert greedy(run, run.step(), Rules(eos=EOS, max_new=5), gate=gate).ids == ids
 
 

@@ -285,9 +285,17 @@ def test_no_five_gram_comes_twice(whisper_dir: Any, noise: FloatArray) -> None:
     assert longest_repeat(0) and not longest_repeat(2)
 
 
-def test_attention_map_has_every_head(tiny: Seq2SeqTranslator, noise: FloatArray) -> None:
-    ids = opened(tiny, noise).hypothesise((), max_new=5)[0].ids
+def test_every_head_can_be_read_for_calibration(tiny: Seq2SeqTranslator, noise: FloatArray) -> None:
+    before = list(tiny.attention.heads)
+    session = opened(tiny, noise)
+    ids = session.hypothesise((), max_new=5)[0].ids
+    try:
+        every = tiny.use_heads(None)
+        found = session.hypothesise(ids, max_new=1, want=frozenset({Evidence.ALIGNMENT_HEADS}))[0].alignment
+    finally:
+        assert tiny.use_heads(before) == before
     output, first = full_forward(tiny, noise, ids)
-    found = tiny.attention_map(noise, ids)
-    expected = torch.stack([layer[0, :, first : first + 5] for layer in output.cross_attentions]).numpy()
-    np.testing.assert_allclose(found, expected[..., : found.shape[-1]], atol=1e-5)
+    assert every == [(layer, head) for layer in range(2) for head in range(4)]
+    assert found is not None and found.heads is not None
+    expected = torch.cat([layer[0, :, first : first + 5] for layer in output.cross_attentions]).numpy()
+    np.testing.assert_allclose(found.heads[:, :5], expected[..., : found.n_valid], atol=1e-5)

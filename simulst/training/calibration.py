@@ -1,0 +1,158 @@
+"""Which attention heads of a model follow the source: translation score over speech whose timing is known.
+
+TS of a head is the share of target tokens whose most attended frame lies where their source was said (the score of
+Alignatt4LLM, with word times in place of word alignments). The heads are then averaged best first, and as many are kept
+as give the best score of the mean, which is what policies read.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from simulst.errors import DataError, ModelError
+from simulst.training.calibration_data import TimedExample, read_examples
+from simulst.translators.attention import HEADS_FILE, Head
+from simulst.translators.base import Evidence, FloatArray, Translator
+
+TOLERANCE_S = 0.1
+MIN_SCORE = 0.1
+"""Heads below this share follow nothing (threshold of Alignatt4LLM)."""
+
+
+@runtime_checkable
+class ChoosesHeads(Protocol):
+    """What a translator needs besides ALIGNMENT_HEADS to be calibrated."""
+
+    directory: Path
+    """Where its weights lie."""
+
+    def use_heads(self, heads: Sequence[Head] | None) -> list[Head]:
+        """Read alignment from these heads, or from every head; returns them in the order of `Alignment.heads`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The chosen heads, best first, and what they were judged by."""
+
+    heads: tuple[Head, ...]
+    scores: tuple[float, ...]
+    """Translation score of each alone."""
+    mean_score: float
+    """Translation score of their mean row."""
+    examples: int
+    tokens: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "heads": [list(head) for head in self.heads],
+            "scores": [round(score, 4) for score in self.scores],
+            "mean_score": round(self.mean_score, 4),
+            "measure": f"share of target tokens whose most attended frame is within {TOLERANCE_S} s of their source",
+            "examples": self.examples,
+            "tokens": self.tokens,
+        }
+
+
+def calibrate(model: Translator, data: Path, *, join: int = 4, limit: int = 50, top: int = 8) -> Calibration:
+    """Choose at most `top` heads on at most `limit` examples (`read_examples` says what data may be).
+
+    The model reads alignment from the chosen heads afterwards. Raises ModelError for a model without attention heads to
+    choose from or with empty maps, DataError for data without timed tokens.
+    """
+    if not isinstance(model, ChoosesHeads) or Evidence.ALIGNMENT_HEADS not in model.provides:
+        raise ModelError(f"Model '{model.name}' has no attention heads to choose from.")
+    examples = list(read_examples(data, model, join=join, limit=limit))
+    tokens = sum(span is not None for example in examples for span in example.spans)
+    if not tokens:
+        raise DataError(f"{data} gives no target token whose time is known; nothing can be calibrated.")
+    every = model.use_heads(None)
+    scores = _hits(model, examples, len(every)) / tokens
+    order = [int(i) for i in np.argsort(-scores, kind="stable")[:top] if scores[i] >= MIN_SCORE]
+    if not order:
+        raise ModelError(
+            f"No attention head of '{model.name}' follows the source: the best score is {scores.max():.2f}, "
+            f"{MIN_SCORE} is needed."
+        )
+    best = _best_first(model.use_heads([every[i] for i in order]), [every[i] for i in order])
+    means = _hits_of_means(model, examples, best) / tokens
+    count = int(means.argmax()) + 1
+    heads = [every[i] for i in order[:count]]
+    model.use_heads(heads)
+    return Calibration(
+        heads=tuple(heads),
+        scores=tuple(float(scores[i]) for i in order[:count]),
+        mean_score=float(means[count - 1]),
+        examples=len(examples),
+        tokens=tokens,
+    )
+
+
+def write_heads(calibration: Calibration, path: Path) -> None:
+    """Store the heads as `alignment_heads.json`; DataError where the place cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(calibration.to_json(), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); name another file with --output.") from error
+
+
+def default_path(model: Translator) -> Path:
+    assert isinstance(model, ChoosesHeads)
+    return model.directory / HEADS_FILE
+
+
+def attended_within(rows: FloatArray, example: TimedExample, frame_s: float) -> npt.NDArray[np.int64]:
+    """Number of timed tokens whose most attended frame touches their span; rows [..., tokens, frames] -> [...]."""
+    times = rows.argmax(axis=-1) * frame_s
+    timed = [(i, span) for i, span in enumerate(example.spans) if span is not None]
+    inside = [
+        (times[..., i] + frame_s > start - TOLERANCE_S) & (times[..., i] < end + TOLERANCE_S)
+        for i, (start, end) in timed
+    ]
+    return np.sum(inside, axis=0, dtype=np.int64) if inside else np.zeros(rows.shape[:-2], dtype=np.int64)
+
+
+def _hits(model: Translator, examples: Iterable[TimedExample], heads: int) -> npt.NDArray[np.float64]:
+    total = np.zeros(heads)
+    for example in examples:
+        total += attended_within(attention_rows(model, example), example, model.frame_s)
+    return total
+
+
+def _hits_of_means(
+    model: Translator, examples: Iterable[TimedExample], order: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """Hits of the mean row of the first 1, 2, ... heads of `order`, which index the heads in use."""
+    total = np.zeros(len(order))
+    counts = np.arange(1, len(order) + 1)[:, None, None]
+    for example in examples:
+        rows = attention_rows(model, example)[list(order)]
+        means = (np.cumsum(rows, axis=0) / counts).astype(np.float32)
+        total += attended_within(means, example, model.frame_s)
+    return total
+
+
+def _best_first(used: Sequence[Head], wanted: Sequence[Head]) -> list[int]:
+    return [list(used).index(head) for head in wanted]
+
+
+def attention_rows(model: Translator, example: TimedExample) -> FloatArray:
+    """Predicting rows of the forced ids over valid frames, [heads, ids, frames]; ModelError for an empty map."""
+    session = model.open()
+    session.extend_source(example.samples, is_final=True)
+    wants = frozenset({Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
+    alignment = session.hypothesise(example.ids, max_new=1, want=wants)[0].alignment
+    if alignment is None or alignment.heads is None or not alignment.n_valid:
+        raise ModelError(
+            f"Model '{model.name}' gave an empty attention map for {example.name}; it cannot be calibrated."
+        )
+    rows = alignment.heads[:, : len(example.ids), : alignment.n_valid]
+    if not np.isfinite(rows).all() or not rows.any():
+        raise ModelError(f"Model '{model.name}' gave an attention map of zeros or NaN for {example.name}.")
+    return rows
