@@ -118,53 +118,42 @@ def _kernel() -> Any:
 def _fill_table(hyp: Ints, ref: Ints, ends: Ints, low: Ints, high: Ints) -> Ints:
     """Dynamic programming over hypothesis tokens (rows) and reference positions (columns, -1 = end of a segment).
 
-    Position p of the text is column p + 1 here; column 0 is the start. `cost` and `begin` (the token before which the
-    current segment starts) hold one row; `starts[j, s]` is where segment s begins if it ends after token j.
+    Position p of the text is column p + 1 here; column 0 is the start. A cell packs its cost (upper 32 bits) and the
+    number of tokens before the segment it is in (lower 32), so that one comparison carries both. `starts[j, s]` is
+    where segment s begins if it ends after token j.
     """
     tokens, positions, segments = hyp.shape[0], ref.shape[0], ends.shape[0]
-    cost = np.arange(positions + 1).astype(np.int32)  # end marks cost 1 in the first row, as in the reference
-    begin = np.zeros(positions + 1, dtype=np.int32)
-    best = np.empty(positions + 1, dtype=np.int32)  # of substitution and insertion
-    best_begin = np.empty(positions + 1, dtype=np.int32)
+    one = np.int64(1) << np.int64(32)
+    tokens_before = one - 1
+    row = np.arange(positions + 1) * one  # end marks cost 1 in the first row, as in the reference tools
+    best = np.empty(positions + 1, dtype=np.int64)  # of substitution and insertion
     starts = np.zeros((tokens + 1, segments), dtype=np.int32)
     for j in range(1, tokens + 1):
         word = hyp[j - 1]
         first = 0 if low[j] == 0 else ends[low[j] - 1]
         last = ends[high[j]]
-        for p in range(first + 1, last + 1):
-            substitute = np.int32(cost[p - 1] + np.int32(ref[p - 1] != word))
-            insert = np.int32(cost[p] + 1)
-            if substitute < insert:
-                best[p] = substitute
-                best_begin[p] = begin[p - 1]
-            else:
-                best[p] = insert
-                best_begin[p] = begin[p]
-        left = np.int32(j)
-        left_begin = np.int32(0)
-        if first > 0:
-            left = np.int32(_FAR)
-        cost[first] = left
-        begin[first] = left_begin
-        p = first + 1
+        cells, texts, bests = row[first : last + 1], ref[first:last], best[first + 1 : last + 1]
+        for p in range(last - first):  # from 0, so that the compiler sees no negative index and vectorises
+            substitute = cells[p] + (one if texts[p] != word else 0)
+            insert = cells[p + 1] + one
+            bests[p] = substitute if (substitute >> 32) < (insert >> 32) else insert
+        left = (j if first == 0 else _FAR) * one
+        row[first] = left
+        begin = first + 1
         for s in range(low[j], high[j] + 1):
-            while p < ends[s]:
-                left = np.int32(left + 1)
-                if left > best[p]:  # a deletion wins ties
-                    left = best[p]
-                    left_begin = best_begin[p]
-                cost[p] = left
-                begin[p] = left_begin
-                p += 1
-            starts[j, s] = left_begin
-            left_begin = np.int32(j)
-            cost[p] = left
-            begin[p] = left_begin
-            p += 1
+            end = ends[s]
+            for p in range(begin, end):
+                left += one
+                other = best[p]
+                left = other if other < (left & ~tokens_before) else left  # a deletion wins ties
+                row[p] = left
+            starts[j, s] = left & tokens_before
+            left = (left & ~tokens_before) | j
+            row[end] = left
+            begin = end + 1
         if j < tokens:
             for p in range(last + 1, ends[high[j + 1]] + 1):
-                cost[p] = _FAR
-                begin[p] = j
+                row[p] = _FAR * one
     cuts = np.empty(segments, dtype=np.int32)
     cuts[segments - 1] = tokens
     for s in range(segments - 1, 0, -1):
