@@ -1,5 +1,6 @@
 """Train projector and decoder of the speech LLM on stored speech vectors and text; resumable, CPU or GPU."""
 
+import itertools
 import json
 import math
 import random
@@ -114,8 +115,9 @@ def ctc_loss(
     return loss / sizes.sum()
 
 
-def save_checkpoint(path: Path, model: SpeechLLM, optimiser: torch.optim.Optimizer, step: int) -> None:
-    state = {"model": trainable_state(model), "optimiser": optimiser.state_dict(), "step": step}
+def save_checkpoint(path: Path, model: SpeechLLM, optimiser: torch.optim.Optimizer, step: int, origin: int) -> None:
+    """`origin` is the step at which the present pool of batches was drawn, so that a resumed run draws it again."""
+    state = {"model": trainable_state(model), "optimiser": optimiser.state_dict(), "step": step, "origin": origin}
     torch.save(state, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
@@ -164,12 +166,13 @@ def train_decoder(
     optimiser = torch.optim.AdamW(
         parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
     )
-    checkpoint, step = folder / "decoder.pt", 0
+    checkpoint, step, origin = folder / "decoder.pt", 0, 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"], strict=False)
         optimiser.load_state_dict(state["optimiser"])
         step = int(state["step"])
+        origin = int(state.get("origin", step))
     model.train()
     began, first, seen = time.monotonic(), step, 0
     sums: dict[str, list[float]] = {"loss": [], "ctc": []}
@@ -181,7 +184,8 @@ def train_decoder(
             sampler = sampler_of()
             vectors = open_vectors(features, width) if sampler.talks else None
         round_number += 1
-        for samples in batches(sampler, f"{config.seed}/{step}", step / config.steps, config.positions):
+        drawn = batches(sampler, f"{config.seed}/{origin}", origin / config.steps, config.positions)
+        for samples in itertools.islice(drawn, step - origin, None):
             rng = random.Random(f"{config.seed}/{step}/ctc")
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * learning_rate_scale(step, config)
@@ -221,7 +225,8 @@ def train_decoder(
                 shown = "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items())
                 print(shown, flush=True)
             if step % config.checkpoint_steps == 0 or step >= config.steps:
-                save_checkpoint(checkpoint, model, optimiser, step)
+                save_checkpoint(checkpoint, model, optimiser, step, origin)
             if step >= config.steps:
                 break
+        origin = step
     model.eval()

@@ -1,0 +1,206 @@
+"""Training data and steps on a tiny model: sequences, masks, resuming, recipes."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from simulst.errors import DataError
+from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
+from simulst.training.decoder import (
+    DecoderTrainingConfig,
+    collate,
+    ctc_loss,
+    forward,
+    learning_rate_scale,
+    save_checkpoint,
+    train_decoder,
+)
+from simulst.training.recipe import read_recipe, sentences
+from simulst.training.samples import Corpus, Marks, Sample, SampleConfig, Sampler, batches
+from simulst.training.speech import augment, joined, trim_silence
+from simulst.translators.speech_llm import SentencePieceVocabulary
+from simulst.translators.speech_llm_model import load_weights, read_config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_speech_llm(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def vocabulary(folder: Path) -> SentencePieceVocabulary:
+    return SentencePieceVocabulary(folder / "vocabulary.model")
+
+
+@pytest.fixture(scope="module")
+def corpus(vocabulary: SentencePieceVocabulary, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    path = tmp_path_factory.mktemp("text") / "pairs.tsv"
+    english, german = (SENTENCES[0], SENTENCES[1], SENTENCES[4]), (SENTENCES[2], SENTENCES[3], SENTENCES[5])
+    rows = [*zip(english, german, strict=True), (english[2], german[0])]
+    path.write_text("".join(f"{e}\t{d}\n" for e, d in rows))
+    return Corpus.read(path, vocabulary.processor)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two talks of random vectors (width 128): three sentences, then one."""
+    path = tmp_path_factory.mktemp("features")
+    rng = torch.Generator().manual_seed(0)
+    vectors = torch.randn(90, 128, generator=rng).to(torch.bfloat16).view(torch.uint16).numpy()
+    (path / "vectors.bf16").write_bytes(vectors.tobytes())
+    talks = [
+        {"first": 0, "count": 60, "voice": "v", "sentences": [[0, 3.2, 18.0], [1, 22.5, 38.1], [2, 43.0, 57.7]]},
+        {"first": 60, "count": 30, "voice": "v", "sentences": [[1, 2.0, 25.0]]},
+    ]
+    (path / "talks.jsonl").write_text("".join(json.dumps(talk) + "\n" for talk in talks) + '{"torn')
+    return path
+
+
+def sampler(corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary, **changes: float) -> Sampler:
+    config = SampleConfig(**changes)  # type: ignore[arg-type]
+    return Sampler(corpus, features, Marks.of(vocabulary.processor), config)
+
+
+def test_a_sentence_with_two_translations_is_one_sentence(corpus: Corpus) -> None:
+    assert [len(german) for german in corpus.german] == [1, 1, 2]
+
+
+def test_speech_samples_fit_their_vectors(corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary) -> None:
+    made, rng = sampler(corpus, features, vocabulary, text_share_start=0.0, text_share_end=0.0), random.Random(1)
+    for _ in range(300):
+        sample = made.sample(rng, 0.0)
+        assert sample.vectors is not None
+        first, end = sample.vectors
+        assert 0 <= first < end <= 90 and not (first < 60 < end)
+        assert sum(token < 0 for token in sample.ids) == end - first
+        assert len(sample.ids) == len(sample.weights)
+        assert sample.ids[0] == made.marks.speech
+
+
+def test_truncated_samples_have_no_end_mark(
+    corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary
+) -> None:
+    made = sampler(
+        corpus, features, vocabulary, text_share_start=0, text_share_end=0, truncated_share=1, silent_share=0
+    )
+    rng = random.Random(2)
+    samples = [made.sample(rng, 0.0) for _ in range(100)]
+    assert all(made.marks.eos not in s.ids and s.source is None for s in samples)
+
+
+def test_text_samples_learn_the_source_a_little_and_the_target_fully(
+    corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary
+) -> None:
+    sample = sampler(corpus, features, vocabulary, text_share_start=1, text_share_end=1).sample(random.Random(0), 0)
+    tag = sample.ids.index(Marks.of(vocabulary.processor).german)
+    assert sample.weights[0] == sample.weights[tag] == 0
+    assert set(sample.weights[1:tag]) == {0.3} and set(sample.weights[tag + 1 :]) == {1.0}
+
+
+def test_batches_are_full_and_repeat_with_their_seed(
+    corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary
+) -> None:
+    made = sampler(corpus, features, vocabulary)
+    first, again = (list(batches(made, "7", 0.5, 400)) for _ in range(2))
+    assert [[s.ids for s in b] for b in first] == [[s.ids for s in b] for b in again]
+    assert all(len(b) * max(len(s.ids) for s in b) <= 400 for b in first)
+
+
+def test_padding_does_not_change_the_logits(folder: Path) -> None:
+    model = load_weights(folder, read_config(folder))
+    short = Sample([5, 30, 31, 6, 40, 2], [0, 0, 0, 0, 1, 1])
+    long = Sample([5, *range(50, 80), 6, 41, 2], [0.0] * 32 + [1, 1])
+    with torch.no_grad():
+        alone, _, _ = forward(model, collate([short], None, 128))
+        beside, _, _ = forward(model, collate([short, long], None, 128))
+    torch.testing.assert_close(alone, beside[:2], atol=1e-5, rtol=0)
+
+
+def test_ctc_scores_only_samples_with_a_source(folder: Path) -> None:
+    model = load_weights(folder, read_config(folder))
+    vectors = np.random.default_rng(0).integers(0, 60_000, (40, 128)).astype(np.uint16) & np.uint16(0x3FFF)
+    with_source = Sample([4, *[-1] * 20, 6, 40], [0.0] * 22 + [1], (0, 20), [30, 31, 31])
+    without = Sample([4, *[-1] * 20, 6, 40], [0.0] * 22 + [1], (20, 40), None)
+    losses = []
+    for samples in ([with_source], [with_source, without], [without]):
+        batch = collate(samples, vectors, 128)
+        losses.append(ctc_loss(model, model.projector(batch.stacked), batch, 7, random.Random(0), 20).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4) and losses[0] > 1
+    assert losses[2] == 0
+
+
+def test_learning_rate_warms_up_stays_and_falls() -> None:
+    config = DecoderTrainingConfig(steps=1000, warmup_steps=100, decay_share=0.4)
+    got = [round(learning_rate_scale(step, config), 4) for step in (0, 49, 99, 599, 800, 999)]
+    assert got == [0.01, 0.5, 1.0, 1.0, 0.515, 0.0324]
+
+
+def test_training_resumes_exactly(
+    folder: Path,
+    corpus: Corpus,
+    features: Path,
+    vocabulary: SentencePieceVocabulary,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marks = Marks.of(vocabulary.processor)
+    config = DecoderTrainingConfig(steps=20, positions=200, warmup_steps=2, checkpoint_steps=2, ctc_random_tokens=20)
+
+    def run(name: str) -> torch.Tensor:
+        model = load_weights(folder, read_config(folder)).requires_grad_(True)
+
+        def made() -> Sampler:
+            return Sampler(corpus, features, marks, SampleConfig())
+
+        train_decoder(model, made, features, marks, tmp_path / name, config)
+        return model.embeddings.detach().clone()
+
+    def save_and_stop(*given: object) -> None:
+        save_checkpoint(*given)  # type: ignore[arg-type]
+        if given[3] == 6:
+            raise KeyboardInterrupt
+
+    whole = run("whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("simulst.training.decoder.save_checkpoint", save_and_stop)
+        run("resumed")
+    torch.testing.assert_close(run("resumed"), whole, atol=1e-6, rtol=0)
+
+
+def test_audio_changes_keep_shape_and_range() -> None:
+    rng = random.Random(3)
+    clip = (0.4 * np.sin(np.arange(16_000) * 0.05)).astype(np.float32)
+    silence = np.zeros(4_000, np.float32)
+    assert len(trim_silence(np.concatenate([silence, clip, silence]))) == pytest.approx(len(clip) + 1_920, abs=40)
+    both = joined([clip, clip], rng, (0.5, 0.5))
+    assert len(both) == 2 * len(clip) + 8_000
+    for _ in range(8):
+        changed = augment(both, rng)
+        assert changed.shape == both.shape and changed.dtype == np.float32
+        assert np.abs(changed).max() <= 1 and np.isfinite(changed).all()
+
+
+def test_recipe_errors_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text('name = "x"\nwork = "w"\nstepz = 3\n')
+    with pytest.raises(DataError, match=r"r\.toml holds unknown keys stepz; known: base, data, decoder,"):
+        read_recipe(path)
+    path.write_text('name = "x"\nwork = "w"\n')
+    with pytest.raises(DataError, match=r"r\.toml is incomplete: .*'data' and 'model'\."):
+        read_recipe(path)
+    path.write_text("name = ")
+    with pytest.raises(DataError, match=r"The recipe .* cannot be read: "):
+        read_recipe(path)
+    (tmp_path / "pairs.tsv").write_text("one\ttwo\tthree\n")
+    with pytest.raises(DataError, match=r"pairs\.tsv:1 has 3 columns; two are expected, English and German\."):
+        sentences(tmp_path / "pairs.tsv")
+
+
+def test_the_shipped_recipe_parses() -> None:
+    recipe = read_recipe(Path(__file__).parents[2] / "examples" / "tiny-en-de.toml")
+    assert recipe.name == "tiny-en-de" and sum(recipe.data.voices.values()) == pytest.approx(1.0)
+    assert not set(recipe.data.voices) & set(recipe.data.dev_voices)
