@@ -39,8 +39,11 @@ class Scripted:
     stop: Literal["eos", "length", "gate", "repeat"] = "eos"
     next_id: int | None = None
     weights: FloatArray | None = None
-    """[H + N, frames]; None: a diagonal over the frames heard, or `fill` everywhere."""
+    """[H + N, frames]; None: a diagonal over the frames heard, or as `frames` or `fill` say."""
+    frames: tuple[int, ...] | None = None
+    """The frame of those heard that each new token attends to, counted from the newest."""
     fill: float | None = None
+    """The weight everywhere."""
     history: int | None = None
     """H, if it is to differ from the length of the prefix."""
     n_valid: int | None = None
@@ -61,6 +64,8 @@ class ScriptedTranslator:
     max_source_s: float = 30.0
     source_words: Sequence[int] = ()
     """Word counts, one per extension of the source; the last one stays."""
+    padding: int = 0
+    """Columns after the valid ones, whose weights exceed all others."""
     opened: "list[ScriptedSession]" = field(default_factory=list)
 
     def open(self) -> "ScriptedSession":
@@ -119,10 +124,9 @@ class ScriptedSession:
         self, line: Scripted, prefix: int, max_new: int | None, gate: Gate | None, want: frozenset[Evidence]
     ) -> Hypothesis:
         history = prefix if line.history is None else line.history
-        weights = self._diagonal(history + len(line.ids)) if line.weights is None else line.weights
-        if line.fill is not None:
-            weights = np.full_like(weights, line.fill)
+        weights = self._rows(line, history)
         n_valid = weights.shape[1] if line.n_valid is None else line.n_valid
+        weights = np.pad(weights, [(0, 0), (0, self.model.padding)], constant_values=9)
         count, stop, next_id = len(line.ids), line.stop, line.next_id
         if max_new is not None and max_new < count:
             count, stop, next_id = max_new, "length", None
@@ -156,11 +160,16 @@ class ScriptedSession:
             return replace(alignment, heads=np.stack([alignment.weights] * 3))
         return alignment if Evidence.ALIGNMENT in want else None
 
-    def _diagonal(self, rows: int) -> FloatArray:
-        frames = int((self.heard_s - self.start_s) / self.model.frame_s + 1e-6)
-        weights = np.full((rows, frames), 0.001, dtype=np.float32)
-        if frames:
-            weights[np.arange(rows), np.linspace(0, frames - 1, rows, dtype=np.int64)] = 1
+    def _rows(self, line: Scripted, history: int) -> FloatArray:
+        if line.weights is not None:
+            return line.weights
+        rows, frames = history + len(line.ids), int((self.heard_s - self.start_s) / self.model.frame_s + 1e-6)
+        weights = np.full((rows, frames), 0.001 if line.fill is None else line.fill, dtype=np.float32)
+        if frames and line.fill is None:
+            attended = np.linspace(0, frames - 1, rows, dtype=np.int64)
+            if line.frames is not None:
+                attended[history:] = np.maximum(0, frames - 1 - np.asarray(line.frames, dtype=np.int64))
+            weights[np.arange(rows), attended] = 1
         return weights
 
     def continue_source(

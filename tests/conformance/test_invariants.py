@@ -1,0 +1,133 @@
+"""Properties that hold for every policy on random scripted hypotheses."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from simulst.commit import Change
+from simulst.events import EndEvent, Event, WriteEvent
+from simulst.policies import POLICIES
+from simulst.session import Session
+from simulst.testing import Scripted, ScriptedTranslator, ToyVocabulary
+from simulst.translators.base import Evidence
+
+PIECES = ["_a", "_b", "c", ",", ".", "_", "<0xC3>", "<0xA4>", "_Haus"]
+VOCABULARY = ToyVocabulary(PIECES)
+CHUNK = np.zeros(6_400, dtype=np.float32)
+
+
+def scripts(seed: int) -> list[Scripted]:
+    """Random hypotheses with all evidence; made from a seed, because drawing each number apart takes long."""
+    draw = random.Random(seed)
+
+    def ids(most: int = 7) -> tuple[int, ...]:
+        return VOCABULARY.encode(draw.choices(PIECES, k=draw.randint(0, most)))
+
+    def line() -> Scripted:
+        new = ids()
+        return Scripted(
+            ids=new,
+            stop=draw.choice(["eos", "length"]),
+            logprobs=tuple(draw.uniform(-1.5, 0) for _ in new),
+            p_choose=tuple(draw.random() for _ in new),
+            others=tuple(new[: draw.randint(0, 4)] + ids(2) for _ in range(draw.randint(1, 4))),
+            frames=tuple(draw.choice([0, 1, 5, 9, 30]) for _ in new),
+        )
+
+    lines = [line() for _ in range(draw.randint(1, 8))]
+    return [line for line in lines for _ in range(draw.choice([1, 1, 2]))]  # some policies wait for agreement
+
+
+random_scripts = st.integers(0, 2**32 - 1).map(scripts)
+fast = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def session_of(policy: str, script: Sequence[Scripted], padding: int = 0) -> Session:
+    model = ScriptedTranslator(
+        vocabulary=VOCABULARY, script=list(script), source_words=range(1, 99), max_source_s=2.0, padding=padding
+    )
+    return Session(model, policy, chunk_ms=400)
+
+
+def play_all(session: Session, chunks: int) -> list[Event]:
+    events = [event for _ in range(chunks) for event in session.feed(CHUNK)]
+    return events + session.finish()
+
+
+def shapes(events: Sequence[Event]) -> list[tuple[str, int, float]]:
+    return [(event.text, getattr(event, "retract", 0), event.audio_s) for event in events]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+class TestInvariants:
+    @fast
+    @given(script=random_scripts)
+    def test_text_only_grows_and_nothing_empty_leaves(self, policy: str, script: list[Scripted]) -> None:
+        session = session_of(policy, script)
+        shown = ""
+        for event in play_all(session, len(script)):
+            if isinstance(event, WriteEvent):
+                assert event.text or event.retract
+                assert not event.text or event.text.strip()
+                assert event.retract == 0 or Evidence.RETRACT in session.policy.needs()
+                assert "\ufffd" not in event.text
+                shown = shown[: len(shown) - event.retract] + event.text
+        assert isinstance(event, EndEvent)
+        assert shown == event.text == session.text
+        assert session.stats.steps == len(script) + 1
+
+    @fast
+    @given(script=random_scripts)
+    def test_prefix_is_what_was_committed_and_not_forgotten(self, policy: str, script: list[Scripted]) -> None:
+        session = session_of(policy, script)
+        committed: list[int] = []
+        apply = session._log.apply
+
+        def recorded(ids: Sequence[int], *, retract: int = 0, **rest: Any) -> Change:
+            committed[len(committed) - retract :] = ids
+            return apply(ids, retract=retract, **rest)
+
+        session._log.apply = recorded  # type: ignore[method-assign]
+        for _ in script:
+            asked, held = len(session._translator.prefixes), list(committed)  # type: ignore[attr-defined]
+            session.feed(CHUNK)
+            for prefix in session._translator.prefixes[asked : asked + 1]:  # type: ignore[attr-defined]
+                assert list(prefix) == held[len(held) - len(prefix) :]
+            assert tuple(committed[session._log.dropped :]) == session.prefix
+        dropped = sum(session._translator.dropped_targets)  # type: ignore[attr-defined]
+        assert dropped == session._log.dropped
+
+    @fast
+    @given(script=random_scripts)
+    def test_finish_says_once_what_the_model_says_given_everything(self, policy: str, script: list[Scripted]) -> None:
+        session = session_of(policy, script)
+        for _ in script[:-1]:
+            session.feed(CHUNK)
+        before, calls = session.text, len(session._translator.prefixes)  # type: ignore[attr-defined]
+        session.model.script = [script[-1]] * (calls + 9)  # type: ignore[attr-defined]
+        session.finish()
+        if Evidence.RETRACT not in session.policy.needs():
+            last = VOCABULARY.decode(script[-1].ids).replace("\ufffd", "").split()
+            assert session.text.startswith(before)
+            said = "".join(session.text.split())
+            assert said.endswith("".join(last)) or "ä" in said  # a character may begin in what was committed
+        assert session.finish() == []
+
+    @fast
+    @given(script=random_scripts)
+    def test_reset_makes_a_fresh_session(self, policy: str, script: list[Scripted]) -> None:
+        used = session_of(policy, script)
+        first = shapes(play_all(used, len(script)))
+        used.reset()
+        assert shapes(play_all(used, len(script))) == first
+
+    @fast
+    @given(script=random_scripts)
+    def test_padding_changes_nothing(self, policy: str, script: list[Scripted]) -> None:
+        plain = shapes(play_all(session_of(policy, script), len(script)))
+        assert shapes(play_all(session_of(policy, script, padding=7), len(script))) == plain
