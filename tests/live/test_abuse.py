@@ -300,9 +300,7 @@ def test_a_flood_of_messages_is_named(bystander: Any) -> None:
     assert one.until("error")["code"] == "rate_limited"
 
 
-def test_a_reader_that_does_not_read_is_cut_off(
-    serve: Serve, client: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_does_not_read_is_cut_off(serve: Serve, client: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulst.live.connection.EXPORT_COST", 0)
     server = serve(max_clients=1, send_s=0.3, resume_s=0.2)
     raw = socket.socket()

@@ -207,7 +207,8 @@ async function start() {
 }
 
 function stop() {
-  if (source) source.stop();
+  if (client.ending) client.cancel();
+  else if (source) source.stop();
   else client.end();
 }
 
@@ -221,9 +222,9 @@ const STATES = { idle: "Ready", connecting: "Connecting", running: "Listening", 
 client.addEventListener("state", ({ detail: { state } }) => {
   $("status").textContent = STATES[state];
   $("status").dataset.state = state;
-  $("toggle").textContent = client.running ? "Stop" : "Start";
-  $("toggle").disabled = state === "finishing";
+  $("toggle").textContent = state === "finishing" ? "Cancel" : client.running ? "Stop" : "Start";
   $("toggle").classList.toggle("stop", client.running);
+  document.documentElement.classList.toggle("running", client.running);
   if (state === "idle") {
     source?.stop();
     wakeLock?.release();
@@ -359,7 +360,7 @@ document.addEventListener("drop", (event) => {
 });
 addEventListener("pagehide", () => client.socket?.close(1000));
 
-$("more").open = matchMedia("(min-width: 900px)").matches;
+$("more").open = matchMedia("(min-width: 1000px)").matches;
 recall();
 applyView();
 listMicrophones();

@@ -189,6 +189,7 @@ export class LiveClient extends EventTarget {
       this.socket?.close(4000, "gap");
       return;
     }
+    if (message.type === "end") this.state.hypothesis = "";
     this.fire("change", message);
     if (message.type === "end") {
       this.over = true;
@@ -275,6 +276,13 @@ export class LiveClient extends EventTarget {
     this.ending = true;
     this.announce("finishing");
     this.flush();
+  }
+
+  // Give up what is not translated yet.
+  cancel() {
+    this.over = true;
+    this.socket?.close(1000);
+    this.announce("idle");
   }
 
   switch(settings) {
