@@ -50,13 +50,18 @@ def read_references(path: str | os.PathLike[str]) -> list[str]:
     return lines
 
 
-def read_segmentation(path: str | os.PathLike[str], references: Sequence[str]) -> list[Segment]:
-    """Segments with their references; DataError when the counts differ or an entry lacks wav, offset or duration."""
+def read_segmentation(
+    path: str | os.PathLike[str], references: Sequence[str], *, references_name: str = "the references have"
+) -> list[Segment]:
+    """Segments with their references; DataError when the counts differ or an entry lacks wav, offset or duration.
+
+    `references_name` is what that message calls the references, verb included.
+    """
     name = Path(path).name
     entries = _entries(path)
     if len(entries) != len(references):
         raise DataError(
-            f"{name} has {len(entries)} segments but the references have {len(references)} lines; they must be as many."
+            f"{name} has {len(entries)} segments but {references_name} {len(references)} lines; they must be as many."
         )
     return [_segment(i, entry, text, name) for i, (entry, text) in enumerate(zip(entries, references, strict=True))]
 

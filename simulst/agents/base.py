@@ -1,0 +1,129 @@
+"""What speech and text agents share: a session behind SimulEval's states and actions."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Protocol, Self
+
+from simuleval.agents import AgentStates
+from simuleval.agents.actions import Action, ReadAction, WriteAction
+
+from simulst.agents.settings import AgentSettings, add_options, make_splitter, one_sentence
+from simulst.eval.emission import Speaker, WordWriter
+
+
+class Stream(Speaker, Protocol):
+    """A session of speech or text."""
+
+    def feed(self, source: Any, /) -> object: ...
+    def finish(self) -> object: ...
+
+
+class SessionStates(AgentStates):  # type: ignore[misc]
+    """One stream: its session, and the source that came since the last decision. Keeps no copy of the source.
+
+    The session opens when it is first needed: SimulEval resets states before the model is where it belongs.
+    """
+
+    def __init__(self, open_session: Callable[[], Stream]) -> None:
+        self._open = open_session
+        super().__init__()
+
+    def reset(self) -> None:
+        super().reset()
+        self._session: Stream | None = None
+        self._writer: WordWriter | None = None
+        self.pending: list[Any] = []
+
+    @property
+    def session(self) -> Stream:
+        if self._session is None:
+            self._session = self._open()
+        return self._session
+
+    @property
+    def writer(self) -> WordWriter:
+        if self._writer is None:
+            self._writer = WordWriter(self.session)
+        return self._writer
+
+    def update_source(self, segment: Any) -> None:
+        """Take a segment. Its language tag is no text where SimulEval has none, and then counts as none."""
+        self.source_finished = bool(segment.finished)
+        self.tgt_lang = segment.tgt_lang if isinstance(segment.tgt_lang, str) else None
+        if not segment.is_empty and len(segment.content):
+            self.pending.append(self.prepare(segment))
+
+    def prepare(self, segment: Any) -> Any:
+        """The source of a segment as the session takes it."""
+        raise NotImplementedError
+
+
+class PolicyAgent:
+    """One policy on one model, mixed into SimulEval's agent classes.
+
+    Weights are loaded once; every `states` object (`build_states`) is a stream of its own.
+    """
+
+    policy_name: ClassVar[str] = "stream_att"
+    states_kind: ClassVar[type[SessionStates]]
+
+    def __init__(self, args: Any = None) -> None:
+        self.settings = AgentSettings.from_args(args, self.policy_name, source=self.source_type)  # type: ignore[attr-defined]
+        self._split = make_splitter(self.settings)
+        self._model: Any = None
+        self._place = (getattr(args, "device", None) or "cpu", self.settings.dtype)
+        self._guard: Callable[[], AbstractContextManager[None]] = nullcontext
+        super().__init__(args)  # type: ignore[call-arg]  # builds states and resets them
+        self.device = self._place[0]
+
+    @classmethod
+    def add_args(cls, parser: ArgumentParser) -> None:
+        add_options(parser, cls.policy_name)
+
+    @classmethod
+    def from_args(cls, args: Any) -> Self:
+        """As SimulEval's command line builds it: loads the model, so that mistakes show before any source is read."""
+        with one_sentence():
+            agent = cls(args)
+            agent.open_session()
+        agent._guard = one_sentence
+        return agent
+
+    def to(self, device: str, *args: Any, fp16: bool = False, **kwargs: Any) -> None:
+        """Move to a device, for the streams that begin after this."""
+        place = (device, "float16" if fp16 else self.settings.dtype)
+        if place != self._place:
+            self._place, self._model = place, None
+            self.reset()  # type: ignore[attr-defined]
+        self.device = device
+
+    @property
+    def model(self) -> Any:
+        if self._model is None:
+            with self._guard():
+                self._model = self.load(*self._place)
+        return self._model
+
+    def load(self, device: str, dtype: str | None) -> Any:
+        return self.settings.load(device, dtype)
+
+    def open_session(self) -> Stream:
+        raise NotImplementedError
+
+    def build_states(self) -> SessionStates:
+        return self.states_kind(self.open_session)
+
+    def policy(self, states: SessionStates | None = None) -> Action:
+        """Decide on the source that has come; at its end everything left is one finished write."""
+        now: SessionStates = self.states if states is None else states  # type: ignore[attr-defined]
+        pending, now.pending = now.pending, []
+        with self._guard():
+            for source in pending:
+                now.session.feed(source)
+            if now.source_finished:
+                now.session.finish()
+        text = now.writer.take(final=now.source_finished).strip()
+        if not text and not now.source_finished:
+            return ReadAction()
+        return WriteAction(self._split(text), finished=now.source_finished)
