@@ -1,0 +1,206 @@
+"""`simulst evaluate RECIPE.toml|DIR --output OUT`: a model and a policy over a test set."""
+
+import json
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulst.cli import options
+from simulst.errors import DataError, SimulstError
+
+if TYPE_CHECKING:
+    from simulst.eval.recipe import Plan, Recipe
+    from simulst.eval.runner import Result
+    from simulst.eval.runner.gang import Gang
+
+SHOWN = ("BLEU", "chrF2++", "StreamLAAL", "StreamLAAL_CA", "LongYAAL", "LAAL", "LAAL_CA", "NE", "RTF", "ComputeRTF")
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+
+def evaluate(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Recipe, MuST-C split folder, folder with source.txt and target.txt, or manifest.jsonl.",
+            metavar="RECIPE.toml|DIR",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; resumes in it.", metavar="OUT")],
+    model: Annotated[str | None, typer.Option("--model", "-m", help="See `simulst models`.", metavar="NAME")] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", "-p", help="See `simulst policies`.", metavar="NAME|FILE.toml")
+    ] = None,
+    set_: options.Set = None,
+    chunk_ms: options.ChunkMs = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.", metavar="N")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the model in each process.", metavar="N")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")] = False,
+    lang: Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")] = "",
+    device: Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 (default), bfloat16, float16.", metavar="NAME")] = None,
+    unit: Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")] = None,
+    profile: Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of whatever is sampled.", metavar="N")] = None,
+    final_only: Annotated[
+        bool,
+        typer.Option("--final-only", help="Re-translation: words count once they cannot change (as in SimulEval)."),
+    ] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out items that cannot be used.")] = False,
+    no_score: Annotated[bool, typer.Option("--no-score", help="Translate only.")] = False,
+    json_: options.Json = False,
+) -> None:
+    """Translate every item of a test set and score the result (docs/evaluation.md).
+
+    What is done is kept: run the same command again to go on after Ctrl-C, a crash or a failed item, which errors.jsonl
+    names. Under torchrun the same command shares the items between its processes.
+    """
+    from simulst.eval.runner.gang import join_gang, launched_by_torchrun
+
+    chosen = {
+        "model": model,
+        "policy": policy,
+        "chunk_ms": chunk_ms,
+        "device": device,
+        "dtype": dtype,
+        "unit": unit,
+        "seed": seed,
+        "final_only": final_only or None,
+    }
+    leads = not launched_by_torchrun() or _rank() == 0
+    try:
+        recipe = _recipe(source, long=long, lang=lang, limit=limit)
+        recipe = replace(recipe, plans=tuple(_overridden(plan, chosen, set_ or []) for plan in recipe.plans))
+        if profile is not None:
+            recipe = replace(recipe, scoring={**recipe.scoring, "profile": profile})
+        settings = {
+            "workers": workers,
+            "threads": threads,
+            "fresh": fresh,
+            "skip_bad": skip_bad,
+            "score": not no_score,
+            "scoring": recipe.scoring,
+            "command": ["simulst", *sys.argv[1:]],
+        }
+        signal.signal(signal.SIGTERM, _stop)
+        gang = join_gang()
+        try:
+            results = _run(recipe, output, settings, gang)
+        finally:
+            gang.close()
+    except SimulstError:
+        if leads:
+            raise
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt as stop:
+        if leads:
+            print("simulst: stopped; the same command goes on from here.", file=sys.stderr)
+        raise typer.Exit(stop.status if isinstance(stop, Stopped) else 130) from None
+    if results:
+        _print(results, output, json_=json_)
+
+
+def _recipe(source: Path, *, long: bool, lang: str, limit: int | None) -> "Recipe":
+    from simulst.eval.datasets import open_dataset
+    from simulst.eval.recipe import Plan, Recipe, read_recipe
+
+    if source.suffix == ".toml":
+        if long or lang:
+            raise DataError("A recipe says `long` and `lang` itself, in [data].")
+        recipe = read_recipe(source)
+    else:
+        recipe = Recipe(dataset=open_dataset(source, long=long, lang=lang), plans=(Plan(),))
+    return replace(recipe, dataset=recipe.dataset.first(limit))
+
+
+def _overridden(plan: "Plan", chosen: dict[str, Any], pairs: list[str]) -> "Plan":
+    """The plan with what the command line says."""
+    from simulst.cli.settings import read_settings
+    from simulst.eval.units import UNITS
+
+    given = {key: value for key, value in chosen.items() if value is not None}
+    if given.get("unit", "word") not in UNITS:
+        raise DataError(f"--unit must be word or char, not {given['unit']!r}.")
+    if given.get("policy", plan.policy) != plan.policy:
+        plan = replace(plan, parameters={})
+    plan = replace(plan, **given)
+    settings = read_settings(pairs, policy=plan.policy, model=plan.model)
+    return replace(plan, options={**plan.options, **settings.model}, parameters={**plan.parameters, **settings.policy})
+
+
+def _run(recipe: "Recipe", output: Path, settings: dict[str, Any], gang: "Gang") -> "list[Result]":
+    """Every run of the recipe, in OUT itself or in a folder of its own for each."""
+    from simulst.eval.runner import ModelLoader, Settings, run_evaluation
+    from simulst.eval.runner.progress import NoProgress, StderrProgress
+
+    specs = [plan.spec() for plan in recipe.plans]
+    progress = StderrProgress() if gang.rank == 0 else NoProgress()
+    results, load = [], ModelLoader()
+    for spec in specs:
+        folder = output if len(specs) == 1 else output / spec.name
+        result = run_evaluation(
+            spec, recipe.dataset, folder, Settings(**settings), gang=gang, progress=progress, load=load
+        )
+        if result is not None:
+            results.append(result)
+            for note in result.notes:
+                print(f"note: {note}", file=sys.stderr)
+    if len(results) > 1:
+        from simulst.eval.sweep import write_sweep
+
+        write_sweep(output / "sweep.tsv", results)
+    return results
+
+
+def _print(results: "list[Result]", output: Path, *, json_: bool) -> None:
+    if json_:
+        documents = [{"output": str(r.folder), "failed": len(r.failed), **r.scores} for r in results]
+        print(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False))
+        return
+    from simulst.eval.metric_units import unit_of
+
+    names = [name for name in SHOWN if any(name in result.scores for result in results)]
+    if "ComputeRTF" in names:
+        names.remove("RTF")  # SimulEval's, which is not about computing
+    width = max(len(result.folder.name) for result in results)
+    print(f"{'':<{width}}  " + "  ".join(f"{name:>{max(9, len(name))}}" for name in names))
+    for result in results:
+        cells = [_cell(result.scores.get(name), max(9, len(name))) for name in names]
+        print(f"{result.folder.name:<{width}}  " + "  ".join(cells))
+    units = {name: unit_of(name) for name in names}
+    latencies = [name for name in names if units[name] == "ms"]
+    if latencies:
+        table = output / ("scores.tsv" if len(results) == 1 else "*/scores.tsv")
+        print(f"{', '.join(latencies)} in ms; every score with its signature: {table}")
+    if len(results) > 1:
+        print(f"simulst curve {output}/*/ --output {output}/curve.html")
+
+
+def _cell(value: float | None, width: int) -> str:
+    if value is None:
+        return " " * (width - 1) + "-"
+    digits = 2 if abs(value) < 100 else 0
+    return f"{value:>{width}.{digits}f}"
+
+
+def _rank() -> int:
+    import os
+
+    return int(os.environ.get("RANK", "0"))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(128 + number)

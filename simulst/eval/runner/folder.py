@@ -1,0 +1,159 @@
+"""The output folder of a run: what is done stands in it line by line, so that a killed run goes on where it was."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from simulst.errors import DataError
+from simulst.eval.logs import Instance, append_instance, instance_to_json, read_instances, read_json_lines
+from simulst.eval.runner.spec import difference
+
+LOG, ERRORS, RUN = "instances.log", "errors.jsonl", "run.json"
+_RESULTS = ("scores.json", "scores.tsv", "segments.tsv")
+_IDENTITY = ("model", "policy", "chunk_ms", "unit", "final_only", "seed", "data")
+
+
+class RunFolder:
+    """One process's view of OUT; under torchrun each rank appends to files of its own (`rank`)."""
+
+    def __init__(self, path: Path, *, rank: int | None = None) -> None:
+        self.path = path
+        suffix = "" if rank is None else f".rank{rank}"
+        self._log = path / f"instances{suffix}.log"
+        self._errors = path / f"errors{suffix}.jsonl"
+        self._lock: int | None = None
+
+    def claim(self, description: dict[str, Any], session: dict[str, Any], *, fresh: bool) -> None:
+        """Make the folder this run's, or go on with it; only the first rank does.
+
+        DataError where it holds another run or other files, or where another process writes to it.
+        """
+        self._make()
+        self._take_lock()
+        run = self._described()
+        if fresh and run is not None:
+            self._clear()
+            run = None
+        if run is not None and (clause := difference(_identity(run), _identity(description))):
+            raise DataError(
+                f"{self.path} holds another run: {clause}; choose another --output, or start over with --fresh."
+            )
+        if run is None and (others := self._strangers()):
+            raise DataError(f"{self.path} is not empty (it has {others[0]}) and holds no run; choose another --output.")
+        sessions = [*(run or {}).get("sessions", []), session]
+        self._write_run({**description, **session, "sessions": sessions})
+        self.merge()
+        for name in (LOG, ERRORS):
+            (self.path / name).touch()
+
+    def release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def done(self) -> dict[int, Instance]:
+        """Finished instances by index; a torn last line does not count."""
+        path = self.path / LOG
+        return {instance.index: instance for instance in read_instances(path)} if path.is_file() else {}
+
+    def add(self, instance: Instance) -> None:
+        append_instance(self._log, instance)
+
+    def fail(self, record: dict[str, Any]) -> None:
+        line = json.dumps(record, ensure_ascii=False) + "\n"
+        with self._errors.open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def failures(self) -> dict[int, dict[str, Any]]:
+        """The last failure of every item that is not done."""
+        path = self.path / ERRORS
+        records = [record for record, _ in read_json_lines(path)[0]] if path.is_file() else []
+        done = self.done()
+        return {int(record["index"]): record for record in records if record.get("index") not in done}
+
+    def merge(self) -> None:
+        """Gather what ranks left behind, each instance once, in order; errors of items that are done go."""
+        logs, errors = sorted(self.path.glob("instances.rank*.log")), sorted(self.path.glob("errors.rank*.jsonl"))
+        found = self.done()
+        for log in logs:
+            found.update({instance.index: instance for instance in read_instances(log)})
+        lines = (json.dumps(instance_to_json(found[index]), allow_nan=False) + "\n" for index in sorted(found))
+        self._replace(LOG, "".join(lines))
+        records: dict[int, dict[str, Any]] = self.failures()
+        for path in errors:
+            records.update({int(r["index"]): r for r, _ in read_json_lines(path)[0] if r.get("index") not in found})
+        text = "".join(json.dumps(records[i], ensure_ascii=False) + "\n" for i in sorted(records))
+        self._replace(ERRORS, text)
+        for path in (*logs, *errors):
+            path.unlink()
+
+    def note_end(self, end: dict[str, Any]) -> None:
+        """Add to run.json how this session ended."""
+        run = self._described() or {}
+        sessions = run.get("sessions") or [{}]
+        sessions[-1] = {**sessions[-1], **{key: end[key] for key in ("finished", "wall_s") if key in end}}
+        self._write_run({**run, **end, "sessions": sessions})
+
+    def _write_run(self, content: dict[str, Any]) -> None:
+        self._replace(RUN, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def drop_results(self) -> None:
+        """Scores of fewer instances must not outlive them."""
+        for name in _RESULTS:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _replace(self, name: str, text: str) -> None:
+        """The whole file or the old one, whenever the process is killed."""
+        scratch = self.path / f"{name}.tmp"
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, self.path / name)
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be made: {(error.strerror or str(error)).lower()}.") from None
+
+    def _take_lock(self) -> None:
+        """Held while the process lives; forked workers do not inherit it."""
+        import fcntl
+
+        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.release()
+            raise DataError(
+                f"Another process is writing to {self.path}; wait for it or choose another --output."
+            ) from None
+
+    def _described(self) -> dict[str, Any] | None:
+        path = self.path / RUN
+        if not path.is_file():
+            return None
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise DataError(f"{path} cannot be read; choose another --output or remove it.") from None
+        return run if isinstance(run, dict) else {}
+
+    def _strangers(self) -> list[str]:
+        return sorted(p.name for p in self.path.iterdir() if p.name != ".lock" and not p.name.endswith(".tmp"))
+
+    def _clear(self) -> None:
+        """Remove the files of a run and no others."""
+        ranks = [*self.path.glob("instances.rank*.log"), *self.path.glob("errors.rank*.jsonl")]
+        for path in (*(self.path / name for name in (LOG, ERRORS, RUN, *_RESULTS)), *ranks):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _identity(description: dict[str, Any]) -> dict[str, Any]:
+    return {key: description.get(key) for key in _IDENTITY}

@@ -1,0 +1,223 @@
+"""A run from its specification to its scores."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from simulst.errors import DataError
+from simulst.eval.datasets import Dataset, Item, Problem
+from simulst.eval.logs import Instance
+from simulst.eval.runner.folder import RunFolder
+from simulst.eval.runner.gang import Gang, local_device
+from simulst.eval.runner.machine import machine, now, versions
+from simulst.eval.runner.pool import Outcome, Translate, run_here, run_workers, set_threads
+from simulst.eval.runner.progress import NoProgress, Progress
+from simulst.eval.runner.spec import RunSpec
+from simulst.eval.runner.stream import translate_item
+from simulst.translators.base import Translator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a run is carried out; nothing here changes its predictions."""
+
+    workers: int = 1
+    threads: int = 1
+    """Of the model, in each worker."""
+    fresh: bool = False
+    skip_bad: bool = False
+    score: bool = True
+    scoring: dict[str, Any] = field(default_factory=dict)
+    """Options of the scorer; the language and the unit are known without them."""
+    command: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    folder: Path
+    instances: list[Instance]
+    failed: dict[int, dict[str, Any]]
+    """Lines of errors.jsonl by index."""
+    scores: dict[str, float]
+    notes: list[str]
+
+
+def run_evaluation(
+    spec: RunSpec,
+    dataset: Dataset,
+    output: Path,
+    settings: Settings | None = None,
+    *,
+    gang: Gang | None = None,
+    progress: Progress | None = None,
+    load: Callable[[RunSpec], Translator] | None = None,
+) -> Result | None:
+    """Translate what is not done yet, then score; None on every rank but the first.
+
+    An item that fails goes to errors.jsonl and the rest goes on. `load` replaces the loading of the model. Raises
+    DataError before any work where the test set cannot be used or the folder belongs to another run.
+    """
+    settings, gang = settings or Settings(), gang or Gang()
+    dataset, skipped = dataset.usable(skip_bad=settings.skip_bad)
+    spec = replace(spec, device=local_device(spec.device))
+    loader = partial(_translate_with, load or ModelLoader(), spec)
+    leader = RunFolder(output)
+    began = time.monotonic()
+    try:
+        if gang.rank == 0:
+            leader.claim(spec.describe(dataset), _session(spec, settings), fresh=settings.fresh)
+        gang.barrier()
+        mine = RunFolder(output, rank=gang.rank) if gang.size > 1 else leader
+        _translate_rest(spec, dataset, leader, mine, settings, gang, progress or NoProgress(), loader)
+        gang.barrier()
+        if gang.rank:
+            return None
+        for problem in skipped:
+            leader.fail({"index": problem.index, "where": problem.where, "error": problem.what, "time": now()})
+        leader.merge()
+        result = _finish(dataset, leader, skipped, settings, spec)
+        _note_end(leader, result, time.monotonic() - began)
+        return result
+    finally:
+        leader.release()
+
+
+class ModelLoader:
+    """Loads the model of a run, and keeps it for the runs after it that want the same."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Any, Translator] | None = None
+
+    def __call__(self, spec: RunSpec) -> Translator:
+        from simulst.models import load_model
+
+        wanted = (spec.model, spec.device, spec.dtype, spec.options)
+        if self._kept is None or self._kept[0] != wanted:
+            self._kept = None
+            precision = {} if spec.dtype is None else {"dtype": spec.dtype}
+            self._kept = (wanted, load_model(spec.model, device=spec.device, **precision, **spec.options))
+        return self._kept[1]
+
+
+def _translate_with(load: Callable[[RunSpec], Translator], spec: RunSpec) -> Translate:
+    """The model, loaded by a single thread: a pool of threads would not survive the fork of workers."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, which may be now
+    set_threads(1)
+    model = load(spec)
+    set_threads(1)
+    return partial(translate_item, model, spec)
+
+
+def _translate_rest(
+    spec: RunSpec,
+    dataset: Dataset,
+    leader: RunFolder,
+    mine: RunFolder,
+    settings: Settings,
+    gang: Gang,
+    progress: Progress,
+    load: Callable[[], Translate],
+) -> None:
+    done = leader.done()
+    pending = gang.share([item for item in dataset.items if item.index not in done])
+    finished = sum(item.index in done for item in dataset.items)
+    total = len(dataset.items) if gang.size == 1 else finished + len(pending)
+    progress.begin(spec.name or dataset.name, items=total, done=finished, audio_s=sum(i.audio_s for i in pending))
+    if pending:
+        leader.drop_results()
+    for outcome in _outcomes(pending, load, spec, settings):
+        if outcome.instance is not None:
+            mine.add(outcome.instance)
+        else:
+            mine.fail(outcome.record() | {"time": now()})
+        progress.step(outcome)
+    progress.end()
+
+
+def _outcomes(
+    items: Sequence[Item], load: Callable[[], Translate], spec: RunSpec, settings: Settings
+) -> Iterator[Outcome]:
+    if not items:
+        return iter(())
+    if settings.workers == 1:
+        return run_here(items, partial(_with_threads, load, settings.threads))
+    share = spec.device == "cpu" and sys.platform == "linux"
+    return run_workers(items, load, workers=settings.workers, share=share, threads=settings.threads)
+
+
+def _with_threads(load: Callable[[], Translate], threads: int) -> Translate:
+    translate = load()
+    set_threads(threads)
+    return translate
+
+
+def _finish(
+    dataset: Dataset, folder: RunFolder, skipped: Sequence[Problem], settings: Settings, spec: RunSpec
+) -> Result:
+    wanted = {item.index for item in dataset.items}
+    instances = [instance for index, instance in sorted(folder.done().items()) if index in wanted]
+    unusable = {problem.index for problem in skipped}
+    failed = {index: record for index, record in folder.failures().items() if index in wanted | unusable}
+    if not instances:
+        first = next(iter(failed.values()), {"error": "nothing was to be done"})
+        raise DataError(f"All {len(failed)} items failed, the first with: {str(first['error']).rstrip('.')}.")
+    scores, notes = _score(dataset, instances, folder, settings, spec) if settings.score else ({}, [])
+    if failed:
+        notes = [f"{len(failed)} of {len(wanted | unusable)} items failed: {folder.path / 'errors.jsonl'}.", *notes]
+    return Result(folder=folder.path, instances=instances, failed=failed, scores=scores, notes=notes)
+
+
+def _score(
+    dataset: Dataset, instances: list[Instance], folder: RunFolder, settings: Settings, spec: RunSpec
+) -> tuple[dict[str, float], list[str]]:
+    from simulst.eval.score import report_instances
+
+    by_index = {item.index: item for item in dataset.items}
+    options = {"lang": dataset.target_lang, "unit": spec.unit} | settings.scoring
+    if dataset.segments is not None:
+        names = {by_index[instance.index].name for instance in instances}
+        segments = [segment for segment in dataset.segments if segment.wav in names]
+        texts = [dataset.texts[segment.index] for segment in segments] if dataset.texts else None
+        report = report_instances(instances, segmentation=segments, sources=texts, name=dataset.name, **options)
+    elif all(by_index[instance.index].reference is None for instance in instances):
+        return {}, ["The test set has no references: nothing to score."]
+    else:
+        references = [by_index[instance.index].reference or "" for instance in instances]
+        found = [by_index[instance.index].text for instance in instances]
+        sources = [text for text in found if text is not None]
+        sources_or_none = sources if len(sources) == len(found) else None
+        report = report_instances(instances, references, sources=sources_or_none, **options)
+    report.write(folder.path)
+    return report.scores, report.notes
+
+
+def _session(spec: RunSpec, settings: Settings) -> dict[str, Any]:
+    return {
+        "started": now(),
+        "command": list(settings.command),
+        "device": spec.device,
+        "workers": settings.workers,
+        "threads": settings.threads,
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _note_end(folder: RunFolder, result: Result, wall_s: float) -> None:
+    compute_s = sum(compute for one in result.instances for _, compute in one.chunks) / 1000
+    audio_s = sum(one.source_length_ms or 0.0 for one in result.instances) / 1000
+    end = {
+        "finished": now(),
+        "wall_s": round(wall_s, 3),
+        "instances": len(result.instances),
+        "failed": len(result.failed),
+        "audio_s": round(audio_s, 3),
+        "compute_s": round(compute_s, 3),
+        "machine": machine(),
+    }
+    folder.note_end(end)
