@@ -1,0 +1,36 @@
+"""docs/metrics.md names what the code prints, and holds the comparison with every reference tool."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from simulst.eval.metric_units import unit_of
+from simulst.eval.profiles import PROFILES
+from simulst.eval.score import report_log
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_is_described_and_compared(profile: str) -> None:
+    assert f"| `{profile}` |" in TEXT
+    assert f"#### `{profile}` against" in TEXT
+
+
+def test_every_metric_is_named() -> None:
+    long = FIXTURES / "long_de"
+    printed = set(report_log(FIXTURES / "short_de" / "instances.log").scores)
+    printed |= set(report_log(long / "instances.log", long / "ref.txt", long / "segments.yaml").scores)
+    for name in printed:
+        stem = name.split("_")[0].removeprefix("Stream").removeprefix("Long")
+        assert re.search(rf"\b{re.escape(stem)}", TEXT), name
+        assert unit_of(name) in ("ms", "", "%", "units")
+
+
+def test_no_difference_in_the_tables_is_larger_than_a_thousandth() -> None:
+    differences = re.findall(r"\| ([+-]\d+\.\d{4})(?= \|)", TEXT.split("## Our numbers beside theirs")[1])
+    assert len(differences) > 250
+    assert max(abs(float(difference)) for difference in differences) <= 1e-3
