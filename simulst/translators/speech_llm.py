@@ -5,7 +5,7 @@ kept target text and the new tokens are decoded at each chunk.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,8 @@ PROVIDES = frozenset(
     }
 )
 VOCABULARY_FILE = "vocabulary.model"
+FULL_CONTEXT = 1 << 20
+"""A block of seven hours: the whole clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,9 @@ class Options:
     """Options of `load_model`."""
 
     task: Literal["translate", "transcribe"] = option("translate", "translate the speech or transcribe it")
+    encoder: Literal["streaming", "full"] = option(
+        "streaming", "full: the encoder hears the whole clip at once, at its end; only to see what streaming costs"
+    )
     beams: int = option(1, "beam width of decoding")
     no_repeat_ngram: int = option(5, "no n-gram of this length comes twice; 0: off")
     median_frames: int = option(1, "width of the median filter over alignment frames; 1: off")
@@ -154,5 +159,7 @@ def load(
             f"but the decoder has {config.decoder['vocab_size']}."
         )
     model = load_weights(directory, config, dtype=torch_dtype(dtype)).to(torch_device(device))
+    if chosen.encoder == "full":
+        model.encoder.config = replace(config.encoder, block_frames=FULL_CONTEXT, lookahead_frames=0, left_frames=0)
     heads = _heads(directory, chosen, config)
     return SpeechLLMTranslator(model, vocabulary, name=name, directory=directory, options=chosen, heads=heads)
