@@ -1,12 +1,14 @@
 """Which attention heads of a model follow the source: translation score over speech whose timing is known.
 
 TS of a head is the share of target tokens whose most attended frame lies where their source was said (the score of
-Alignatt4LLM, with word times in place of word alignments). The heads are then averaged best first, and as many are kept
-as give the best score of the mean, which is what policies read.
+Alignatt4LLM, with word times in place of word alignments). Where only the times of whole clips are known, many heads
+reach the same score; then order decides: the correlation of token index and attended time inside a clip. The heads are
+averaged best first, and as many are kept as give the best mean row, which is what policies read.
 """
 
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -45,6 +47,8 @@ class Calibration:
     """Translation score of each alone."""
     mean_score: float
     """Translation score of their mean row."""
+    mean_order: float
+    """Its correlation of token index and attended time inside a clip; 0 where words are timed one by one."""
     examples: int
     tokens: int
 
@@ -53,6 +57,7 @@ class Calibration:
             "heads": [list(head) for head in self.heads],
             "scores": [round(score, 4) for score in self.scores],
             "mean_score": round(self.mean_score, 4),
+            "mean_order": round(self.mean_order, 4),
             "measure": f"share of target tokens whose most attended frame is within {TOLERANCE_S} s of their source",
             "examples": self.examples,
             "tokens": self.tokens,
@@ -72,22 +77,25 @@ def calibrate(model: Translator, data: Path, *, join: int = 4, limit: int = 50, 
     if not tokens:
         raise DataError(f"{data} gives no target token whose time is known; nothing can be calibrated.")
     every = model.use_heads(None)
-    scores = _hits(model, examples, len(every)) / tokens
-    order = [int(i) for i in np.argsort(-scores, kind="stable")[:top] if scores[i] >= MIN_SCORE]
+    scores, orders = _judge(model, examples, lambda rows: rows)
+    order = [i for i in _ranked(scores, orders)[:top] if scores[i] >= MIN_SCORE]
     if not order:
         raise ModelError(
             f"No attention head of '{model.name}' follows the source: the best score is {scores.max():.2f}, "
             f"{MIN_SCORE} is needed."
         )
-    best = _best_first(model.use_heads([every[i] for i in order]), [every[i] for i in order])
-    means = _hits_of_means(model, examples, best) / tokens
-    count = int(means.argmax()) + 1
+    used = model.use_heads([every[i] for i in order])
+    best = [used.index(every[i]) for i in order]
+    counts = np.arange(1, len(best) + 1, dtype=np.float32)[:, None, None]
+    means, mean_orders = _judge(model, examples, lambda rows: np.cumsum(rows[best], axis=0) / counts)
+    count = _ranked(means, mean_orders)[0] + 1
     heads = [every[i] for i in order[:count]]
     model.use_heads(heads)
     return Calibration(
         heads=tuple(heads),
         scores=tuple(float(scores[i]) for i in order[:count]),
         mean_score=float(means[count - 1]),
+        mean_order=float(mean_orders[count - 1]),
         examples=len(examples),
         tokens=tokens,
     )
@@ -118,28 +126,43 @@ def attended_within(rows: FloatArray, example: TimedExample, frame_s: float) -> 
     return np.sum(inside, axis=0, dtype=np.int64) if inside else np.zeros(rows.shape[:-2], dtype=np.int64)
 
 
-def _hits(model: Translator, examples: Iterable[TimedExample], heads: int) -> npt.NDArray[np.float64]:
-    total = np.zeros(heads)
+def order_inside(rows: FloatArray, example: TimedExample) -> tuple[FloatArray, int]:
+    """Sum over clips of the correlation of token index and attended frame, rows [..., tokens, frames] -> [...], and the
+    number of clips; only clips of 4 tokens or more count."""
+    frames = rows.argmax(axis=-1).astype(np.float32)
+    total, clips = np.zeros(frames.shape[:-1], dtype=np.float32), 0
+    edges = [0, *(i for i in range(1, len(example.spans)) if example.spans[i] != example.spans[i - 1])]
+    for first, last in itertools.pairwise([*edges, len(example.spans)]):
+        if last - first < 4 or example.spans[first] is None:
+            continue
+        index = np.arange(last - first, dtype=np.float32)
+        index = (index - index.mean()) / index.std()
+        found = frames[..., first:last]
+        deviation = found.std(axis=-1, keepdims=True)
+        found = (found - found.mean(axis=-1, keepdims=True)) / np.where(deviation == 0, 1, deviation)
+        total += (found * index).mean(axis=-1)
+        clips += 1
+    return total, clips
+
+
+def _judge(
+    model: Translator, examples: Iterable[TimedExample], of: Callable[[FloatArray], FloatArray]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Translation score and order of each row set of `of(rows)`, [heads]."""
+    hits, order = np.zeros(1), np.zeros(1)
+    tokens = clips = 0
     for example in examples:
-        total += attended_within(attention_rows(model, example), example, model.frame_s)
-    return total
+        rows = of(attention_rows(model, example))
+        hits = hits + attended_within(rows, example, model.frame_s)
+        inside, counted = order_inside(rows, example)
+        order, clips = order + inside, clips + counted
+        tokens += sum(span is not None for span in example.spans)
+    return hits / tokens, order / max(1, clips)
 
 
-def _hits_of_means(
-    model: Translator, examples: Iterable[TimedExample], order: Sequence[int]
-) -> npt.NDArray[np.float64]:
-    """Hits of the mean row of the first 1, 2, ... heads of `order`, which index the heads in use."""
-    total = np.zeros(len(order))
-    counts = np.arange(1, len(order) + 1)[:, None, None]
-    for example in examples:
-        rows = attention_rows(model, example)[list(order)]
-        means = (np.cumsum(rows, axis=0) / counts).astype(np.float32)
-        total += attended_within(means, example, model.frame_s)
-    return total
-
-
-def _best_first(used: Sequence[Head], wanted: Sequence[Head]) -> list[int]:
-    return [list(used).index(head) for head in wanted]
+def _ranked(scores: npt.NDArray[np.float64], orders: npt.NDArray[np.float64]) -> list[int]:
+    """Best first: by score in whole percent, then by order, then the earlier one."""
+    return sorted(range(len(scores)), key=lambda i: (-round(float(scores[i]), 2), -round(float(orders[i]), 3), i))
 
 
 def attention_rows(model: Translator, example: TimedExample) -> FloatArray:

@@ -16,7 +16,7 @@ from simulst.models import load_model
 from simulst.source import FloatArray
 from simulst.testing import ToyTranslator
 from simulst.testing.checkpoints import tiny_whisper
-from simulst.training.calibration import attended_within, calibrate
+from simulst.training.calibration import attended_within, calibrate, order_inside
 from simulst.training.calibration_data import TimedExample, read_examples, word_indices
 from simulst.translators.attention import Head
 from simulst.translators.base import Alignment, Evidence, Hypothesis, Translator
@@ -112,6 +112,16 @@ def test_a_token_counts_when_its_frame_touches_its_span() -> None:
     assert attended_within(rows, example, 1.0) == 2  # the second lies 0.2 s late, the third is not timed
     late = TimedExample(name="x", samples=example.samples, ids=(1,) * 4, spans=(*spans[:1], (1.0, 1.95), *spans[2:]))
     assert attended_within(np.stack([rows, rows[::-1]]), late, 1.0).tolist() == [3, 0]
+
+
+def test_order_is_judged_inside_clips_only() -> None:
+    spans = ((0.0, 2.0),) * 4 + ((2.0, 4.0),) * 2
+    example = TimedExample(name="x", samples=np.zeros(0, dtype=np.float32), ids=(1,) * 6, spans=spans)
+    eye = np.eye(8, dtype=np.float32)
+    rows = np.stack([eye[[0, 1, 2, 3, 7, 6]], eye[[3, 2, 1, 0, 4, 5]], eye[[5] * 6], eye[[0, 2, 1, 3, 4, 5]]])
+    order, clips = order_inside(rows, example)
+    np.testing.assert_allclose(order, [1.0, -1.0, 0.0, 0.8], atol=1e-6)
+    assert clips == 1
 
 
 def test_planted_heads_are_found_and_used(clips: Path) -> None:
