@@ -41,7 +41,6 @@ def calibrate(
         return
     for (layer, head), score in zip(found.heads, found.scores, strict=True):
         print(f"layer {layer:2d}  head {head:2d}  score {score:.3f}")
-    print(
-        f"their mean          score {found.mean_score:.3f}  order {found.mean_order:.3f}  ({found.tokens} tokens, {found.examples} examples)"
-    )
+    judged = f"({found.tokens} tokens, {found.examples} examples)"
+    print(f"their mean          score {found.mean_score:.3f}  order {found.mean_order:.3f}  {judged}")
     print(f"stored in {path}")
