@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policies": ("simulst.cli.policies:policies", "List the policies, their parameters and what they need."),
     "models": ("simulst.cli.models:models", "List the models, their options and what they provide."),
     "evaluate": ("simulst.cli.evaluate:evaluate", "Run a model and a policy over a test set; resumes by default."),
+    "data": ("simulst.cli.data:data", "Check test sets, or turn them into SimulEval's lists."),
     "score": ("simulst.cli.score:score", "Quality and latency of a log."),
     "convert": ("simulst.cli.convert:convert", "Logs and test sets from one format to another."),
     "curve": ("simulst.cli.curve:curve", "Plot quality against latency of several evaluations."),

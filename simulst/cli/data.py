@@ -1,0 +1,118 @@
+"""`simulst data`: look at test sets before they cost an evening."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulst.cli import options
+from simulst.errors import DataError
+
+if TYPE_CHECKING:
+    from simulst.eval.datasets import Dataset, Problem
+
+data = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Check a test set, or turn one into SimulEval's lists.",
+)
+
+Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
+Lang = Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")]
+Source = Annotated[Path, typer.Argument(help="MuST-C split, folder with source.txt, or manifest.jsonl.", metavar="DIR")]
+
+
+@data.callback()
+def _group() -> None:
+    pass
+
+
+@data.command()
+def check(
+    source: Source,
+    long: Long = False,
+    lang: Lang = "",
+    deep: Annotated[bool, typer.Option("--deep", help="Decode all audio too; finds damaged recordings.")] = False,
+    json_: options.Json = False,
+) -> None:
+    """Say what is in a test set and what is wrong with it; exit status 2 if it cannot be evaluated as it is."""
+    from simulst.eval.datasets import open_dataset
+
+    dataset = open_dataset(source, long=long, lang=lang)
+    problems = [*dataset.problems, *(_decoded(dataset) if deep else [])]
+    fatal = sum(problem.fatal for problem in problems)
+    if json_:
+        print(json.dumps(_document(dataset, problems), ensure_ascii=False))
+    else:
+        print(_summary(dataset))
+        for problem in problems:
+            print(f"{'error' if problem.fatal else 'note'}: {problem}")
+    if fatal:
+        raise DataError(
+            f"{source} has {fatal} error{'s' if fatal > 1 else ''}; mend them, or evaluate with --skip-bad."
+        )
+
+
+@data.command()
+def lists(
+    source: Source,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for source.txt, target.txt, wav/.")],
+    long: Long = False,
+    lang: Lang = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
+) -> None:
+    """Write SimulEval's lists; segments of longer recordings are cut into wav files of their own."""
+    from simulst.eval.datasets import open_dataset
+    from simulst.eval.datasets.export import write_lists
+
+    dataset, _ = open_dataset(source, long=long, lang=lang).first(limit).usable(skip_bad=False)
+    cut = write_lists(dataset, output)
+    print(f"{output}: {len(dataset.items)} lines, {cut} wav files cut")
+
+
+def _summary(dataset: "Dataset") -> str:
+    from simulst.eval.runner.progress import clock
+
+    talks = len({item.audio for item in dataset.items})
+    languages = f", {dataset.source_lang or '?'} to {dataset.target_lang}" if dataset.target_lang else ""
+    segments = f", {len(dataset.segments)} reference segments" if dataset.segments is not None else ""
+    return (
+        f"{dataset.name}: {len(dataset.items)} items of {talks} recordings{segments}, {clock(dataset.audio_s)} "
+        f"of audio{languages}"
+    )
+
+
+def _decoded(dataset: "Dataset") -> "list[Problem]":
+    """What turns up when every recording is decoded once."""
+    from simulst.audio import open_file
+    from simulst.errors import AudioError
+    from simulst.eval.datasets import Problem
+
+    found = []
+    for path in dict.fromkeys(item.audio for item in dataset.items):
+        first = next(item for item in dataset.items if item.audio == path)
+        try:
+            with open_file(path) as stream:
+                for _ in stream:
+                    pass
+        except AudioError as error:
+            found.append(Problem(where=first.where, what=str(error).rstrip("."), index=first.index))
+    return found
+
+
+def _document(dataset: "Dataset", problems: "list[Problem]") -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "form": dataset.form,
+        "items": len(dataset.items),
+        "recordings": len({item.audio for item in dataset.items}),
+        "segments": None if dataset.segments is None else len(dataset.segments),
+        "audio_s": round(dataset.audio_s, 3),
+        "source_lang": dataset.source_lang,
+        "target_lang": dataset.target_lang,
+        "fingerprint": dataset.fingerprint,
+        "problems": [{"where": p.where, "what": p.what, "fatal": p.fatal} for p in problems],
+    }
