@@ -165,7 +165,7 @@ def main(golden: Path) -> float:
             cells = []
             for lang in langs:
                 if lang not in values:
-                    cells.append(" | | ")
+                    cells.append("– | – | –")
                     continue
                 ours, theirs = values[lang]
                 excepted = name == "BLEU" and table[2] == "streamlaal-simulstream" and lang != "de"
