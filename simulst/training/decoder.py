@@ -1,6 +1,5 @@
 """Train projector and decoder of the speech LLM on stored speech vectors and text; resumable, CPU or GPU."""
 
-import itertools
 import json
 import math
 import random
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulst.training.ranks import Ranks
 from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches
 from simulst.translators.speech_llm_model import SpeechLLM
 
@@ -25,7 +25,7 @@ class DecoderTrainingConfig:
 
     steps: int = 9000
     positions: int = 2300
-    """Padded positions per batch."""
+    """Padded positions per batch of each process."""
     learning_rate: float = 1.2e-3
     warmup_steps: int = 300
     decay_share: float = 0.4
@@ -160,6 +160,7 @@ def train_decoder(
     from simulst.training.samples import open_vectors
 
     folder.mkdir(parents=True, exist_ok=True)
+    ranks = Ranks()
     width = model.config.stack * model.config.encoder.model_dim
     model.encoder.requires_grad_(False)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -184,8 +185,9 @@ def train_decoder(
             sampler = sampler_of()
             vectors = open_vectors(features, width) if sampler.talks else None
         round_number += 1
-        drawn = batches(sampler, f"{config.seed}/{origin}", origin / config.steps, config.positions)
-        for samples in itertools.islice(drawn, step - origin, None):
+        seed = f"{config.seed}/{origin}" + (f"/{ranks.rank}" if ranks.rank else "")
+        drawn = list(batches(sampler, seed, origin / config.steps, config.positions))
+        for samples in drawn[step - origin : ranks.smallest(len(drawn))]:
             rng = random.Random(f"{config.seed}/{step}/ctc")
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * learning_rate_scale(step, config)
@@ -200,6 +202,7 @@ def train_decoder(
                 ctc = ctc_loss(model, projected, batch, marks.blank, rng, config.ctc_random_tokens)
             optimiser.zero_grad(set_to_none=True)
             (loss + config.ctc_weight * ctc).backward()  # type: ignore[no-untyped-call]
+            ranks.average_gradients(parameters)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             step += 1
@@ -207,13 +210,13 @@ def train_decoder(
             sums["loss"].append(loss.item())
             if ctc.item() > 0:
                 sums["ctc"].append(ctc.item())
-            if step % 50 == 0:
+            if step % 50 == 0 and ranks.first:
                 spent = time.monotonic() - began
                 record = {
                     "step": step,
                     "loss": float(np.mean(sums["loss"])),
                     "ctc": float(np.mean(sums["ctc"] or [math.nan])),
-                    "samples_per_s": seen / spent,
+                    "samples_per_s": seen * ranks.size / spent,
                     "talks": len(sampler.talks),
                     "minutes_left": (config.steps - step) * spent / (step - first) / 60,
                 }
@@ -224,7 +227,7 @@ def train_decoder(
                     log.write(json.dumps(record) + "\n")
                 shown = "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items())
                 print(shown, flush=True)
-            if step % config.checkpoint_steps == 0 or step >= config.steps:
+            if ranks.first and (step % config.checkpoint_steps == 0 or step >= config.steps):
                 save_checkpoint(checkpoint, model, optimiser, step, origin)
             if step >= config.steps:
                 break
