@@ -1,0 +1,128 @@
+"""Recipes: what they may say, what they become, and the sentence for what they may not say."""
+
+from pathlib import Path
+
+import pytest
+
+from simulst.errors import DataError
+from simulst.eval.recipe import read_recipe
+
+
+@pytest.fixture
+def recipe(mustc: Path, tmp_path: Path) -> Path:
+    return tmp_path / "recipe.toml"
+
+
+def data(path: Path, extra: str = "") -> str:
+    return f'[data]\npath = "{path}"\n{extra}\n'
+
+
+def test_one_run(recipe: Path, mustc: Path) -> None:
+    recipe.write_text(
+        'model = "toy"\npolicy = "stream_att-f4"\nchunk_ms = 320\nseed = 7\n'
+        f"{data(mustc, 'long = true')}[parameters]\nmedian = 3\n[history]\nwords = 9\n[score]\nprofile = 'omnisteval'\n"
+    )
+    found = read_recipe(recipe)
+    (plan,) = found.plans
+    spec = plan.spec()
+    assert (spec.model, spec.policy.name, spec.policy.chunk_ms, spec.seed) == ("toy", "stream_att-f4", 320, 7)
+    assert (spec.policy.policy.f, spec.policy.policy.median, spec.policy.history.words) == (4, 3, 9)  # type: ignore[attr-defined]
+    assert found.dataset.form == "long"
+    assert found.scoring == {"profile": "omnisteval"}
+
+
+def test_sweeps_multiply_and_are_named(recipe: Path, mustc: Path) -> None:
+    recipe.write_text(f'policy = "wait_k"\n{data(mustc)}[sweep]\nk = [3, 5]\nchunk_ms = [320, 640]\n')
+    plans = read_recipe(recipe).plans
+    assert [plan.name for plan in plans] == [f"wait_k-k={k},chunk_ms={ms}" for k in (3, 5) for ms in (320, 640)]
+    assert [plan.spec().policy.policy.k for plan in plans] == [3, 3, 5, 5]  # type: ignore[attr-defined]
+    assert plans[3].spec().policy.chunk_ms == 640
+
+
+def test_several_runs_have_their_own_parameters(recipe: Path, mustc: Path) -> None:
+    recipe.write_text(
+        f'model = "toy"\npolicy = "wait_k"\n{data(mustc)}[parameters]\nk = 4\n'
+        '[[runs]]\n[[runs]]\nparameters = {k = 6}\n[[runs]]\npolicy = "stream_att"\nsweep = {f = [2, 8]}\n'
+        '[[runs]]\npolicy = "wait_k"\n'
+    )
+    plans = read_recipe(recipe).plans
+    assert [plan.name for plan in plans] == ["wait_k", "wait_k-2", "stream_att-f=2", "stream_att-f=8", "wait_k-3"]
+    assert [plan.parameters for plan in plans] == [{"k": 4}, {"k": 6}, {"f": 2}, {"f": 8}, {"k": 4}]
+    assert {plan.model for plan in plans} == {"toy"}
+
+
+def test_policies_and_options_can_be_swept(recipe: Path, mustc: Path) -> None:
+    recipe.write_text(f'{data(mustc)}[sweep]\npolicy = ["greedy", "offline"]\n"options.beams" = [1, 4]\n')
+    plans = read_recipe(recipe).plans
+    assert [(plan.policy, plan.options["beams"]) for plan in plans] == [
+        ("greedy", 1),
+        ("greedy", 4),
+        ("offline", 1),
+        ("offline", 4),
+    ]
+    assert plans[1].name == "greedy-options.beams=4"
+
+
+def test_paths_are_meant_from_the_recipe(recipe: Path, mustc: Path) -> None:
+    recipe.write_text(data(mustc.relative_to(recipe.parent), "limit = 2"))
+    assert [item.index for item in read_recipe(recipe).dataset.items] == [0, 1]
+
+
+def test_lists_with_a_segmentation(recipe: Path, mustc: Path) -> None:
+    (recipe.parent / "talks.txt").write_text("".join(f"{mustc}/wav/ted_{i}.wav\n" for i in (0, 1)))
+    txt = mustc / "txt"
+    recipe.write_text(
+        f'[data]\nsource = "talks.txt"\nsegmentation = "{txt}/tst.yaml"\nreferences = "{txt}/tst.de"\nlang = "de"\n'
+    )
+    dataset = read_recipe(recipe).dataset
+    assert (dataset.form, len(dataset.items), len(dataset.segments or ())) == ("long", 2, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("polcy = 'x'", "recipe.toml: unknown key 'polcy'; known are name, model, policy, chunk_ms"),
+        ("[data]\npth = 'x'", "recipe.toml: unknown key 'pth' in [data]; known are path, source"),
+        ("[score]\nmetric = 'x'", "recipe.toml: unknown key 'metric' in [score]; known are lang, profile"),
+        ("[[runs]]\npolicies = 1", "recipe.toml, [[runs]] number 1: unknown key 'policies'"),
+        ("runs = 3", "recipe.toml: `runs` must be tables, each opened with [[runs]]."),
+        ("[sweep]\nk = 3", "recipe.toml: [sweep] k must be a list of values, but is 3."),
+        ("chunk_ms = 'long'", "recipe.toml: `chunk_ms` must be a whole number, but is 'long'."),
+        ("unit = 'word2'", "recipe.toml: `unit` must be word or char, but is 'word2'."),
+        ("data = 3", "recipe.toml: `data` must be a table, opened with [data]."),
+        ("", "recipe.toml: [data] needs either `path`, a test set, or `source` and `target`, two lists."),
+        ("[data]\npath = 'x'\nlimit = 0", "recipe.toml: `limit` in [data] must be a whole number above 0, but is 0."),
+        ("[data]\npath = 'x'\nlong = 1", "recipe.toml: `long` in [data] must be true or false, but is 1."),
+        ("[data]\npath = 'x'", "x does not exist: give a MuST-C split"),
+    ],
+)
+def test_refusals(recipe: Path, text: str, sentence: str) -> None:
+    recipe.write_text(text)
+    with pytest.raises(DataError) as error:
+        read_recipe(recipe)
+    assert str(error.value).startswith(sentence)
+
+
+def test_files_that_are_no_recipe(recipe: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read: no such file or directory"):
+        read_recipe(recipe)
+    recipe.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="is no TOML"):
+        read_recipe(recipe)
+    recipe.write_text("a = ")
+    with pytest.raises(DataError, match="is no TOML"):
+        read_recipe(recipe)
+
+
+def test_the_bundled_recipes_are_readable() -> None:
+    from simulst.cli.evaluate import evaluate
+
+    assert evaluate is not None
+    folder = Path(__file__).parents[2] / "eval"
+    recipes = sorted(folder.glob("*.toml"))
+    assert recipes
+    for path in recipes:
+        recipe = read_recipe(path)
+        assert recipe.dataset.problems == ()
+        for plan in recipe.plans:
+            plan.spec()
