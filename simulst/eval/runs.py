@@ -39,11 +39,14 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters of the policy, as far as run.json tells them."""
+        """Parameters of the policy and its history, and the chunk, as far as run.json tells them."""
         policy = self.info.get("policy")
         nested = policy.get("parameters") if isinstance(policy, dict) else None
         found = nested or self.info.get("parameters") or self.info.get("policy_parameters") or {}
         parameters = dict(found) if isinstance(found, dict) else {}
+        history = policy.get("history") if isinstance(policy, dict) else None
+        if isinstance(history, dict):
+            parameters |= {f"history.{key}": value for key, value in history.items()}
         if (chunk := self.info.get("chunk_ms")) is not None:
             parameters.setdefault("chunk_ms", chunk)
         return parameters

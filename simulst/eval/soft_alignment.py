@@ -92,14 +92,13 @@ def _next_reference(partners: Sequence[tuple[int, int]]) -> list[int]:
 def _align(hypothesis: Sequence[str], references: Sequence[str], unit: Unit) -> list[tuple[int, int]]:
     hyp_ids, hyp_words = _vocabulary(hypothesis)
     ref_ids, ref_words = _vocabulary(references)
-    hyp_sets, ref_sets = _incidence(hyp_words, ref_words, unit)
-    common = np.concatenate([(block @ ref_sets.T).astype(np.uint16) for block in np.array_split(hyp_sets, 16)])
+    common, hyp_sizes, ref_sizes = _shared_characters(hyp_words, ref_words, unit)
     moves = _kernel()(
         hyp_ids,
         ref_ids,
         common,
-        hyp_sets.sum(axis=1).astype(np.int64),
-        ref_sets.sum(axis=1).astype(np.int64),
+        hyp_sizes,
+        ref_sizes,
         np.array([word in PUNCTUATION for word in hyp_words]),
         np.array([word in PUNCTUATION for word in ref_words]),
     )
@@ -112,21 +111,28 @@ def _vocabulary(texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], list[str]]
     return row, list(ids)
 
 
-def _incidence(
+def _shared_characters(
     hypothesis: Sequence[str], references: Sequence[str], unit: Unit
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Which text holds which symbol, [texts, symbols]: characters of words; a character is a symbol of its own."""
-    symbols: dict[str, int] = {}
-    matrices = []
-    rows = [[{text} if unit == "char" else set(text) for text in texts] for texts in (hypothesis, references)]
-    for symbol in sorted(set().union(*rows[0], *rows[1])):
-        symbols[symbol] = len(symbols)
-    for row in rows:
-        matrix = np.zeros((len(row), len(symbols)), dtype=np.float32)
-        for index, present in enumerate(row):
-            matrix[index, [symbols[symbol] for symbol in present]] = 1.0
-        matrices.append(matrix)
-    return matrices[0], matrices[1]
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Characters that two texts share, [hypothesis, references], and how many each has; a character unit is one."""
+    if unit == "char":
+        numbers, _ = _vocabulary([*hypothesis, *references])
+        split = len(hypothesis)
+        equal = (numbers[:split, None] == numbers[None, split:]).astype(np.uint16)
+        return equal, np.ones(split, dtype=np.int64), np.ones(len(references), dtype=np.int64)
+    columns = {character: k for k, character in enumerate(sorted(set("".join((*hypothesis, *references)))))}
+    hyp_sets, ref_sets = (_incidence(words, columns) for words in (hypothesis, references))
+    blocks = [(block @ ref_sets.T).astype(np.uint16) for block in np.array_split(hyp_sets, 16)]
+    sizes = (sets.sum(axis=1).astype(np.int64) for sets in (hyp_sets, ref_sets))
+    return np.concatenate(blocks), *sizes
+
+
+def _incidence(words: Sequence[str], columns: dict[str, int]) -> npt.NDArray[np.float32]:
+    """Which word holds which character, [words, characters]."""
+    matrix = np.zeros((len(words), len(columns)), dtype=np.float32)
+    for index, word in enumerate(words):
+        matrix[index, [columns[character] for character in set(word)]] = 1.0
+    return matrix
 
 
 def _trace(moves: npt.NDArray[np.uint8], j: int, i: int) -> list[tuple[int, int]]:
@@ -166,6 +172,7 @@ def _fill_table(
     """
     rows, columns, words = hyp.shape[0], ref.shape[0], ref_sizes.shape[0]
     like = np.empty(words, dtype=np.float64)
+    before = np.zeros(columns + 1, dtype=np.float64)  # column 0 never earns anything
     score = np.zeros(columns + 1, dtype=np.float64)
     match = np.empty(columns, dtype=np.float64)
     move = np.zeros((columns + 3) // 4 * 4, dtype=np.uint8)
@@ -175,26 +182,18 @@ def _fill_table(
         for v in range(words):
             shared = common[word, v]
             union = hyp_sizes[word] + ref_sizes[v] - shared
-            if ref_punctuation[v] != hyp_punctuation[word]:
-                like[v] = -np.inf
-            else:
-                like[v] = shared / union if union > 0 else 0.0
+            value = shared / union if union > 0 else 0.0
+            like[v] = -np.inf if ref_punctuation[v] != hyp_punctuation[word] else value
         for i in range(columns):
-            match[i] = score[i] + like[ref[i]]
-        left = 0.0  # the first column never earns anything
+            match[i] = before[i] + like[ref[i]]
+        left = 0.0
         for i in range(columns):
-            above = score[i + 1]
-            here = match[i]
-            if here >= left and here >= above:
-                move[i] = 0
-            elif left >= above:
-                move[i] = 1
-                here = left
-            else:
-                move[i] = 2
-                here = above
-            score[i + 1] = here
-            left = here
+            left = max(left, max(match[i], before[i + 1]))
+            score[i + 1] = left
+        for i in range(columns):
+            skip = 1 if score[i] >= before[i + 1] else 2
+            move[i] = 0 if match[i] >= score[i] and match[i] >= before[i + 1] else skip
         for k in range(moves.shape[1]):
             moves[j, k] = move[4 * k] | move[4 * k + 1] << 2 | move[4 * k + 2] << 4 | move[4 * k + 3] << 6
+        before, score = score, before
     return moves

@@ -2,8 +2,10 @@
 
 import json
 import random
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,6 +50,33 @@ def test_the_order_of_talks_changes_no_score(profile: str) -> None:
     before = score_instances(instances, None, segments, profile=profile, lang="de")
     after = score_instances(instances[::-1], None, moved, profile=profile, lang="de")
     assert after == pytest.approx(before)
+
+
+def test_the_band_gives_the_exact_scores_of_a_stream_that_keeps_up() -> None:
+    instances, segments = long_run()
+    exact = report_instances(instances, None, segments, profile="streamlaal-fbk")
+    banded = report_instances(instances, None, segments, profile="streamlaal-fbk", band=True)
+    assert banded.scores == exact.scores
+    assert "segmenter:mwer-band|" in banded.signatures["StreamLAAL"]
+
+
+def test_comet_is_asked_with_source_output_and_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model:
+        def predict(self, lines: list[dict[str, str]], **_: Any) -> Any:
+            assert lines == [{"src": "good day", "mt": "guten Morgen", "ref": "guten Tag"}]
+            return SimpleNamespace(system_score=0.875)
+
+    stub = SimpleNamespace(download_model=lambda name: f"/models/{name}", load_from_checkpoint=lambda path: Model())
+    monkeypatch.setitem(sys.modules, "comet", stub)
+    report = report_instances([sentence()], sources=["good day"], comet="wmt22-comet-da")
+    assert report.scores["COMET"] == 0.875
+    assert report.signatures["COMET"].startswith("model:wmt22-comet-da|")
+
+
+def test_comet_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "comet", None)
+    with pytest.raises(DataError, match=r"^COMET needs the package unbabel-comet; run `pip install unbabel-comet`\.$"):
+        report_instances([sentence()], sources=["good day"], comet="m")
 
 
 @pytest.mark.parametrize("profile", ["streamlaal-fbk", "streamlaal-simulstream"])
