@@ -21,15 +21,24 @@ class SessionDecoder:
 
     New tokens are capped at 5 per second of kept audio + 20 minus the prefix, or at the rate that the translator names
     in an attribute `tokens_per_second`. At the end of a stream (`final`) gates are off, and evidence that is not finite
-    is left out, because the last decision does not depend on it.
+    is left out, because the last decision does not depend on it. With `whole`, gates that only save time are off too,
+    so that hypotheses reach beyond what is committed.
     """
 
-    def __init__(self, translator: Translator, session: TranslatorSession, wants: frozenset[Evidence]) -> None:
+    def __init__(
+        self,
+        translator: Translator,
+        session: TranslatorSession,
+        wants: frozenset[Evidence],
+        *,
+        whole: bool = False,
+    ) -> None:
         self.vocabulary: Vocabulary = translator.vocabulary
         self.session = session
         self.frame_s = translator.frame_s
         self.prefix: tuple[int, ...] = ()
         self.final = False
+        self.whole = whole
         self.calls = 0
         self._name = translator.name
         self.wants = wants
@@ -59,7 +68,7 @@ class SessionDecoder:
             n_best=n_best,
             sample=sample,
             seed=seed,
-            gate=None if self.final else gate,
+            gate=None if self.final or (self.whole and getattr(gate, "post_hoc", False)) else gate,
             want=want | self.wants,
         )
         if not found:

@@ -88,7 +88,7 @@ class Session:
         """Forget the stream; the next one starts as in a fresh session."""
         self._source = SourceBuffer()
         self._translator = self.model.open()
-        self._decoder = SessionDecoder(self.model, self._translator, self.selector.wants)
+        self._decoder = SessionDecoder(self.model, self._translator, self.selector.wants, whole=self._show_hypotheses)
         self._log = CommitLog(self.model.vocabulary)
         self._state: Any = self.policy.start()
         self._received = 0  # samples given to the translator
@@ -269,7 +269,7 @@ class Session:
         history = len(self._log.kept) - decision.retract
         if alignment is not None and alignment.history != history:
             alignment = None
-        times = anchors(alignment, history + decision.commit)
+        times = anchors(alignment, history + decision.commit, self.policy.attended)
         frame_s = alignment.frame_s if alignment is not None else 0.0
         words = self._log.words
         change = self._log.apply(
@@ -332,7 +332,7 @@ class Session:
         heard_s = self._translator.heard_s
         cut = heard_s if decision.commit or decision.retract else heard_s - SILENCE_KEPT_S
         if decision.hypothesis is not None:
-            keep, at_s = segment_cut(decision.hypothesis, decision.commit, self.model.vocabulary, need_s)
+            keep, at_s = segment_cut(decision.hypothesis, decision.commit, self.model.vocabulary, need_s, self.policy)
             if at_s is not None:
                 decision, cut = replace(decision, commit=keep), at_s
         self.last_decision = decision = replace(decision, segment_end=True, reason="source cap")

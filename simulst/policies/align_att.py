@@ -93,7 +93,7 @@ class AlignAtt(Policy):
         alignment = hypothesis.alignment
         if not hypothesis.ids or alignment is None:
             return Decision(hypothesis=hypothesis, reason="read")
-        frames = self.frames(alignment)[alignment.history :]
+        frames = self.attended(alignment)[alignment.history :]
         limit = alignment.n_valid - self.drop_last - self.border_frames(alignment.frame_s)
         beyond = np.flatnonzero(frames >= limit)
         cut = int(beyond[0]) if len(beyond) else len(frames)
@@ -107,8 +107,8 @@ class AlignAtt(Policy):
             commit=keep, hypothesis=hypothesis, reason="attention" if keep else "read", diagnostics=diagnostics
         )
 
-    def frames(self, alignment: Alignment) -> IntArray:
-        """The frame that each row, history first, attends to."""
+    def attended(self, alignment: Alignment) -> IntArray:
+        """The frame that each row, history first, attends to, normalised and filtered as configured."""
         rows = valid_rows(alignment, drop_last=self.drop_last, heads=self.heads == "median")
         if not rows.shape[-1]:
             return np.zeros(alignment.weights.shape[0], dtype=np.int64)
@@ -132,6 +132,7 @@ class BorderGate:
 
     policy: AlignAtt
     frame_s: float
+    post_hoc: ClassVar[bool] = True
 
     def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
         valid = step.n_valid - self.policy.drop_last

@@ -3,7 +3,7 @@
 Only the first `n_valid` columns ever count. Standard deviations are population ones; a deviation of 0 counts as 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -69,13 +69,18 @@ def attended_frames(rows: FloatArray) -> IntArray:
     return lower_median
 
 
-def anchors(alignment: Alignment | None, rows: int) -> Sequence[float | None]:
-    """Absolute start of the frame that each of the first `rows` tokens attends to; None where a row is empty."""
+def anchors(
+    alignment: Alignment | None, rows: int, attended: Callable[[Alignment], IntArray] | None = None
+) -> Sequence[float | None]:
+    """Absolute start of the frame that each of the first `rows` tokens attends to; None where a row is empty.
+
+    `attended` says which frame that is (a policy's own reading of the rows); the largest weight without it.
+    """
     if alignment is None or alignment.n_valid == 0:
         return [None] * rows
-    weights = valid_rows(alignment)[:rows]
-    seen = [bool(row.any()) for row in weights]
+    weights = valid_rows(alignment)
+    frames = attended_frames(weights) if attended is None else attended(alignment)
     return [
-        alignment.start_s + int(frame) * alignment.frame_s if known else None
-        for frame, known in zip(attended_frames(weights), seen, strict=True)
+        alignment.start_s + int(frame) * alignment.frame_s if row.any() else None
+        for frame, row in zip(frames[:rows], weights, strict=False)
     ]

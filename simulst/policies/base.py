@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from simulst.translators.base import Evidence, Gate, Hypothesis, TranslatorSession, Vocabulary
+from simulst.policies.alignment import IntArray, attended_frames, valid_rows
+from simulst.translators.base import Alignment, Evidence, Gate, Hypothesis, TranslatorSession, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,10 @@ class Policy(ABC):
     def start(self) -> Any:
         """The state of one stream; None for rules that need none."""
         return None
+
+    def attended(self, alignment: Alignment) -> IntArray:
+        """The frame that each row, history first, attends to: what history selection and source times go by."""
+        return attended_frames(valid_rows(alignment))
 
     @abstractmethod
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:

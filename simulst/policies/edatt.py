@@ -74,6 +74,7 @@ class NewestFramesGate:
 
     policy: EDAtt
     frame_s: float
+    post_hoc: ClassVar[bool] = True
 
     def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
         if step.weights is None:

@@ -1,6 +1,7 @@
 """Where to end a segment when the kept audio is full and the policy has not committed what it says."""
 
 from simulst.policies.alignment import anchors
+from simulst.policies.base import Policy
 from simulst.policies.history import ends_sentence
 from simulst.translators.base import Hypothesis, Vocabulary
 
@@ -8,7 +9,9 @@ SILENCE_KEPT_S = 1.0
 """Audio that stays when the model has nothing to say about the rest."""
 
 
-def segment_cut(hypothesis: Hypothesis, commit: int, vocabulary: Vocabulary, need_s: float) -> tuple[int, float | None]:
+def segment_cut(
+    hypothesis: Hypothesis, commit: int, vocabulary: Vocabulary, need_s: float, policy: Policy
+) -> tuple[int, float | None]:
     """How many new tokens to commit and from which absolute time on audio stays; (commit, None) without alignment.
 
     The last sentence end whose successor lies after `need_s`; else the last word start there, so that a word that is
@@ -17,7 +20,7 @@ def segment_cut(hypothesis: Hypothesis, commit: int, vocabulary: Vocabulary, nee
     alignment = hypothesis.alignment
     if alignment is None or alignment.n_valid == 0:
         return commit, None
-    times = anchors(alignment, alignment.history + commit)[alignment.history :]
+    times = anchors(alignment, alignment.history + commit, policy.attended)[alignment.history :]
     fitting = [
         (i, time)
         for i, time in enumerate(times)

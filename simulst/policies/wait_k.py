@@ -63,6 +63,8 @@ class WaitK(Policy):
 class WordGate:
     """Ends decoding at the word start after `budget` words."""
 
+    post_hoc: ClassVar[bool] = True
+
     budget: int
     vocabulary: Vocabulary
     fresh: bool

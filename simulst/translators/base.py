@@ -95,7 +95,8 @@ class Bias:
 class Gate(Protocol):
     """Looks at each token while decoding runs and may end the hypothesis.
 
-    A gate may also carry a `Bias` in an attribute `bias`; greedy decoding follows it, other searches do not.
+    A gate may also carry a `Bias` in an attribute `bias`; greedy decoding follows it, other searches do not. One with a
+    true attribute `post_hoc` only saves time: its policy makes the same cut in the finished hypothesis.
     """
 
     def __call__(self, step: TokenStep, /) -> Literal["continue", "stop_keep", "stop_drop"]: ...

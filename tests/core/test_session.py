@@ -84,7 +84,7 @@ def test_catching_up_hears_everything_and_decides_once() -> None:
 
 
 def test_unstable_remainder_is_shown_and_cleared() -> None:
-    session = Session(ToyTranslator(), AlignAtt(f=2, normalise="zscore_online"), hypotheses=True)
+    session = Session(ToyTranslator(), AlignAtt(f=2), hypotheses=True)
     events = session.feed(toy_audio([5, 17, 30, 41])) + session.finish()
     grey = [event.text for event in events if isinstance(event, HypothesisEvent)]
     assert grey[0] == " w17"
@@ -224,3 +224,14 @@ def test_transcript_of_the_whole_stream() -> None:
 def test_user_settings_go_over_those_of_the_preset() -> None:
     session = Session(ToyTranslator(), load_policy("stream_att-f4", f=2), chunk_ms=320, history="fixed_words")
     assert (session.chunk_ms, session.policy.f) == (320, 2)  # type: ignore[attr-defined]
+
+
+def test_source_times_follow_the_policy_s_reading_of_the_rows() -> None:
+    weights = np.full((2, 10), 0.001, dtype=np.float32)
+    weights[:, 0] = 0.9  # a sink that every token attends to
+    weights[0, 3], weights[1, 5] = 0.1, 0.1
+    line = Scripted(ids=WORDS.encode(["_a", "_b"]), weights=weights)
+    raw, _ = play(AlignAtt(f=2), [line], WORDS)
+    normalised, _ = play(AlignAtt(f=2, normalise="zscore"), [line], WORDS)
+    assert [token.anchor_s for token in raw._log.kept] == [0.0, 0.0]
+    assert [token.anchor_s for token in normalised._log.kept] == pytest.approx([0.12, 0.2])

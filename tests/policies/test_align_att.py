@@ -85,7 +85,7 @@ def test_lower_median_over_heads_decides() -> None:
     policy = AlignAtt(f=2, heads="median")
     heads = np.stack([peaks(3), peaks(9), peaks(4)])
     alignment = Alignment(weights=heads.mean(axis=0), history=0, n_valid=10, frame_s=0.04, start_s=0.0, heads=heads)
-    assert policy.frames(alignment).tolist() == [4]
+    assert policy.attended(alignment).tolist() == [4]
     assert policy.needs() == {Evidence.PREFIX, Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS}
 
 
