@@ -51,9 +51,9 @@ def write_report(
 def _subtitle(run: Run) -> str:
     recordings = len({row.wav for row in run.rows})
     minutes = sum(row.source_length_ms or 0.0 for row in run.rows) / 60_000
-    where = f" in {recordings} recordings" if recordings < len(run.rows) else ""
-    parts = [part for part in (run.model, run.policy if run.info else "") if part]
-    settings = ", ".join(f"{key}={value}" for key, value in run.parameters.items())
+    where = f" in {recordings} recording{'s' if recordings > 1 else ''}" if recordings < len(run.rows) else ""
+    parts = [part for part in (Path(run.model).name, run.policy if run.info else "") if part]
+    settings = ", ".join(f"{k}={v}" for k, v in run.parameters.items() if not k.startswith("history."))
     return " · ".join(
         [*parts, *([settings] if settings else []), f"{len(run.rows)} segments{where}, {minutes:.1f} min"]
     )

@@ -24,6 +24,7 @@ class RunFolder:
         self._log = path / f"instances{suffix}.log"
         self._errors = path / f"errors{suffix}.jsonl"
         self._lock: int | None = None
+        self._new = False
 
     def claim(self, description: dict[str, Any], session: dict[str, Any], *, fresh: bool) -> None:
         """Make the folder this run's, or go on with it; only the first rank does.
@@ -36,6 +37,7 @@ class RunFolder:
         if fresh and run is not None:
             self._clear()
             run = None
+        self._new = run is None
         if run is not None and (clause := difference(_identity(run), _identity(description))):
             raise DataError(
                 f"{self.path} holds another run: {clause}; choose another --output, or start over with --fresh."
@@ -47,6 +49,14 @@ class RunFolder:
         self.merge()
         for name in (LOG, ERRORS):
             (self.path / name).touch()
+
+    def abandon(self) -> None:
+        """Leave no trace of a run that could not begin."""
+        if self._new and not self.done():
+            self._clear()
+            (self.path / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
 
     def release(self) -> None:
         if self._lock is not None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from simulst.errors import DataError
+from simulst.errors import DataError, SimulstError
 from simulst.eval.datasets import Dataset, Item, Problem
 from simulst.eval.logs import Instance
 from simulst.eval.runner.folder import RunFolder
@@ -19,6 +19,7 @@ from simulst.eval.runner.pool import Outcome, Translate, run_here, run_workers, 
 from simulst.eval.runner.progress import NoProgress, Progress
 from simulst.eval.runner.spec import RunSpec
 from simulst.eval.runner.stream import translate_item
+from simulst.session import Session
 from simulst.translators.base import Translator
 
 
@@ -64,6 +65,7 @@ def run_evaluation(
     """
     settings, gang = settings or Settings(), gang or Gang()
     dataset, skipped = dataset.usable(skip_bad=settings.skip_bad)
+    _check_scoring(dataset, settings)
     spec = replace(spec, device=local_device(spec.device))
     loader = partial(_translate_with, load or ModelLoader(), spec)
     leader = RunFolder(output)
@@ -73,7 +75,11 @@ def run_evaluation(
             leader.claim(spec.describe(dataset), _session(spec, settings), fresh=settings.fresh)
         gang.barrier()
         mine = RunFolder(output, rank=gang.rank) if gang.size > 1 else leader
-        _translate_rest(spec, dataset, leader, mine, settings, gang, progress or NoProgress(), loader)
+        try:
+            _translate_rest(spec, dataset, leader, mine, settings, gang, progress or NoProgress(), loader)
+        except SimulstError:  # of the model or the policy: an item's own does not come here
+            leader.abandon()
+            raise
         gang.barrier()
         if gang.rank:
             return None
@@ -110,6 +116,7 @@ def _translate_with(load: Callable[[RunSpec], Translator], spec: RunSpec) -> Tra
     set_threads(1)
     model = load(spec)
     set_threads(1)
+    Session(model, spec.policy)  # raises where they do not fit
     return partial(translate_item, model, spec)
 
 
@@ -194,6 +201,17 @@ def _score(
         report = report_instances(instances, references, sources=sources_or_none, **options)
     report.write(folder.path)
     return report.scores, report.notes
+
+
+def _check_scoring(dataset: Dataset, settings: Settings) -> None:
+    """What the scorer would refuse after hours."""
+    from simulst.eval.profiles import get_profile
+    from simulst.eval.scoring import Options
+
+    options = Options(**settings.scoring)
+    get_profile(options.profile, long_form=dataset.segments is not None)
+    if options.comet and not (dataset.texts or all(item.text for item in dataset.items)):
+        raise DataError("COMET needs the source sentences, which the test set does not have.")
 
 
 def _session(spec: RunSpec, settings: Settings) -> dict[str, Any]:

@@ -24,20 +24,20 @@ def translate_item(model: Translator, spec: RunSpec, item: Item) -> Instance:
     revises = Evidence.RETRACT in session.policy.needs() and not spec.final_only
     record = RevisedUnits(spec.unit) if revises else AppendedUnits(session, spec.unit)
     chunks: list[tuple[float, float]] = []
+    spent_s = 0.0
 
-    def note(events: Iterable[Event], spent_s: float, *, final: bool) -> None:
-        stats = session.stats
-        record.take(events, session.audio_s, stats.compute_s, final=final)
-        chunks.append((milliseconds(session.audio_s), round((stats.compute_s - spent_s) * 1000, 4)))
+    def note(events: Iterable[Event], *, final: bool = False) -> None:
+        nonlocal spent_s
+        before, spent_s = spent_s, session.stats.compute_s
+        record.take(events, session.audio_s, spent_s, final=final)
+        chunks.append((milliseconds(session.audio_s), round((spent_s - before) * 1000, 4)))
 
     size = round(session.chunk_ms * SAMPLE_RATE / 1000)
     for piece in pieces(item.open(), size):
-        before = session.stats.compute_s
         events = session.feed(piece)
         if len(piece) == size:
-            note(events, before, final=False)
-    before = session.stats.compute_s
-    note(session.finish(), before, final=True)
+            note(events)
+    note(session.finish(), final=True)
     return Instance(
         index=item.index,
         source=item.name,

@@ -216,6 +216,7 @@ function timeline(box, { duration, events, name }) {
     root.append(svg("rect", { x: X(0), y: 8, width: Math.max(1, X(duration) - X(0)), height: 16, rx: 3, fill: "var(--c2)", opacity: 0.35 }));
     root.append(svg("text", { x: X(0) + 6, y: 20 }, `spoken, ${duration.toFixed(1)} s`));
     root.append(svg("text", { x: width / 2, y: height - 6, "text-anchor": "middle" }, "time from the start of the segment (s)"));
+    const covered = [];
     events.forEach((e, k) => {
       const y = head + row * k + row / 2;
       if (e.late !== null && e.late - e.time > 1e-3) {
@@ -223,16 +224,25 @@ function timeline(box, { duration, events, name }) {
         root.append(svg("circle", { cx: X(e.late), cy: y, r: 3.5, fill: "var(--panel)", stroke: "var(--c1)", "stroke-width": 2 }));
       }
       root.append(svg("circle", { cx: X(e.time), cy: y, r: 3.5, fill: "var(--c0)" }));
-      const edge = Math.max(X(e.time), e.late === null ? 0 : X(e.late));
-      const space = Math.max(width - right - edge - 9, X(e.time) - left - 9);
-      const fits = Math.max(3, Math.floor(space / 6.6));
+      const edge = Math.max(X(e.time), e.late === null ? 0 : X(e.late)), wanted = 6.6 * e.text.length;
+      const places = [
+        { room: width - right - edge - 9, x: edge + 8, anchor: "start" },
+        { room: X(e.time) - left - 9, x: X(e.time) - 8, anchor: "end" },
+        { room: edge - X(e.time) - 14, x: X(e.time) + 8, anchor: "start" }, // on the line itself
+      ];
+      const place = places.find((p) => p.room >= wanted) || places.reduce((a, b) => (b.room > a.room ? b : a));
+      const fits = Math.max(3, Math.floor(place.room / 6.6));
       const text = e.text.length > fits ? `${e.text.slice(0, fits - 1)}…` : e.text;
-      const after = width - right - edge - 9 >= Math.min(space, 6.6 * e.text.length);
-      const label = svg("text", { x: after ? edge + 8 : X(e.time) - 8, y: y + 4, "text-anchor": after ? "start" : "end" }, text);
+      const label = svg("text", { class: "label", x: place.x, y: y + 4, "text-anchor": place.anchor }, text);
       label.append(svg("title", {}, e.text));
       root.append(label);
+      if (place === places[2]) covered.push(label);
     });
     if (drawn) drawn.replaceWith(root); else box.prepend(root);
+    for (const label of covered) {
+      const { x, y, width: w, height: h } = label.getBBox();
+      label.before(svg("rect", { x: x - 3, y, width: w + 6, height: h, fill: "var(--panel)" }));
+    }
     drawn = root;
   });
 }
