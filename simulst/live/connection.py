@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hmac
+import logging
 import time
 from typing import Any
 
@@ -23,6 +24,8 @@ from simulst.live.protocol import (
     read_switch,
 )
 from simulst.live.stream import Subscriber, dump
+
+log = logging.getLogger(__name__)
 
 EXPORT_COST = 10
 """Control messages that an export counts as."""
@@ -71,6 +74,9 @@ class Connection:
             if self._dismissal is None:
                 raise
             await self._fail(self._dismissal)
+        except Exception:
+            log.exception("a connection failed")
+            await self._fail(ProtocolError("internal", "The server failed; its log tells why."))
         finally:
             for task in self._tasks:
                 task.cancel()

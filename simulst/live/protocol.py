@@ -157,7 +157,7 @@ def read_hello(message: dict[str, Any]) -> Hello:
             "bad_rate",
             f"sample_rate must be a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, not {_short(rate)}.",
         )
-    if message.get("format") not in SAMPLE_BYTES:
+    if message.get("format") not in tuple(SAMPLE_BYTES):
         raise ProtocolError("bad_format", f"format must be s16le or f32le, not {_short(message.get('format'))}.")
     channels, chunk_ms = message.get("channels", 1), message.get("chunk_ms")
     if not _whole(channels, 1, MAX_CHANNELS):

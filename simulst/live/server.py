@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import ssl
 from collections.abc import Callable, Iterator
@@ -108,4 +109,4 @@ def _address(socket: tuple[str, int], host: str, secure: bool) -> str:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower() if error.errno else str(error)
+    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)

@@ -74,9 +74,15 @@ class Web:
 
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """The response, None where the request may become a websocket."""
-        address = urlsplit(request.path)
         if refused := self._access.refusal(request.headers):
             return self._error(*refused)
+        response = self._answer(request)
+        if response is not None and (origin := request.headers.get("Origin")) in self._access.origins:
+            response.headers["Access-Control-Allow-Origin"] = str(origin)
+        return response
+
+    def _answer(self, request: Request) -> Response | None:
+        address = urlsplit(request.path)
         if address.path == "/ws":
             return self._admit(request)
         if getattr(request, "method", "GET") != "GET":

@@ -265,6 +265,17 @@ def test_a_model_that_fails_costs_one_stream_only(serve: Serve, client: Connect)
     assert good.finish() == toy_text(WORDS)
 
 
+def test_a_fault_of_the_server_costs_one_connection_only(bystander: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(message: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("simulst.live.connection.read_hello", fault)
+    one = bystander[1]()
+    one.say(**HELLO)
+    error = one.until("error")
+    assert (error["code"], error["message"]) == ("internal", "The server failed; its log tells why.")
+
+
 def test_a_hundred_connections_in_a_second(bystander: Any) -> None:
     connect = bystander[1]
     outcomes: list[str] = []
@@ -359,7 +370,10 @@ def test_pages_of_other_sites_may_not_connect(bystander: Any, origin: str) -> No
 def test_other_sites_can_be_allowed(serve: Serve, client: Connect) -> None:
     server = serve(access=Access(origins=("https://subtitles.example",)))
     assert client(server, origin="https://subtitles.example").hello()["type"] == "ready"
-    assert "frame-ancestors 'self' https://subtitles.example" in http_get(server, "/")[1]["Content-Security-Policy"]
+    headers = http_get(server, "/client.js", Origin="https://subtitles.example")[1]
+    assert "frame-ancestors 'self' https://subtitles.example" in headers["Content-Security-Policy"]
+    assert headers["Access-Control-Allow-Origin"] == "https://subtitles.example"
+    assert http_get(server, "/client.js")[1]["Access-Control-Allow-Origin"] is None
 
 
 def http_get(server: Any, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, str]:

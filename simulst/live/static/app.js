@@ -133,7 +133,11 @@ function drawText() {
     const scroll = $("transcript").parentElement;
     scroll.scrollTop = scroll.scrollHeight;
   }
-  if (document.fullscreenElement) roll($("subtitle"), text, $("show-unstable").checked ? hypothesis : "");
+  if (document.fullscreenElement) {
+    const box = $("subtitle");
+    const width = Math.floor((box.clientWidth * 0.92) / (parseFloat(getComputedStyle(box).fontSize) * 0.56));
+    roll(box, text, $("show-unstable").checked ? hypothesis : "", { width: Math.min(60, Math.max(12, width)) });
+  }
   if (follow) $("scroll").scrollTop = $("scroll").scrollHeight;
 }
 

@@ -68,9 +68,9 @@ export class TextState {
 }
 
 export class LiveClient extends EventTarget {
-  constructor({ token = "" } = {}) {
+  constructor({ token = "", server = location.origin } = {}) {
     super();
-    this.url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+    this.url = `${server.replace(/^http/, "ws")}/ws`;
     this.token = token;
     this.state = new TextState();
     this.socket = null;

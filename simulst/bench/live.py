@@ -1,0 +1,171 @@
+"""`simulst bench live`: round trips, and the lag of real client processes that speak to one server at the same time."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from simulst.cli import options
+from simulst.errors import SimulstError
+
+PINGS = 90
+"""As many as a client may send in a burst."""
+TALK = Path(__file__).parents[2] / "examples" / "talk.flac"
+
+
+def live(
+    source: Annotated[Path, typer.Option(help="What every client says.", metavar="FILE")] = TALK,
+    model: options.Model = options.DEFAULT_MODEL,
+    policy: options.Policy = options.DEFAULT_POLICY,
+    clients: Annotated[str, typer.Option(help="Numbers of clients to try.", metavar="N,N,...")] = "1,2,4,8",
+    seconds: Annotated[float, typer.Option(help="How much of FILE is said.", min=5.0, metavar="S")] = 60.0,
+    json_: options.Json = False,
+) -> None:
+    """Start a server and client processes that speak in real time; print round trips, lag, and words lost."""
+    try:
+        numbers = [int(number) for number in clients.split(",") if int(number) > 0]
+    except ValueError:
+        raise SimulstError(f"--clients takes numbers like 1,2,4,8, not {clients!r}.") from None
+    found = measure(source, model, policy, numbers, seconds)
+    if json_:
+        print(json.dumps(found))
+        return
+    print(
+        f"round trip {found['roundtrip_ms_median']:.2f} ms, through a stream {found['event_ms_median']:.2f} ms (median)"
+    )
+    for number, one in found["clients"].items():
+        print(
+            f"{number:>3} clients: lag {one['lag_median_s']:.2f} s median, {one['lag_p95_s']:.2f} s p95, "
+            f"{one['words_lost']} of {one['words']} words lost, {one['cpu_rtf']:.2f} CPU s per s, "
+            f"{one['rss_mb']:.0f} MB"
+        )
+
+
+def measure(source: Path, model: str, policy: str, numbers: list[int], seconds: float) -> dict[str, Any]:
+    """All figures; lags are those of all writes of all clients together."""
+    expected = _translate(source, model, policy, seconds)
+    found: dict[str, Any] = {"model": model, "policy": policy, "seconds": seconds, "clients": {}}
+    with _server(model, policy, max(numbers)) as (address, process):
+        found |= _round_trips(address)
+        for number in numbers:
+            found["clients"][str(number)] = _crowd(address, process, number, source, policy, seconds, expected)
+    return found
+
+
+def _translate(source: Path, model: str, policy: str, seconds: float) -> str:
+    """What `simulst translate` says about the same audio."""
+    from simulst.audio import read_audio
+    from simulst.models import load_model
+    from simulst.session import Session
+
+    session = Session(load_model(model), policy)
+    session.feed(read_audio(source, duration_s=seconds))
+    session.finish()
+    return session.text
+
+
+@contextmanager
+def _server(model: str, policy: str, places: int) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
+    command = [sys.executable, "-m", "simulst.cli", "live", "--port", "0", "--model", model, "--policy", policy]
+    process = subprocess.Popen([*command, "--max-clients", str(places)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        words = process.stdout.readline().split()
+        if len(words) < 4:
+            raise SimulstError("The server did not start.")
+        yield words[3].rstrip("/").replace("http", "ws") + "/ws", process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _round_trips(address: str) -> dict[str, float]:
+    """`roundtrip`: ping to pong; `event`: a block of audio too short for a decision to the event that confirms it."""
+    from websockets.sync.client import connect
+
+    trips: dict[str, list[float]] = {"roundtrip": [], "event": []}
+    with connect(address, compression=None, ping_interval=None) as socket:
+        hello = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "s16le", "chunk_ms": 5_000}
+        socket.send(json.dumps({**hello, "pace": "file"}))
+        socket.recv()
+        for number in range(PINGS):
+            begin = time.perf_counter()
+            socket.send(json.dumps({"type": "ping", "id": number}))
+            socket.recv()
+            trips["roundtrip"].append(time.perf_counter() - begin)
+        for _ in range(400):  # 4 s of audio: no decision yet
+            begin = time.perf_counter()
+            socket.send(bytes(320))
+            while json.loads(socket.recv())["type"] != "lag":
+                pass
+            trips["event"].append(time.perf_counter() - begin)
+    found = {f"{name}_ms_median": 1000 * statistics.median(times) for name, times in trips.items()}
+    return found | {f"{name}_ms_p95": 1000 * _quantile(times, 0.95) for name, times in trips.items()}
+
+
+def _crowd(
+    address: str,
+    server: "subprocess.Popen[str]",
+    number: int,
+    source: Path,
+    policy: str,
+    seconds: float,
+    expected: str,
+) -> dict[str, Any]:
+    cpu_s = _cpu_s(server.pid)
+    command = [sys.executable, "-m", "simulst.bench.live_client", address, str(source), str(seconds), policy]
+    crowd = [
+        subprocess.Popen([*command, str(0.64 * place / number)], stdout=subprocess.PIPE, text=True)
+        for place in range(number)
+    ]
+    results = [json.loads(client.communicate()[0] or "{}") for client in crowd]
+    if not all(results):
+        raise SimulstError("A client of the benchmark failed; see above.")
+    lags = [lag for result in results for lag in result["lags_s"]]
+    words = expected.split()
+    return {
+        "lag_median_s": statistics.median(lags),
+        "lag_p95_s": _quantile(lags, 0.95),
+        "words": len(words) * number,
+        "words_lost": sum(len(words) - _common(words, result["text"].split()) for result in results),
+        "identical": sum(result["text"] == expected for result in results),
+        "backlog_max_s": max(result["backlog_max_s"] for result in results),
+        "load": statistics.mean(result["load"] for result in results),
+        "cpu_rtf": (_cpu_s(server.pid) - cpu_s) / (number * seconds),
+        "rss_mb": _rss_mb(server.pid),
+    }
+
+
+def _common(words: list[str], others: list[str]) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(others) + 1)
+    for word in words:
+        before = 0
+        for i, other in enumerate(others, start=1):
+            before, row[i] = row[i], before + 1 if word == other else max(row[i], row[i - 1])
+    return row[-1]
+
+
+def _quantile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _cpu_s(process: int) -> float:
+    import psutil
+
+    times = psutil.Process(process).cpu_times()
+    return float(times.user + times.system)
+
+
+def _rss_mb(process: int) -> float:
+    import psutil
+
+    return float(psutil.Process(process).memory_info().rss / 2**20)

@@ -1,0 +1,81 @@
+"""`simulst live` as a process: it says where it is, serves, ends in order, and explains what cannot be."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
+
+from simulst.testing import toy_audio, toy_text
+
+Run = Callable[..., tuple[int, str, str]]
+TOY = Path(__file__).with_name("toy_simulst.py")
+
+
+def spawn(*args: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, str(TOY), "live", "--model", "toy", *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> "Iterator[tuple[subprocess.Popen[str], str]]":
+    process = spawn("--port", "0", "--max-clients", "1", "--token", "geheim")
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("Live subtitles at http://127.0.0.1:") and line.endswith(
+        "/#token=geheim  (Ctrl-C to stop)\n"
+    )
+    yield process, line.split()[3].split("/#")[0]
+    process.kill()
+    process.communicate()
+
+
+def test_what_cannot_be_is_explained(run: Run, tmp_path: Path) -> None:
+    def refused(*args: object) -> str:
+        status, out, err = run("live", "--model", "toy", *args)
+        assert (status, out, err.count("\n")) == (2, "", 1), err
+        return err.removeprefix("simulst: ").strip()
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sentence = refused("--port", port)
+    assert sentence == f"127.0.0.1:{port} cannot be used: address already in use; choose another --port."
+    cert = tmp_path / "cert.pem"
+    cert.write_text("no certificate")
+    assert refused("--tls-cert", cert) == "https needs both --tls-cert and --tls-key."
+    assert "are no usable certificate and key" in refused("--tls-cert", cert, "--tls-key", cert)
+    assert refused("--max-clients", 0).startswith("--max-clients and --idle-s must be above 0")
+
+
+def test_sigterm_translates_what_was_heard_and_exits_in_order(server: "tuple[subprocess.Popen[str], str]") -> None:
+    process, address = server
+    with connect(address.replace("http", "ws") + "/ws", compression=None) as client:
+        hello = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "f32le", "token": "geheim"}
+        client.send(json.dumps({**hello, "policy": "offline", "pace": "file"}))
+        assert json.loads(client.recv())["type"] == "ready"
+        client.send(toy_audio([3, 5, 7]).tobytes())
+        while (message := json.loads(client.recv()))["type"] != "lag" or message["backlog_s"] > 0.4:
+            pass
+        process.send_signal(signal.SIGTERM)
+        messages = []
+        with pytest.raises(ConnectionClosedError, match=r"1012 \(service restart\) shutting_down"):
+            while True:
+                messages.append(json.loads(client.recv()))
+    end = next(message for message in messages if message["type"] == "end")
+    assert (end["text"], end["reason"]) == (toy_text([3, 5, 7]), "shutdown")
+    assert messages[-1]["code"] == "shutting_down"
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_the_terminal_mode_needs_no_server(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, toy_audio([3, 5, 7]), 16_000, subtype="FLOAT")
+    assert run("live", "--model", "toy", "--terminal", path) == (0, f"{toy_text([3, 5, 7])}\n", "")
