@@ -1,4 +1,4 @@
-"""Full-context encoders re-run over a bounded window of audio: Whisper and Moonshine as they were trained.
+"""Full-context encoders re-run over a bounded window of audio: Whisper, Moonshine and others as they were trained.
 
 They have no causal form, so every new chunk re-encodes what is kept; trimming by attention is what bounds the cost.
 """
@@ -7,14 +7,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from simulst.source import SAMPLE_RATE, FloatArray
 
-
 ROUND_FRAMES = 50
-"""Padding fills up whole seconds: kernels are compiled and cached per shape, and every new one takes time and memory."""
+"""Padding fills up whole seconds: kernels are compiled and cached per shape, every new one takes time and memory."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -106,3 +106,27 @@ class MoonshineWindow:
         with torch.inference_mode():
             states = self.encoder(audio).last_hidden_state
         return EncodedWindow(states=states, n_valid=int(states.shape[1]))
+
+
+class FilterbankWindow:
+    """An encoder of transformers on Kaldi filterbank features that are normalised over the window (Seamless, S2T)."""
+
+    min_samples = 3200
+
+    def __init__(self, encoder: Any, extractor: Any, *, frame_samples: int, max_s: float) -> None:
+        self.encoder = encoder
+        self.extractor = extractor
+        self.frame_samples = frame_samples
+        self.max_samples = int(max_s * SAMPLE_RATE)
+
+    def encode(self, samples: FloatArray) -> EncodedWindow:
+        samples = samples[-self.max_samples :]
+        with np.errstate(divide="ignore", invalid="ignore"):  # digital silence has no deviation to divide by
+            features = self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        weight = next(self.encoder.parameters())
+        values = features.input_features.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).to(weight.device, weight.dtype)
+        with torch.inference_mode():
+            states = self.encoder(values).last_hidden_state
+        # The last column may cover less than a whole frame of audio, none lies wholly behind the end.
+        n_valid = min(int(states.shape[1]), -(-len(samples) // self.frame_samples))
+        return EncodedWindow(states=states, n_valid=n_valid)

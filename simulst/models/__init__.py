@@ -31,6 +31,9 @@ ARCHITECTURES: dict[str, str] = {
     "speech_llm": "simulst.translators.speech_llm:load",
     "whisper": "simulst.translators.whisper:load",
     "moonshine": "simulst.translators.moonshine:load",
+    "seamless_m4t": "simulst.translators.seamless:load",
+    "seamless_m4t_v2": "simulst.translators.seamless:load",
+    "speech_to_text": "simulst.translators.speech2text:load",
 }
 """`model_type` of a config.json (or type of a simulst.json) to loaders."""
 

@@ -58,7 +58,7 @@ def torch_dtype(dtype: str | None) -> "torch.dtype":
     return found
 
 
-def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | None) -> Any:
+def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | None, attention: str = "sdpa") -> Any:
     """A transformers model of class `kind` in evaluation mode; never fetches, never runs code from the directory.
 
     Raises ModelError where weights are missing, damaged, of another shape, or not safetensors.
@@ -75,7 +75,7 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
                 local_files_only=True,
                 use_safetensors=True,
                 dtype=precision,
-                attn_implementation="sdpa",
+                attn_implementation=attention,
                 output_loading_info=True,
             )
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -92,6 +92,74 @@ def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
     )
 
 
+def tiny_seamless(directory: Path, *, second: bool = False, seed: int = 0) -> Path:
+    """A SeamlessM4T of 1 + 2 layers and 4 heads, English and German; `second` is version 2."""
+    import torch
+    import transformers
+
+    marks = ["<pad>", "<unk>", "<s>", "</s>", "__eng__", "__deu__"]
+    pieces = [*marks, *("\u2581" + letter for letter in _LETTERS), *_LETTERS, ".", ","]
+    version = "SeamlessM4Tv2" if second else "SeamlessM4T"
+    config = getattr(transformers, f"{version}Config")(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        initializer_range=0.3,
+        max_position_embeddings=96,
+        encoder_layers=1,
+        encoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_layers=2,
+        decoder_attention_heads=4,
+        decoder_ffn_dim=64,
+        speech_encoder_layers=1,
+        speech_encoder_attention_heads=4,
+        speech_encoder_intermediate_size=64,
+        num_adapter_layers=1,
+        t2u_encoder_layers=1,
+        t2u_decoder_layers=1,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        decoder_start_token_id=3,
+    )
+    torch.manual_seed(seed)
+    model = getattr(transformers, f"{version}ForSpeechToText")(config)
+    model.generation_config = transformers.GenerationConfig(text_decoder_lang_to_code_id={"eng": 4, "deu": 5})
+    return _save(model, directory, pieces, {m: i for i, m in enumerate(marks)}, byte_level=False)
+
+
+def tiny_speech2text(directory: Path, *, multilingual: bool = False, seed: int = 0) -> Path:
+    """A fairseq S2T model of 1 + 2 layers and 4 heads, with one target language or with German and French."""
+    import torch
+    from transformers import Speech2TextConfig, Speech2TextForConditionalGeneration
+
+    marks = ["<s>", "<pad>", "</s>", "<unk>", *(["<lang:de>", "<lang:fr>"] if multilingual else [])]
+    pieces = [*marks, *("\u2581" + letter for letter in _LETTERS), *_LETTERS, ".", ","]
+    config = Speech2TextConfig(
+        vocab_size=len(pieces),
+        d_model=32,
+        init_std=0.3,
+        encoder_layers=1,
+        encoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_layers=2,
+        decoder_attention_heads=4,
+        decoder_ffn_dim=64,
+        max_target_positions=96,
+        conv_channels=16,
+        decoder_start_token_id=2,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+    )
+    torch.manual_seed(seed)
+    model = Speech2TextForConditionalGeneration(config)
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(directory, safe_serialization=True)
+    (directory / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}), encoding="utf-8")
+    return directory
+
+
 def _byte_pieces() -> list[str]:
     """The 256 single-byte tokens of byte-level BPE, in the order of their bytes."""
     kept = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}

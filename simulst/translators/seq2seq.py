@@ -1,7 +1,7 @@
 """Translators over Hugging Face encoder-decoders: weights, vocabulary and the options of decoding.
 
-What differs between architectures (encoder, prompt, vocabulary) stands in `whisper.py` and `moonshine.py`, a stream in
-`seq2seq_session.py`, the decoder's caches in `decoder_run.py`.
+What differs between architectures (encoder, prompt, vocabulary) stands in `whisper.py`, `moonshine.py`, `seamless.py`
+and `speech2text.py`, a stream in `seq2seq_session.py`, the decoder's caches in `decoder_run.py`.
 """
 
 from collections.abc import Sequence
@@ -62,6 +62,8 @@ class Seq2SeqTranslator:
     """Weights and vocabulary of an encoder-decoder; sessions share it and never change it."""
 
     provides = PROVIDES
+    cross_attention = "encoder_attn"
+    """Name of the cross-attention module in a layer of the decoder."""
     tokens_per_second = 5.0
     """Generous rate of target tokens, which bounds a hypothesis: rate * kept seconds + 20."""
 
@@ -86,7 +88,7 @@ class Seq2SeqTranslator:
         self.decoder = model.get_decoder()
         self.scorer = model.get_output_embeddings()
         self.device: torch.device = self.scorer.weight.device
-        layers = [layer.encoder_attn for layer in self.decoder.layers]
+        layers = [getattr(layer, self.cross_attention) for layer in self.decoder.layers]
         num_heads = int(model.config.decoder_attention_heads if hasattr(model.config, "decoder_attention_heads") else 0)
         self.attention = CrossAttention(
             layers, num_heads=num_heads or int(model.config.decoder_num_attention_heads), heads=heads

@@ -7,7 +7,7 @@ import torch
 
 from simulst import load_model
 from simulst.source import FloatArray
-from simulst.testing.checkpoints import tiny_moonshine, tiny_whisper
+from simulst.testing.checkpoints import tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
 from simulst.translators.seq2seq import Seq2SeqTranslator
 
 
@@ -26,12 +26,29 @@ def moonshine_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_moonshine(tmp_path_factory.mktemp("models") / "tiny-moonshine")
 
 
-@pytest.fixture(scope="session", params=["whisper", "moonshine"])
-def tiny(request: pytest.FixtureRequest, whisper_dir: Path, moonshine_dir: Path) -> Seq2SeqTranslator:
-    """A tiny model of either architecture, attention unfiltered, no minimum of audio."""
-    options: dict[str, Any] = {"source": "de", "no_speech": 1, "min_source_s": 0} if request.param == "whisper" else {}
-    directory = whisper_dir if request.param == "whisper" else moonshine_dir
-    model = load_model(directory, median_frames=1, no_repeat_ngram=0, **options)
+@pytest.fixture(scope="session")
+def seamless_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_seamless(tmp_path_factory.mktemp("models") / "tiny-seamless")
+
+
+@pytest.fixture(scope="session")
+def speech2text_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_speech2text(tmp_path_factory.mktemp("models") / "tiny-speech2text")
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "whisper": {"source": "de", "no_speech": 1, "min_source_s": 0},
+    "moonshine": {},
+    "seamless": {"target": "de"},
+    "speech2text": {},
+}
+
+
+@pytest.fixture(scope="session", params=list(OPTIONS))
+def tiny(request: pytest.FixtureRequest) -> Seq2SeqTranslator:
+    """A tiny model of every architecture, attention unfiltered, no minimum of audio."""
+    directory = request.getfixturevalue(f"{request.param}_dir")
+    model = load_model(directory, median_frames=1, no_repeat_ngram=0, **OPTIONS[request.param])
     assert isinstance(model, Seq2SeqTranslator)
     return model
 

@@ -20,7 +20,7 @@ WEIGHTS = Path(os.environ.get("SIMULST_WEIGHTS", "~/.cache/simulst/weights")).ex
 def real(name: str, **options: str) -> Translator:
     if not (WEIGHTS / name / "config.json").is_file():
         pytest.skip(f"{WEIGHTS / name} is absent")
-    return load_model(WEIGHTS / name, **options)  # type: ignore[arg-type]
+    return load_model(WEIGHTS / name, **options)
 
 
 @pytest.fixture(scope="module")
