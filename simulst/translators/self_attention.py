@@ -52,18 +52,22 @@ class SelfAttention:
         keys: dict[int, Tensor],
         positions: Tensor,
         *,
-        source: tuple[int, int],
+        source: "tuple[int, int] | Tensor",
         median_frames: int,
         every_head: bool,
+        places: Tensor | None = None,
     ) -> FloatArray:
-        """Attention of the query positions over cache entries [source): mean over heads [batch, rows, frames], or
+        """Attention of the query positions over the source: mean over heads [batch, rows, frames], or
         [batch, rows, heads, frames] with `every_head`.
 
-        `positions` [rows] are the queries' places in the cache (its last entries); a query sees entries up to its own.
+        `positions` [rows] turn the queries; `places` (default: the same) are the cache entries that hold them, and a
+        query sees entries up to its own. `source` are the entries [first, end) that stand for source, or their indices.
         """
+        columns = torch.arange(*source, device=positions.device) if isinstance(source, tuple) else source
+        places = positions if places is None else places
         found = [
-            median_filter(self._layer_rows(queries[layer], keys[layer], positions, heads, source), median_frames)
-            for layer, heads in sorted(by_layer(self.heads).items())
+            median_filter(self._layer_rows(queries[at], keys[at], positions, places, heads, columns), median_frames)
+            for at, heads in sorted(by_layer(self.heads).items())
         ]
         joined = torch.cat(found, dim=1)
         rows = joined.transpose(1, 2) if every_head else joined.mean(dim=1)
@@ -71,7 +75,7 @@ class SelfAttention:
         return result
 
     def _layer_rows(
-        self, queries: Tensor, keys: Tensor, positions: Tensor, heads: Sequence[int], source: tuple[int, int]
+        self, queries: Tensor, keys: Tensor, positions: Tensor, places: Tensor, heads: Sequence[int], columns: Tensor
     ) -> Tensor:
         """[batch, heads, rows, frames]"""
         batch, count = queries.shape[:2]
@@ -83,6 +87,6 @@ class SelfAttention:
         group = self.num_heads // keys.shape[1]
         k = keys[:, [head // group for head in heads]].float()
         scores = q @ k.transpose(2, 3) * self.head_dim**-0.5
-        later = torch.arange(keys.shape[2], device=keys.device) > positions[:, None]
+        later = torch.arange(keys.shape[2], device=keys.device) > places[:, None]
         rows: Tensor = scores.masked_fill(later, -torch.inf).softmax(-1)
-        return rows[..., source[0] : source[1]]
+        return rows.index_select(-1, columns)

@@ -1,7 +1,7 @@
 """Speech translation by a speech LLM: streaming encoder, speech vectors in a causal language model's context.
 
 The encoder never computes a frame twice and the decoder's cache of the speech positions grows with the audio; only the
-kept target text and the new tokens are decoded at each chunk.
+kept target text and the new tokens are decoded at each chunk, with `positions=grouped` only the new ones.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from simulst.errors import ModelError
 from simulst.models.checkpoint import torch_device, torch_dtype
 from simulst.models.options import option, parse_options
 from simulst.translators.attention import HEADS_FILE, Head, check_heads, read_heads, whole_layers
 from simulst.translators.base import Evidence
+from simulst.translators.rotary import Rotary
 from simulst.translators.self_attention import SelfAttention
 from simulst.translators.speech_llm_model import SpeechLLM, SpeechLLMConfig, load_weights, read_config
 from simulst.translators.speech_llm_session import SpeechLLMSession
+from simulst.translators.stream_cache import DirectForward, StreamCache, Tally
 from simulst.translators.vocabulary import PieceVocabulary
 
 PROVIDES = frozenset(
@@ -51,6 +55,12 @@ class Options:
     median_frames: int = option(1, "width of the median filter over alignment frames; 1: off")
     top_p: float = option(0.9, "probability mass that sampling draws from")
     temperature: float = option(1.0, "temperature of sampling")
+    positions: Literal["batch", "grouped"] = option(
+        "batch", "one count over speech and text, or one for each: then no text is decoded twice"
+    )
+    cache: Literal["rebuild", "evict"] = option(
+        "rebuild", "what a trim does to cached speech: fill the cache anew, or close it up and recompute nothing"
+    )
     heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
 
     def __post_init__(self) -> None:
@@ -117,6 +127,10 @@ class SpeechLLMTranslator:
         self.text_target_mark = vocabulary.mark(config.languages[config.target])
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
+        self.evicts = options.cache == "evict"
+        moves = self.evicts or options.positions == "grouped"
+        self.rotary = Rotary.of(model.decoder) if moves else None
+        self.forward = DirectForward(model.decoder.model, self.attention.recording)
         suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
         self.suppress = suppress
@@ -124,6 +138,15 @@ class SpeechLLMTranslator:
     @property
     def device(self) -> torch.device:
         return self.model.embeddings.device
+
+    def embed(self, ids: Sequence[int]) -> Tensor:
+        """Token embeddings [n, width]."""
+        with torch.inference_mode():
+            return F.embedding(torch.tensor(ids, dtype=torch.long, device=self.device), self.model.embeddings)
+
+    def new_cache(self, tally: Tally) -> StreamCache:
+        """An empty cache for one stream."""
+        return StreamCache(self.forward, self.attention.layers, rotary=self.rotary, tally=tally)
 
     def open(self) -> SpeechLLMSession:
         return SpeechLLMSession(self)

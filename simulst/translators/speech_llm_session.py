@@ -1,8 +1,8 @@
 """One stream on a speech LLM: encoder state, kept speech vectors, their cache, and decoding after the committed ids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from simulst.errors import AudioError
 from simulst.translators.base import Evidence, FloatArray, Gate, Hypothesis
 from simulst.translators.decoding import Candidate, Rules, Step, beam_search, greedy, sample, to_hypothesis
+from simulst.translators.speech_llm_context import BatchContext, Context, Rows, SpeechRun
 from simulst.translators.speech_llm_text import continue_source, translate_text
+from simulst.translators.stream_cache import Tally
 
 if TYPE_CHECKING:
     from simulst.translators.speech_llm import SpeechLLMTranslator
@@ -21,67 +23,12 @@ RECENT_IDS = 20
 """Committed ids that count for the rule against repeated n-grams."""
 
 
-def fork(cache: Any) -> Any:
-    """An independent cache that shares its tensors: updates concatenate, they never write in place."""
-    from transformers import DynamicCache
-
-    copied = DynamicCache()
-    for index, layer in enumerate(cache.layers):
-        copied.update(layer.keys, layer.values, index)
-    return copied
-
-
 @dataclass(frozen=True, kw_only=True)
 class SourceWord:
     """A CTC token of the source and the speech vector (absolute) it was read from."""
 
     token: int
     vector: int
-
-
-class SpeechRun:
-    """One decoding run after the speech positions; implements `decoding.Run`."""
-
-    def __init__(self, translator: "SpeechLLMTranslator", cache: Any, *, rows: bool, every_head: bool) -> None:
-        self.translator, self.cache = translator, cache
-        self.rows, self.every_head = rows, every_head
-        self.speech = cache.get_seq_length() - 1  # <sp> stands first
-
-    def start(self, prefix: Sequence[int]) -> tuple[Step, FloatArray | None]:
-        """Feed the target mark and the prefix; scores of the first new token and the prefix's predicting rows."""
-        logits, rows = self._feed([[self.translator.target_mark, *prefix]])
-        if rows is None:
-            return Step(logits=logits), None
-        return Step(logits=logits, weights=rows[:, -1]), rows[0, :-1]
-
-    def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
-        if list(parents) != list(range(self.cache.layers[0].keys.shape[0])):
-            self.cache.reorder_cache(torch.tensor(parents, device=self.translator.device))
-        logits, rows = self._feed([[token] for token in tokens])
-        return Step(logits=logits, weights=None if rows is None else rows[:, 0])
-
-    def _feed(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, FloatArray | None]:
-        translator, model = self.translator, self.translator.model
-        past = self.cache.get_seq_length()
-        positions = torch.arange(past, past + len(ids[0]), device=translator.device)
-        with torch.inference_mode(), translator.attention.recording() as queries:
-            embeds = F.embedding(torch.tensor(ids, device=translator.device), model.embeddings)
-            hidden = model.decoder.model(
-                inputs_embeds=embeds, position_ids=positions[None], past_key_values=self.cache, use_cache=True
-            ).last_hidden_state
-            logits = F.linear(hidden[:, -1], model.embeddings)
-            if not self.rows:
-                return logits, None
-            keys = {layer: self.cache.layers[layer].keys for layer in queries}
-            rows = translator.attention.rows(
-                queries,
-                keys,
-                positions,
-                source=(1, 1 + self.speech),
-                median_frames=translator.options.median_frames,
-                every_head=self.every_head,
-            )
-        return logits, rows
 
 
 class SpeechLLMSession:
@@ -93,12 +40,19 @@ class SpeechLLMSession:
         self._encoder = model.encoder.open()
         self._vectors = model.embeddings.new_zeros(0, model.embeddings.shape[1])
         self._first = 0  # absolute index of the oldest kept vector
-        self._cache: Any = None  # of <sp> and the first `_cached` kept vectors
-        self._cached = 0
+        self.tally = Tally()
+        self._context: Context = self._new_context()
         self._received = 0
         self._source: tuple[SourceWord, ...] = ()
         self._last_ctc = translator.blank
         self._words = 0
+
+    def _new_context(self) -> Context:
+        if self.translator.options.positions == "grouped":
+            from simulst.translators.grouped import GroupedContext
+
+            return GroupedContext(self.translator, self.tally)
+        return BatchContext(self.translator, self.tally)
 
     @property
     def start_s(self) -> float:
@@ -156,30 +110,25 @@ class SpeechLLMSession:
         return [(vocabulary.decode(tokens).strip(), at) for tokens, at in words]
 
     def drop_source(self, to_s: float) -> None:
-        """Forget vectors before `to_s`; the speech cache is rebuilt from the kept ones when it is next needed."""
+        """Forget vectors before `to_s`; the cache closes up, or is filled anew when it is next needed."""
         count = min(int(to_s / self.translator.frame_s + 1e-6) - self._first, len(self._vectors))
         if count > 0:
             self._vectors = self._vectors[count:].clone()
             self._first += count
             self._source = tuple(word for word in self._source if word.vector >= self._first)
-            self._cache, self._cached = None, 0
+            self._context.drop_source(count)
 
     def drop_target(self, count: int) -> None:
-        """Target text is decoded from the prefix at each call; there is nothing to forget."""
+        self._context.drop_target(count)
 
     def snapshot(self) -> object:
-        state = {k: v for k, v in vars(self).items() if k != "translator"}
-        return {
-            **state,
-            "_encoder": self._encoder.clone(),
-            "_cache": None if self._cache is None else fork(self._cache),
-        }
+        state = {k: v for k, v in vars(self).items() if k not in ("translator", "tally")}
+        return {**state, "_encoder": self._encoder.clone(), "_context": self._context.fork()}
 
     def rollback(self, snapshot: object) -> None:
         assert isinstance(snapshot, dict)
         vars(self).update(snapshot)
-        self._encoder = self._encoder.clone()
-        self._cache = None if self._cache is None else fork(self._cache)
+        self._encoder, self._context = self._encoder.clone(), self._context.fork()
 
     def hypothesise(
         self,
@@ -199,9 +148,10 @@ class SpeechLLMSession:
         if not len(self._vectors) or cap <= 0:
             nothing = Candidate(stop="eos" if not len(self._vectors) else "length")
             return [self._hypothesis(nothing, self._no_history(len(prefix), every_head) if rows else None, want)]
-        run = SpeechRun(self.translator, fork(self._speech_cache()), rows=rows, every_head=every_head)
-        step, history = run.start(prefix)
+        wanted = Rows(wanted=rows, every_head=every_head)
+        run, step, history = self._context.begin(self._vectors, self._first, prefix, wanted)
         found = self._search(run, step, tuple(prefix), cap, n_best=n_best, draw=sample, seed=seed, gate=gate)
+        self._context.end(run)
         return [self._hypothesis(one, history, want) for one in found]
 
     def _search(
@@ -235,29 +185,6 @@ class SpeechLLMSession:
             found = beam_search(run, step, rules, beams=width)[:n_best]
         return found if gate is None else [one.gated(gate, n_valid) for one in found]
 
-    def _speech_cache(self) -> Any:
-        """The cache of <sp> and every kept vector: extended by what is new, rebuilt after a trim."""
-        from transformers import DynamicCache
-
-        model, translator = self.translator.model, self.translator
-        pending = self._vectors[self._cached :]
-        with torch.inference_mode():
-            if self._cache is None:
-                self._cache = DynamicCache()
-                mark = model.embeddings[translator.speech_mark][None]
-                pending = torch.cat((mark, self._vectors))
-            if len(pending):
-                past = self._cache.get_seq_length()
-                positions = torch.arange(past, past + len(pending), device=translator.device)
-                model.decoder.model(
-                    inputs_embeds=pending[None],
-                    position_ids=positions[None],
-                    past_key_values=self._cache,
-                    use_cache=True,
-                )
-        self._cached = len(self._vectors)
-        return self._cache
-
     def _cap(self, max_new: int | None, prefix: int) -> int:
         if max_new is not None:
             return max_new
@@ -269,7 +196,7 @@ class SpeechLLMSession:
         return np.zeros(shape, dtype=np.float32)
 
     def _hypothesis(self, found: Candidate, history: FloatArray | None, want: frozenset[Evidence]) -> Hypothesis:
-        return to_hypothesis(
+        hypothesis = to_hypothesis(
             found,
             history=history,
             n_valid=len(self._vectors),
@@ -277,6 +204,9 @@ class SpeechLLMSession:
             start_s=self.start_s,
             logprobs=Evidence.LOGPROBS in want,
         )
+        if hypothesis.alignment is not None and Evidence.ALIGNMENT_HEADS not in want:
+            return replace(hypothesis, alignment=replace(hypothesis.alignment, heads=None))
+        return hypothesis
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0

@@ -1,0 +1,100 @@
+"""Positions of a causal language model: which ones take them explicitly, and how a cached key moves to another place.
+
+A rotary key is turned by an angle in proportion to its position, so a key that was computed at one position becomes the
+key of another one by one more turn: entries of a cache can be evicted and the rest closed up without computing anything
+again. Whether a model of transformers is of that kind is not read off its name but tried (`Rotary.of`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simulst.errors import ModelError
+
+SHORTEST_WINDOW = 1024
+"""Sliding windows shorter than this would hide entries that are kept."""
+PROBE = ((0, 1, 2), (5, 9, 11))
+
+
+class Rotary:
+    """Turns keys [..., n, head_dim] of a model whose `rotary_emb` gives cosines and sines by position."""
+
+    def __init__(self, base: Any) -> None:
+        self.module = base.rotary_emb
+
+    @classmethod
+    def of(cls, decoder: Any) -> "Rotary":
+        """The positions of a causal language model of transformers; ModelError unless they can be given and moved."""
+        config, base = decoder.config, getattr(decoder, "model", None)
+        reason = _unfit(config, base)
+        if reason is None:
+            rotary = cls(base)
+            reason = _disproved(rotary, decoder)
+            if reason is None:
+                return rotary
+        raise ModelError(
+            f"The decoder {config.model_type} {reason}; positions=grouped, cache=evict and read/write streams need a "
+            "rotary model that takes explicit position ids, such as Llama, Mistral, Qwen2 or Qwen3."
+        )
+
+    def move(self, keys: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
+        """Keys [..., n, head_dim] that stand at `old` positions, turned to `new` ones; computed in float32."""
+        difference = torch.tensor(new, device=keys.device) - torch.tensor(old, device=keys.device)
+        if not difference.any():
+            return keys
+        wide = keys.float()
+        cos, sin = self.module(wide, difference[None])
+        scale = (cos.square() + sin.square()).sqrt()  # YaRN scales both; a move must not scale again
+        half = keys.shape[-1] // 2
+        turned = torch.cat((-wide[..., half:], wide[..., :half]), dim=-1)
+        moved: Tensor = (wide * cos + turned * sin) / scale
+        return moved.to(keys.dtype)
+
+
+def _unfit(config: Any, base: Any) -> str | None:
+    if not hasattr(base, "rotary_emb") or not hasattr(base, "layers"):
+        return "has no rotary positions"
+    scaling = getattr(config, "rope_scaling", None) or getattr(config, "rope_parameters", None) or {}
+    kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else "default"
+    if kind in ("dynamic", "longrope"):
+        return f"has rotary angles that depend on the length of the text ({kind})"
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    slides = "sliding_attention" in kinds if kinds else getattr(config, "use_sliding_window", True)
+    if window is not None and slides and window < SHORTEST_WINDOW:
+        return f"attends within a sliding window of {window} entries"
+    return None
+
+
+def _disproved(rotary: Rotary, decoder: Any) -> str | None:
+    """Compute three keys at two sets of positions: moving the first must give the second."""
+    from transformers import DynamicCache
+
+    weight = decoder.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(0)
+    embeds = torch.randn(1, 3, weight.shape[1], generator=generator).to(weight)
+    keys = []
+    for positions in PROBE:
+        cache = DynamicCache()
+        try:
+            with torch.inference_mode():
+                decoder.model(
+                    inputs_embeds=embeds,
+                    position_ids=torch.tensor([positions], device=weight.device),
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+        except TypeError:
+            return "takes no position ids"
+        keys.append(cache.layers[0].keys)
+    size = keys[1].abs().max()
+    close = 1e-4 if weight.dtype == torch.float32 else 3e-2
+    if (keys[0] - keys[1]).abs().max() < close * size:
+        return "does not heed the position ids it is given"
+    try:
+        moved = rotary.move(keys[0], *PROBE)
+    except (TypeError, RuntimeError):
+        return "turns its keys in a way of its own"
+    return None if (moved - keys[1]).abs().max() < close * size else "turns its keys in a way of its own"
