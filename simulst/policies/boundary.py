@@ -5,12 +5,18 @@ from simulst.translators.base import Hypothesis, Vocabulary
 
 
 def complete(hypothesis: Hypothesis, keep: int, vocabulary: Vocabulary) -> int:
-    """How many of the first `keep` new tokens end on a complete word, judged by the token that follows them."""
-    if keep < len(hypothesis.ids):
-        following: int | None = hypothesis.ids[keep]
-    else:
-        following = vocabulary.eos if hypothesis.stop == "eos" else hypothesis.next_id
-    return strip_if_incomplete(hypothesis.ids[:keep], following, vocabulary)
+    """How many of the first `keep` new tokens end on a complete word, judged by the token that follows them.
+
+    A mark that only the end of the hypothesis follows waits: models close the sentence wherever the audio stops.
+    """
+    ids = hypothesis.ids
+    if keep < len(ids):
+        return strip_if_incomplete(ids[:keep], ids[keep], vocabulary)
+    if hypothesis.stop != "eos":
+        return strip_if_incomplete(ids, hypothesis.next_id, vocabulary)
+    while keep and vocabulary.closes_unit(ids[keep - 1]):
+        keep -= 1
+    return keep
 
 
 def count_units(text: str, vocabulary: Vocabulary) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from simulst.errors import PolicyError
 from simulst.policies.base import Policy
 from simulst.policies.history import HistoryConfig
-from simulst.translators.base import Translator
+from simulst.translators.base import Evidence, Translator
 
 T = TypeVar("T")
 
@@ -67,6 +67,13 @@ def check_fits(loaded: LoadedPolicy, model: Translator) -> None:
     missing = loaded.policy.needs() - model.provides
     if not missing:
         return
+    unlocks: dict[Evidence, str] = getattr(model, "unlocks", {})
+    if missing <= set(unlocks):
+        options = ", ".join(sorted(unlocks[one] for one in missing))
+        raise PolicyError(
+            f"Policy {loaded.name} needs {', '.join(sorted(missing))}, which model {model.name} does not provide as it "
+            f"was loaded; load it with {options}."
+        )
     from simulst.models import describe_models
 
     having = sorted(info.name for info in describe_models() if missing <= info.provides)
