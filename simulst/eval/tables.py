@@ -1,6 +1,7 @@
 """Score files of a run: scores.json (flat), scores.tsv (with signatures), segments.tsv (times and both texts)."""
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def read_segments(path: str | os.PathLike[str]) -> list[SegmentRow]:
         try:
             rows.append(_row(dict(zip(head, cells, strict=True)), fixed))
         except ValueError:
-            raise DataError(f"{name}, line {number}: a number cannot be read; score the run again.") from None
+            raise DataError(f"{name}, line {number}: a value cannot be read; score the run again.") from None
     return rows
 
 
@@ -100,7 +101,7 @@ def read_scores(folder: str | os.PathLike[str]) -> tuple[dict[str, float], dict[
     for number, line in enumerate(read_text(path).removesuffix("\n").split("\n")[1:], 2):
         try:
             name, value, signature = line.split("\t")
-            scores[name], signatures[name] = float(value), signature
+            scores[name], signatures[name] = _finite(value), signature
         except ValueError:
             raise DataError(f"{path}, line {number}: expected metric, value, signature; score the run again.") from None
     return scores, signatures
@@ -126,9 +127,9 @@ def _row(cells: dict[str, str], fixed: set[str]) -> SegmentRow:
         prediction=unescape(cells["prediction"]),
         reference=unescape(cells["reference"]),
         source=unescape(cells["source"]),
-        emitted_ms=tuple(map(float, cells["emitted_ms"].split())),
-        elapsed_ms=tuple(map(float, cells["elapsed_ms"].split())),
-        units=tuple(json.loads(unescape(cells["units"]))),
+        emitted_ms=tuple(map(_finite, cells["emitted_ms"].split())),
+        elapsed_ms=tuple(map(_finite, cells["elapsed_ms"].split())),
+        units=_units(cells["units"]),
         scores={name: _value(cell) for name, cell in cells.items() if name not in fixed},
     )
 
@@ -138,7 +139,21 @@ def _cell(value: float | None) -> str:
 
 
 def _value(cell: str) -> float | None:
-    return float(cell) if cell else None
+    return _finite(cell) if cell else None
+
+
+def _finite(cell: str) -> float:
+    value = float(cell)
+    if not math.isfinite(value):
+        raise ValueError(cell)
+    return value
+
+
+def _units(cell: str) -> tuple[str, ...]:
+    units = json.loads(unescape(cell))
+    if not isinstance(units, list) or not all(isinstance(unit, str) for unit in units):
+        raise ValueError(cell)
+    return tuple(units)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,6 +1,8 @@
 """score, convert, curve and report as they are typed."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +112,37 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], args: lis
     assert (code, out) == (2, "")
     assert err.startswith(f"simulst: {sentence}")
     assert len(err.strip().splitlines()) == 1
+
+
+def test_scoring_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from simulst.cli import run; "
+        f"run(['score', {str(SHORT / 'instances.log')!r}, '--json']); "
+        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'fairseq2', 'numba'} & set(sys.modules); "
+        "print(sorted(heavy), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "sentence"),
+    [
+        ("scores.tsv", "LAAL\t", "LAAL\tnan\t", "scores.tsv, line"),
+        ("segments.tsv", "\t3", "\tinf", ": a value cannot be read; score the run again."),
+        ("segments.tsv", "index\t", "number\t", "segments.tsv is no segment table of simulst; score the run again"),
+        ("segments.tsv", '["', '{"', "segments.tsv, line 2: a value cannot be read; score the run again."),
+        ("run.json", "{", "[", "run.json cannot be read; evaluate again or remove it."),
+    ],
+)
+def test_a_damaged_run_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, old: str, new: str, sentence: str
+) -> None:
+    assert call(capsys, "score", SHORT / "instances.log", "-o", tmp_path)[0] == 0
+    (tmp_path / "run.json").write_text("{}")
+    path = tmp_path / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    code, out, err = call(capsys, "report", tmp_path)
+    assert (code, out) == (2, "")
+    assert sentence in err and len(err.strip().splitlines()) == 1
