@@ -65,7 +65,8 @@ def live(
     threads = workers or _cores()
     _one_thread_each(threads)
     offered: dict[str, Translator] = {
-        name: load_model(name, device=device, **(settings.model if name == models[0] else {})) for name in models
+        _public_name(name): load_model(name, device=device, **(settings.model if name == models[0] else {}))
+        for name in models
     }
     access = Access(host=host, token=token, origins=tuple(allow_origin or ()))
     asyncio.run(
@@ -79,6 +80,11 @@ def live(
             ready=lambda address: _greet(address, access.local or bool(token), token),
         )
     )
+
+
+def _public_name(model: str) -> str:
+    """What clients are told: of a directory its last part only."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
 
 
 def _cores() -> int:

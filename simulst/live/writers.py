@@ -43,8 +43,22 @@ class JsonlWriter:
     def close(self) -> None: ...
 
 
-_SENTENCE_END = re.compile(r"(?:[^\W\d_]{3}|[)\]»”\"']|^)[.…]+[\"'»”’)\]]*$|[!?]+[\"'»”’)\]]*$")
+_END = re.compile(r"(\w*)([.!?…]+)[\"'»”’)\]]*$")
+_ABBREVIATIONS = frozenset(
+    "dr nr st mr ms mrs prof hr fr sr jr co vs bzw ca str abs jan feb aug sept okt oct nov dez dec inc ltd".split()
+)
 _WIDE_END = re.compile(r"(?<=[。！？])(?=[^。！？」』）])")
+
+
+def _ends_sentence(line: str) -> bool:
+    """Whether a full stop ends more than an abbreviation, an initial or an ordinal."""
+    found = _END.search(line)
+    if found is None:
+        return False
+    word, marks = found.groups()
+    if marks != "." or not word:
+        return True
+    return len(word) > 1 and not word.isdigit() and word.lower() not in _ABBREVIATIONS
 
 
 class SentenceLines:
@@ -65,7 +79,7 @@ class SentenceLines:
                 self._break(out)
             elif self._gap and self._line:
                 opens = not (piece.lstrip("\"'«„“‚‘([")[:1] or "A").islower()
-                if opens and _SENTENCE_END.search(self._line):
+                if opens and _ends_sentence(self._line):
                     self._break(out)
                 else:
                     out.append(" ")

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from simulst.testing import ToyTranslator, toy_audio, toy_text
 from simulst.testing.scripted import ToyVocabulary
 
 WORDS = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7, 21, 22, 23, 24, 20, 1, 2, 4]
+ROOT = Path(__file__).parents[2]
 Serve = Callable[..., Any]
 SHOTS = os.environ.get("SIMULST_SHOTS", "")
 """A folder that gets a picture of every view."""
@@ -39,14 +42,11 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def open_browser(folder: Path, heard: Path) -> Any:
+    """Chromium whose microphone plays `heard`, a 48 kHz wav, again and again; downloads go to `folder`."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
-    downloads = tmp_path_factory.mktemp("downloads")
-    heard = downloads.parent / "heard.wav"
-    soundfile.write(heard, soxr.resample(np.tile(toy_audio(WORDS), 4), 16_000, 48_000), 48_000, subtype="PCM_16")
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
     for flag in (
@@ -62,15 +62,24 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-audio-capture={heard}",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+        f"--user-data-dir={folder / 'profile'}",
         "--window-size=1280,800",
     ):
         options.add_argument(flag)
     options.add_experimental_option("prefs", {"profile.default_content_setting_values.automatic_downloads": 1})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver: Any = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
-    driver.downloads = downloads
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    driver.downloads = folder
+    return driver
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("browser")
+    heard = folder / "heard.wav"
+    soundfile.write(heard, soxr.resample(np.tile(toy_audio(WORDS), 4), 16_000, 48_000), 48_000, subtype="PCM_16")
+    driver = open_browser(folder, heard)
     yield driver
     driver.quit()
 
@@ -418,3 +427,41 @@ def test_a_file_that_is_no_audio_is_explained(browser: Any, serve: Serve, tmp_pa
         page.translate_file(path, speed)
         page.wait(lambda: page.find("#alert").text.startswith("notes.wav is no audio that this browser can"))
         assert page.find("#toggle").text == "Start"
+
+
+MODEL = os.environ.get("SIMULST_LIVE_MODEL", "tiny-en-de")
+"""What the test with real speech loads: a name or a directory."""
+
+
+@pytest.mark.skipif(
+    not (Path(MODEL).is_dir() or (ROOT / "simulst" / "models" / MODEL / "model.safetensors").is_file()),
+    reason="the embedded model is not there",
+)
+def test_english_speech_becomes_german_subtitles(tmp_path: Path) -> None:
+    """The whole way: microphone, page, server process, embedded model, exported file."""
+    samples, rate = soundfile.read(ROOT / "examples" / "talk.flac", dtype="float32", frames=24 * 16_000)
+    heard = tmp_path / "heard.wav"
+    soundfile.write(heard, soxr.resample(samples, rate, 48_000), 48_000, subtype="PCM_16")
+    command = [sys.executable, "-m", "simulst.cli", "live", "--port", "0", "--model", MODEL]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    driver = open_browser(tmp_path, heard)
+    try:
+        page = Page(driver, server.stdout.readline().split()[3])
+        page.find("#toggle").click()
+        page.wait(lambda: len(page.text.split()) >= 30, 60)
+        page.shoot("talk")
+        page.find("#toggle").click()
+        page.wait(lambda: page.status == "Ready", 60)
+        words = set(re.findall(r"\w+", page.text.lower()))
+        assert len(words & {"ich", "der", "die", "das", "er", "und", "ist", "in", "zu", "sehr", "haus", "mein"}) >= 4
+        page.js("arguments[0].click()", page.find("button[data-format=srt]"))
+        page.wait(lambda: list(tmp_path.glob("*.srt")))
+        srt = next(tmp_path.glob("*.srt")).read_text()
+        spoken = [line for line in srt.splitlines() if line and "-->" not in line and not line.isdigit()]
+        assert " ".join(spoken).split() == page.text.split()
+        page.quiet()
+    finally:
+        driver.quit()
+        server.terminate()
+        server.wait(30)

@@ -37,6 +37,10 @@ def text_of(*pieces: str) -> str:
         (["Er sagte: „Komm!“ und ging. „Nein“, sagte sie."], ["Er sagte: „Komm!“ und ging.", "„Nein“, sagte sie."]),
         (["Das ist teuer... oder nicht."], ["Das ist teuer... oder nicht."]),
         (["今天很好。", "明天", "也好！我们走吧。"], ["今天很好。", "明天也好！", "我们走吧。"]),
+        (
+            ["Gib mehr an. Ich bin da. Ja. Am Abend kam Prof. Weiß."],
+            ["Gib mehr an.", "Ich bin da.", "Ja.", "Am Abend kam Prof. Weiß."],
+        ),
         (["Wetter", "bericht  heute"], ["Wetterbericht heute"]),
         ([], []),
     ],

@@ -1,7 +1,8 @@
 // Laying text out: sentences for reading back, lines for subtitles. What is laid out once stays where it is.
 
-const SENTENCE = /(?<=[\p{L}\p{N}\])»”"']{2}[.!?…]+["'»”’)\]]*)\s+(?=["'«„“‚‘(\[]*[\p{Lu}\p{N}])|(?<=[。！？][」』）]*)(?=[^。！？」』）])/u;
-const ABBREVIATION = /(?:^|\s)(?:\p{L}{1,2}|\p{N}+)\.$/u;
+const SENTENCE = /(?<=[.!?…]["'»”’)\]]*)\s+(?=["'«„“‚‘(\[]*[\p{Lu}\p{N}])|(?<=[。！？][」』）]*)(?=[^。！？」』）])/u;
+const ABBREVIATION =
+  /(?:^|[^\p{L}\p{N}])(?:\p{L}|\p{N}+|dr|nr|st|mr|ms|mrs|prof|hr|fr|sr|jr|co|vs|bzw|ca|str|abs|jan|feb|aug|sept|okt|oct|nov|dez|dec|inc|ltd)\.$/iu;
 
 // [{ at, text }]: sentences with their offsets in `text`.
 export function sentences(text) {
