@@ -18,7 +18,8 @@ from simulst.policies.alignment import anchors
 from simulst.policies.base import Committed, Decision, Policy, SourceView
 from simulst.policies.forced import SILENCE_KEPT_S, segment_cut
 from simulst.policies.history import HistoryConfig, HistorySelector, Selector, cap_audio
-from simulst.source import SAMPLE_RATE, SourceBuffer
+from simulst.source import SAMPLE_RATE, SourceBuffer, checked_samples
+from simulst.transcript import lost_words
 from simulst.translators.base import Evidence, Translator
 
 
@@ -88,6 +89,8 @@ class Session:
         """Forget the stream; the next one starts as in a fresh session."""
         self._source = SourceBuffer()
         self._translator = self.model.open()
+        bind = getattr(self.selector, "bind", None)
+        self._history: Selector = self.selector if bind is None else bind(self._translator)
         self._decoder = SessionDecoder(self.model, self._translator, self.selector.wants, whole=self._show_hypotheses)
         self._log = CommitLog(self.model.vocabulary)
         self._state: Any = self.policy.start()
@@ -137,7 +140,7 @@ class Session:
         if self._ended:
             raise AudioError("The stream has ended: call reset() before feeding the next one.")
         self._begin()
-        self._source.append(_checked(samples))
+        self._source.append(checked_samples(samples))
         try:
             while self._source.valid >= self._chunk:
                 behind = self._source.valid >= 2 * self._chunk
@@ -235,7 +238,7 @@ class Session:
         if decision.segment_end and not final:
             self._state = self.policy.start()
         if not final:
-            trim = self.selector.select(
+            trim = self._history.select(
                 self._log.kept, start_s=self._translator.start_s, segment_end=decision.segment_end
             )
             self._trim(trim.tokens, trim.to_s)
@@ -311,7 +314,7 @@ class Session:
             before = self._translator.transcript() if self._keep_transcript else ""
             self._translator.drop_source(min(to_s, self._translator.heard_s))
             if self._keep_transcript:
-                self._past_transcript += _lost(before, self._translator.transcript())
+                self._past_transcript += lost_words(before, self._translator.transcript())
 
     def _make_room(self, samples: int) -> None:
         """Trim so that the next samples fit under the source cap; force the policy on where that would lose speech."""
@@ -348,26 +351,3 @@ class Session:
         if text != self._shown_hypothesis:
             self._shown_hypothesis = text
             self._outbox.append(HypothesisEvent(text=text, audio_s=self.audio_s, wall_s=self._wall_s()))
-
-
-def _checked(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    array = np.asarray(samples)
-    if array.ndim != 1 or array.dtype.kind not in "fiu":
-        raise AudioError(
-            f"A session takes 16 kHz samples in one dimension, not shape {array.shape} of {array.dtype}; mix to mono."
-        )
-    if array.dtype.kind != "f":
-        raise AudioError(f"A session takes floating-point samples in [-1, 1], not {array.dtype}; scale them first.")
-    if not np.isfinite(array).all():
-        raise AudioError("The samples hold NaN or infinite values; the source is broken.")
-    return array.astype(np.float32, copy=False)
-
-
-def _lost(before: str, after: str) -> str:
-    """The words at the beginning of one transcript that a later one, of less audio, no longer has."""
-    old, new = before.split(), after.split()
-    for start in range(len(old)):
-        if old[start:] == new[: len(old) - start]:
-            return "".join(" " + word for word in old[:start])
-    kept = max(0, len(old) - len(new))
-    return "".join(" " + word for word in old[:kept])

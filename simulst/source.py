@@ -3,9 +3,25 @@
 import numpy as np
 import numpy.typing as npt
 
+from simulst.errors import AudioError
+
 SAMPLE_RATE = 16_000
 
 FloatArray = npt.NDArray[np.float32]
+
+
+def checked_samples(samples: npt.ArrayLike) -> FloatArray:
+    """One-dimensional finite float32 samples, or AudioError."""
+    array = np.asarray(samples)
+    if array.ndim != 1 or array.dtype.kind not in "fiu":
+        raise AudioError(
+            f"A session takes 16 kHz samples in one dimension, not shape {array.shape} of {array.dtype}; mix to mono."
+        )
+    if array.dtype.kind != "f":
+        raise AudioError(f"A session takes floating-point samples in [-1, 1], not {array.dtype}; scale them first.")
+    if not np.isfinite(array).all():
+        raise AudioError("The samples hold NaN or infinite values; the source is broken.")
+    return array.astype(np.float32, copy=False)
 
 
 class SourceBuffer:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulst.commit import Change, CommitLog
@@ -111,6 +111,7 @@ def test_preview_is_what_committing_would_append() -> None:
     assert log.text == "a"
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=8), max_size=30), st.integers(0, 4))
 def test_writes_concatenate_to_the_text_that_the_ids_spell(commits: list[list[str]], keep: int) -> None:
     log, vocabulary = log_with(*PIECES)
@@ -131,6 +132,7 @@ def test_writes_concatenate_to_the_text_that_the_ids_spell(commits: list[list[st
     assert (log.words, log.chars) == (len(shown.split()), len(shown))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.lists(st.sampled_from(PIECES), max_size=5)), max_size=20))
 def test_retractions_and_appends_rebuild_the_text(edits: list[tuple[int, list[str]]]) -> None:
     log, vocabulary = log_with(*PIECES)

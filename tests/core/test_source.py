@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulst.source import SourceBuffer
@@ -40,6 +40,7 @@ def test_append_after_the_end_is_refused() -> None:
         buffer.append(np.ones(1, dtype=np.float32))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 60_000)), max_size=12))
 def test_holds_exactly_what_was_appended_and_not_trimmed(steps: list[tuple[int, int]]) -> None:
     buffer, whole = SourceBuffer(), np.zeros(0, dtype=np.float32)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulst.errors import PolicyError
@@ -31,6 +31,7 @@ def test_exactly_the_threshold_passes_unless_strict() -> None:
     assert relaxed_prefix(candidates, 0.6, strict=True) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from("ab"), max_size=5), min_size=1, max_size=7), st.floats(0.5, 1))
 def test_output_begins_enough_candidates(candidates: list[list[str]], threshold: float) -> None:
     agreed = relaxed_prefix(candidates, threshold)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulst.errors import PolicyError
@@ -69,6 +69,7 @@ def test_edit_ratio(first: str, second: str, ratio: float) -> None:
     assert edit_ratio(first, second) == pytest.approx(ratio)
 
 
+@settings(deadline=None)
 @given(st.text("ab", max_size=12), st.text("ab", max_size=12))
 def test_edit_ratio_is_the_longest_common_subsequence(first: str, second: str) -> None:
     table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
