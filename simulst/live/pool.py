@@ -46,12 +46,14 @@ class Pool:
     def __init__(self, workers: int, *, patience_s: float = 60.0) -> None:
         self.patience_s = patience_s
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._workers = workers
+        self._threads: list[threading.Thread] = []
         for _ in range(workers):
             self._start()
 
     def _start(self) -> None:
-        threading.Thread(target=self._serve, name="simulst-live", daemon=True).start()
+        thread = threading.Thread(target=self._serve, name="simulst-live", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -79,7 +81,12 @@ class Pool:
                 self._start()
                 raise Stalled
 
-    def close(self) -> None:
-        """Let the threads end once they are idle."""
-        for _ in range(self._workers):
+    def close(self, within_s: float = 5.0) -> None:
+        """End the threads, waiting for what they do: a process must not exit under a model at work."""
+        while not self._jobs.empty():
+            self._jobs.get()
+        for _ in self._threads:
             self._jobs.put(None)
+        until = time.monotonic() + within_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))

@@ -63,6 +63,7 @@ def open_browser(folder: Path, heard: Path) -> Any:
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-audio-capture={heard}",
         f"--user-data-dir={folder / 'profile'}",
+        "--auto-select-tab-capture-source-by-title=speaker",
         "--window-size=1280,800",
     ):
         options.add_argument(flag)
@@ -175,6 +176,27 @@ def test_the_microphone_is_heard_until_stop(browser: Any, serve: Serve) -> None:
     page.wait(lambda: page.status == "Ready")
     assert page.find("#toggle").text == "Start"
     page.quiet()
+
+
+def test_the_sound_of_another_tab_is_heard(browser: Any, serve: Serve, tmp_path: Path) -> None:
+    page = Page(browser, serve().address)
+    main = browser.current_window_handle
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 48_000)
+    soundfile.write(tmp_path / "loop.wav", noise, 16_000, subtype="PCM_16")
+    (tmp_path / "speaker.html").write_text("<title>speaker</title><audio src=loop.wav loop autoplay></audio>")
+    browser.switch_to.new_window("tab")
+    browser.get(f"file://{tmp_path}/speaker.html")
+    speaker = browser.current_window_handle
+    browser.switch_to.window(main)
+    page.choose("source", "tab")
+    page.find("#toggle").click()
+    page.wait(lambda: page.js("return document.getElementById('level').value") > 0.2)
+    page.wait(lambda: page.find("#clock").text >= "0:01")
+    page.find("#toggle").click()
+    page.wait(lambda: page.status == "Ready")
+    browser.switch_to.window(speaker)
+    browser.close()
+    browser.switch_to.window(main)
 
 
 def test_a_file_can_be_played_along(browser: Any, serve: Serve, speech: Path) -> None:
