@@ -33,21 +33,21 @@ def write_lists(folder: Path, count: int = 4, **options: int) -> Path:
 
 
 def write_mustc(root: Path, talks: int = 2, segments: int = 3) -> Path:
-    """root/en-de/data/tst: every talk begins with half a second of silence and pauses a second after each segment."""
+    """root/en-de/data/tst: every talk begins with two silent slots and pauses for three after each segment."""
     split = root / "en-de" / "data" / "tst"
     (split / "wav").mkdir(parents=True)
     (split / "txt").mkdir()
     said = sentences(talks * segments, seed=1)
     lines = []
     for talk in range(talks):
-        pieces, at = [np.zeros(8000, np.float32)], 0.5
+        pieces, at = [toy_audio([0, 0])], 0.64
         for words in said[talk * segments : (talk + 1) * segments]:
-            pieces += [toy_audio(words), np.zeros(16_000, np.float32)]
+            pieces += [toy_audio(words), toy_audio([0, 0, 0])]
             seconds = len(pieces[-2]) / 16_000
             lines.append(
                 f"- {{duration: {seconds:.6f}, offset: {at:.6f}, speaker_id: spk.{talk}, wav: ted_{talk}.wav}}\n"
             )
-            at += seconds + 1
+            at += seconds + 0.96
         soundfile.write(split / "wav" / f"ted_{talk}.wav", np.concatenate(pieces), 16_000, subtype="FLOAT")
     (split / "txt" / "tst.yaml").write_text("".join(lines))
     (split / "txt" / "tst.en").write_text("".join(f"{' '.join(map(str, words))}\n" for words in said))

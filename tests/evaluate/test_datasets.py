@@ -21,8 +21,8 @@ def test_mustc_by_segment(mustc: Path) -> None:
     assert (dataset.form, dataset.source_lang, dataset.target_lang) == ("short", "en", "de")
     assert [item.name for item in dataset.items] == ["ted_0.wav"] * 3 + ["ted_1.wav"] * 3
     first, second = dataset.items[:2]
-    assert (first.offset_s, first.index, first.where) == (0.5, 0, "tst.yaml, line 1")
-    assert second.offset_s == pytest.approx(0.5 + (first.duration_s or 0) + 1)
+    assert (first.offset_s, first.index, first.where) == (0.64, 0, "tst.yaml, line 1")
+    assert second.offset_s == pytest.approx(0.64 + (first.duration_s or 0) + 0.96)
     assert first.reference == (mustc / "txt" / "tst.de").read_text().splitlines()[0]
     assert first.text == (mustc / "txt" / "tst.en").read_text().splitlines()[0]
     words = [int(word) for word in first.text.split()]
