@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulst.live.run import Sink
     from simulst.live.subtitles import SubtitleStyle
     from simulst.live.terminal import TerminalView
+    from simulst.live.writers import Writer
     from simulst.session import Session
 
 SUFFIXES = {".txt": "text", ".srt": "srt", ".vtt": "vtt", ".jsonl": "jsonl"}
@@ -55,15 +56,15 @@ def translate(
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None)
         session = Session(load_model(model, device=device, **settings.model), loaded, hypotheses=watched)
-        sinks: list[Sink] = []
+        writer, view = None, None
         if output is not None or not watched:
             writer = open_writer(kind, stack.enter_context(_output(output)), revises=revises(session), style=style)
             stack.callback(writer.close)
-            sinks.append(writer)
-        view = stack.enter_context(_view(session, stream)) if watched else None
-        sinks += [view] if view else []
+        if watched:
+            view = stack.enter_context(_view(session, stream))
+        sinks: list[Sink] = [sink for sink in (writer, view) if sink is not None]
         try:
-            run_stream(session, stream, sinks, progress=_progress(view, stream) if view else None)
+            run_stream(session, stream, sinks, progress=_progress(writer, view, stream))
         except Interrupted as interrupt:
             raise typer.Exit(interrupt.status) from None
 
@@ -112,16 +113,20 @@ def _view(session: "Session", stream: "AudioStream") -> "TerminalView":
     return TerminalView(title, revises=revises(session))
 
 
-def _progress(view: "TerminalView", stream: "AudioStream") -> "Callable[[Session], None]":
+def _progress(
+    writer: "Writer | None", view: "TerminalView | None", stream: "AudioStream"
+) -> "Callable[[Session], None]":
+    """What happens after every block of audio."""
+
     def show(session: "Session") -> None:
-        audio_s = session.audio_s
-        if not (view.revises or session.shows_rest):
-            view.show_rest(session.preview())
-        view.status(
-            audio_s=audio_s,
-            duration_s=stream.duration_s,
-            lag_s=session.lag,
-            load=session.stats.compute_s / audio_s if audio_s else 0.0,
-        )
+        from simulst.live.run import revises
+
+        if writer is not None and revises(session):
+            writer.settle(len(session.settled_text))
+        if view is not None:
+            if not (view.revises or session.shows_rest):
+                view.show_rest(session.preview())
+            load = session.stats.compute_s / session.audio_s if session.audio_s else 0.0
+            view.status(audio_s=session.audio_s, duration_s=stream.duration_s, lag_s=session.lag, load=load)
 
     return show

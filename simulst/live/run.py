@@ -71,7 +71,7 @@ class Interrupts:
 
 
 def run_stream(
-    session: Session, stream: AudioStream, sinks: Sequence[Sink], *, progress: Callable[[Session], None] | None = None
+    session: Session, stream: AudioStream, sinks: Sequence[Sink], *, progress: Callable[[Session], object] | None = None
 ) -> None:
     """Translate all of `stream`, handing events to every sink as they come and `progress` the session after each block.
 
@@ -103,7 +103,7 @@ def _feed(
     stream: AudioStream,
     sinks: Sequence[Sink],
     interrupts: Interrupts,
-    progress: Callable[[Session], None] | None,
+    progress: Callable[[Session], object] | None,
 ) -> AudioError | None:
     """Feed every block; the error that broke the audio off, None where it ended well."""
     heard = False

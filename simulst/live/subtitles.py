@@ -74,11 +74,25 @@ class CueTrack:
         self._blanks = ""
         """Blanks after the last word."""
         self._closed: list[_Closed] = []
+        self._settled = 0
+        self._settled_characters = 0
 
     @property
     def closed(self) -> int:
         """Cues that only taking text back can still change."""
         return len(self._closed)
+
+    def settled(self, characters: int) -> int:
+        """Closed cues that nothing can change once the first `characters` of the text are final."""
+        while self._settled < len(self._closed):
+            begin = self._closed[self._settled - 1].words if self._settled else 0
+            end = self._closed[self._settled].words
+            here = sum(len(word.text) for word in self._words[begin:end])
+            if self._settled_characters + here + len(self._words[end].text) > characters:
+                break
+            self._settled_characters += here
+            self._settled += 1
+        return self._settled
 
     def write(self, event: WriteEvent) -> None:
         """Apply one change of the shown text."""

@@ -15,13 +15,17 @@ class Writer(Protocol):
 
     def handle(self, event: Event) -> None: ...
 
+    def settle(self, characters: int) -> None:
+        """The first `characters` of the text are final, although the policy may take text back."""
+        ...
+
     def close(self) -> None:
         """Write what is still held; the stream may have been interrupted."""
         ...
 
 
 def open_writer(kind: str, out: TextIO, *, revises: bool = False, style: SubtitleStyle | None = None) -> Writer:
-    """A writer for one of FORMATS; with `revises` text may be taken back, so only JSON is written before the end."""
+    """A writer for one of FORMATS; with `revises` text may be taken back, and is written once it is settled."""
     if kind == "jsonl":
         return JsonlWriter(out)
     if kind == "text":
@@ -40,6 +44,7 @@ class JsonlWriter:
             self._out.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
             self._out.flush()
 
+    def settle(self, characters: int) -> None: ...
     def close(self) -> None: ...
 
 
@@ -102,6 +107,9 @@ class TextWriter:
         self._out = out
         self._revises = revises
         self._held = ""
+        """Text that may be taken back."""
+        self._final = 0
+        """Characters before it."""
         self._lines = SentenceLines()
         self._wrote = False
 
@@ -112,6 +120,12 @@ class TextWriter:
             self._held = self._held[: len(self._held) - event.retract] + event.text
         else:
             self._write(event.text)
+
+    def settle(self, characters: int) -> None:
+        count = max(0, characters - self._final)
+        final, self._held = self._held[:count], self._held[count:]
+        self._final += len(final)
+        self._write(final)
 
     def close(self) -> None:
         self._write(self._held)
@@ -145,6 +159,10 @@ class CueWriter:
             self._track.write(event)
             if not self._revises and self._track.closed > self._done:
                 self._write(self._track.cues()[: self._track.closed])
+
+    def settle(self, characters: int) -> None:
+        if (settled := self._track.settled(characters)) > self._done:
+            self._write(self._track.cues()[:settled])
 
     def close(self) -> None:
         self._write(self._track.cues())

@@ -1,9 +1,12 @@
 """Files, pipes and containers: what comes out, and the one sentence for everything that cannot be read."""
 
+import http.server
 import io
 import struct
+import threading
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -282,6 +285,31 @@ def test_an_hour_is_never_in_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert samples == 3_600 * 16_000
     assert peak < 4 << 20
+
+
+def test_addresses_are_streamed(tmp_path: Path) -> None:
+    data = speechlike(2.0)
+    save(tmp_path / "talk.flac", data)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(tmp_path))
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}"
+        np.testing.assert_allclose(collect(open_audio(f"{address}/talk.flac")), data[:, 0], atol=1 / 32_000)
+        assert refusal(f"{address}/no.flac") == f"{address}/no.flac cannot be opened: server returned 404 not found."
+        (tmp_path / "list.m3u8").write_text(f"#EXTM3U\n#EXTINF:5,\nfile://{tmp_path}/talk.flac\n#EXT-X-ENDLIST\n")
+        assert "cannot be opened" in refusal(f"{address}/list.m3u8")  # it may not lead to local files
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_unreachable_and_unknown_addresses_are_named() -> None:

@@ -87,6 +87,26 @@ def test_text_that_may_be_taken_back_waits_for_the_end(kind: str, expected: str)
     assert out.getvalue() == expected
 
 
+@pytest.mark.parametrize("kind", ["text", "srt"])
+def test_text_that_is_settled_does_not_wait(kind: str) -> None:
+    out = io.StringIO()
+    writer = open_writer(kind, out, revises=True)
+    for event in (write("Eins.", 1.0), write(" Zwei.", 9.0), write(" Drei.", 17.0)):
+        writer.handle(event)
+    writer.settle(10)
+    first = out.getvalue()
+    writer.settle(11)
+    second = out.getvalue()
+    writer.handle(write("fünf.", 18.0, retract=5))
+    writer.close()
+    if kind == "text":
+        assert (first, second, out.getvalue()) == ("Eins.\nZwei", "Eins.\nZwei.", "Eins.\nZwei. fünf.\n")
+    else:
+        eins, zwei = "1\n00:00:01,000 --> 00:00:02,000\nEins.\n\n", "2\n00:00:09,000 --> 00:00:10,000\nZwei.\n\n"
+        assert (first, second) == ("", eins)
+        assert out.getvalue() == eins + zwei + "3\n00:00:18,000 --> 00:00:19,000\nfünf.\n\n"
+
+
 def test_a_cue_is_written_once_nothing_can_change_it() -> None:
     out = io.StringIO()
     writer = open_writer("srt", out)
