@@ -37,6 +37,9 @@ ARCHITECTURES: dict[str, str] = {
 }
 """`model_type` of a config.json (or type of a simulst.json) to loaders."""
 
+CASCADE = "simulst.translators.cascade:load"
+"""`ASR+TEXT`: two names as above, a recogniser and a model that translates text."""
+
 _HUB_NAMES = {"whisper-base": "openai/whisper-base", "moonshine-tiny": "UsefulSensors/moonshine-tiny"}
 
 _DECODING = frozenset(Evidence) - {
@@ -44,12 +47,13 @@ _DECODING = frozenset(Evidence) - {
     Evidence.P_CHOOSE,
     Evidence.SOURCE_LM,
     Evidence.SESSION_TOKENS,
+    Evidence.GROUPED,
 }
 _KNOWN = (
     ModelInfo(
         name="tiny-en-de",
         description="embedded: block-causal streaming encoder, projector and small causal language model",
-        provides=_DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM},
+        provides=_DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM, Evidence.GROUPED},
         source="en",
         target="de",
         licence="Apache-2.0",
@@ -79,7 +83,8 @@ _KNOWN = (
 def load_model(
     name_or_dir: str | Path, *, device: str = "cpu", dtype: str | None = None, **options: object
 ) -> Translator:
-    """A translator: a name of MODELS, a local directory, or a hub name `owner/name` of a supported architecture.
+    """A translator: a name of MODELS, a local directory, a hub name `owner/name` of a supported architecture, or a
+    cascade `ASR+TEXT` of two of these.
 
     `dtype` is float32 (default), bfloat16 or float16; options are those of the model (`describe_model`), as text or as
     Python values. Raises ModelError, one sentence, for whatever cannot be loaded.
@@ -93,7 +98,19 @@ def load_model(
 
 def describe_models() -> list[ModelInfo]:
     """The models known by name, with their options; loads no weights."""
-    return [_with_options(info, MODELS[info.name]) for info in _KNOWN]
+    return [_known(info) for info in _KNOWN]
+
+
+def _known(info: ModelInfo) -> ModelInfo:
+    folder = Path(__file__).parent / info.name
+    return replace(_with_options(info, MODELS[info.name]), provides=info.provides | _trained(MODELS[info.name], folder))
+
+
+def _trained(loader: str, directory: Path) -> frozenset[Evidence]:
+    """Evidence that a model provides because of what it was trained on, as its folder says."""
+    read = getattr(_module(loader), "trained", None)
+    found: frozenset[Evidence] = read(directory) if read and (directory / OWN_FORMAT).is_file() else frozenset()
+    return found
 
 
 def describe_model(name_or_dir: str | Path) -> ModelInfo:
@@ -101,13 +118,13 @@ def describe_model(name_or_dir: str | Path) -> ModelInfo:
     wanted = str(name_or_dir)
     for info in _KNOWN:
         if info.name == wanted:
-            return _with_options(info, MODELS[wanted])
+            return _known(info)
     name, loader, directory = _locate(wanted)
-    architecture = _architecture(directory)
+    description = "cascade" if loader == CASCADE else f"{_architecture(directory)} checkpoint in {directory}"
     info = ModelInfo(
         name=name,
-        description=f"{architecture} checkpoint in {directory}",
-        provides=_module(loader).PROVIDES,
+        description=description,
+        provides=_module(loader).PROVIDES | _trained(loader, directory),
         source="",
         target="",
         licence="",
@@ -140,12 +157,14 @@ def _locate(wanted: str) -> tuple[str, str, Path]:
         raise ModelError(f"The model '{wanted}' is a file; give the directory that holds it.")
     if path.is_absolute() or wanted.startswith((".", "~")):
         raise ModelError(f"The model directory {wanted} does not exist.")
+    if "+" in wanted and all(wanted.split("+")):
+        return wanted, CASCADE, path
     if is_hub_name(wanted):
         directory = fetch(wanted)
         return wanted, ARCHITECTURES[_architecture(directory)], directory
     raise ModelError(
         f"There is no model '{wanted}'; give one of {', '.join(MODELS)}, a local directory, "
-        f"or a hub name (owner/name) of a supported architecture: {_supported()}."
+        f"or a hub name (owner/name) of a supported architecture: {_supported()}; or a cascade of two, ASR+TEXT."
     )
 
 

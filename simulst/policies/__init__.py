@@ -21,6 +21,9 @@ POLICIES: dict[str, str] = {
     "consensus": "simulst.policies.consensus:Consensus",
     "retranslation": "simulst.policies.retranslation:Retranslation",
     "emma": "simulst.policies.emma:Emma",
+    "read_write": "simulst.policies.read_write:ReadAndWrite",
+    "gpe_wait_k": "simulst.policies.gpe_wait_k:GpeWaitK",
+    "infinite": "simulst.policies.infinite:Infinite",
 }
 
 __all__ = ["POLICIES", "LoadedPolicy", "check_fits", "load_policy", "parse_value"]

@@ -67,6 +67,10 @@ class Decoder(Protocol):
 
     def source_words(self) -> int: ...
 
+    def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
+        """A hypothesis that a policy got from the session itself, its evidence judged as that of `hypothesise`."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:

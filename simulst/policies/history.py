@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from simulst.commit import CommittedToken
 from simulst.errors import PolicyError
-from simulst.translators.base import Evidence
+from simulst.translators.base import Evidence, TranslatorSession
 
 AUDIO_MARGIN_S = 0.5
 """Audio is never cut later than this before the source of the last committed token."""
@@ -43,6 +43,8 @@ class HistoryConfig:
     """Most text that is ever kept."""
     max_audio_s: float | None = None
     """Most audio that is ever kept; the model's own limit holds besides."""
+    max_entries: int = 320
+    """Cache entries (speech vectors, tokens, marks) above which `turns` forgets whole oldest turns."""
 
     def __post_init__(self) -> None:
         if self.method != "auto" and self.method not in METHODS:
@@ -51,7 +53,7 @@ class HistoryConfig:
             raise PolicyError(
                 f"history.audio is {self.audio!r}; it must be one of auto, attention, proportional, fixed"
             )
-        for name in ("words", "tokens", "ms_per_word", "max_tokens"):
+        for name in ("words", "tokens", "ms_per_word", "max_tokens", "max_entries"):
             if getattr(self, name) < 1:
                 raise PolicyError(f"history.{name} is {getattr(self, name)}; it must be at least 1")
         if self.max_audio_s is not None and not self.max_audio_s > 0:
@@ -61,6 +63,10 @@ class HistoryConfig:
         """The same with `auto` settled for a model."""
         aligns = Evidence.ALIGNMENT in provides
         method = ("punctuation" if aligns else "fixed_words") if self.method == "auto" else self.method
+        if method == "turns" and Evidence.SESSION_TOKENS not in provides:
+            raise PolicyError(
+                "history.method = turns needs session_tokens, which the model lacks; use punctuation or fixed_words"
+            )
         audio = ("attention" if aligns else "proportional") if self.audio == "auto" else self.audio
         if audio == "attention" and not aligns:
             raise PolicyError(
@@ -110,12 +116,18 @@ def segment_reset(kept: Sequence[CommittedToken], config: HistoryConfig, segment
     return len(kept) if segment_end else 0
 
 
+def turns(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
+    """Whole oldest turns once the cache is full: `simulst.policies.turns`, which sees the cache, decides."""
+    return 0
+
+
 METHODS: dict[str, Method] = {
     "keep_all": keep_all,
     "fixed_words": fixed_words,
     "fixed_tokens": fixed_tokens,
     "punctuation": punctuation,
     "segment_reset": segment_reset,
+    "turns": turns,
 }
 
 
@@ -145,7 +157,16 @@ class HistorySelector:
     def __init__(self, config: HistoryConfig) -> None:
         self.config = config
         self.max_audio_s = config.max_audio_s
-        self.wants: frozenset[Evidence] = frozenset({Evidence.ALIGNMENT} if config.audio == "attention" else ())
+        attends = config.audio == "attention" and config.method != "turns"
+        self.wants: frozenset[Evidence] = frozenset({Evidence.ALIGNMENT} if attends else ())
+
+    def bind(self, session: TranslatorSession) -> Selector:
+        """The selector of one stream: `turns` looks at what its session has cached."""
+        if self.config.method != "turns":
+            return self
+        from simulst.policies.turns import TurnSelector
+
+        return TurnSelector(self.config, session)
 
     def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim:
         """What may go after a decision; `start_s` is the absolute time of the oldest kept audio."""

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from simulst.source import SAMPLE_RATE, SourceBuffer
-from simulst.translators.base import Alignment, Evidence, FloatArray, Gate, Hypothesis, TokenStep
+from simulst.translators.base import Alignment, Evidence, FloatArray, Gate, Hypothesis, ReadWrite, TokenStep, Turn
 from simulst.translators.vocabulary import PieceVocabulary
 
 EVERYTHING = frozenset(Evidence)
@@ -171,6 +171,15 @@ class ScriptedSession:
                 attended[history:] = np.maximum(0, frames - 1 - np.asarray(line.frames, dtype=np.int64))
             weights[np.arange(rows), attended] = 1
         return weights
+
+    def read_write(
+        self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        """The next line of the script."""
+        return self._best(self._next(prefix), len(prefix), None, None, want)
+
+    def turns(self) -> tuple[Sequence[Turn], int]:
+        return (), 0
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0

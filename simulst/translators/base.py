@@ -3,7 +3,7 @@
 A translator never decides when to commit; a policy (`simulst.policies`) does, from the evidence gathered here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -33,6 +33,8 @@ class Evidence(StrEnum):
     """Transcript of the source, sampled continuations of it, and translation of text."""
     SESSION_TOKENS = "session_tokens"
     """The model's own READ/WRITE tokens."""
+    GROUPED = "grouped"
+    """Source and target stand in groups of their own: nothing is decoded twice."""
     RETRACT = "retract"
     """Decoding from scratch, without a forced prefix; what was shown may be taken back."""
 
@@ -196,6 +198,53 @@ class SourceModel(SourceLanguageModel, Protocol):
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         """The best translation of each source text that begins with the target ids `prefix`: new ids only."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadWrite:
+    """How a model that was trained on READ and WRITE tokens is run."""
+
+    latency: str = "medium"
+    """The tag in its prompt: low, low-medium, medium, medium-high or high; without effect on turns."""
+    turn: int = 0
+    """0: the model decides when it writes. m: it is made to write (maybe nothing) after every m blocks of audio."""
+    threshold: float = 0.5
+    """Probability of WRITE against READ from which on it writes."""
+    max_new: Callable[[int], int] = lambda words: 2 * (words + 25)
+    """Most tokens of one write, given the source words heard since the last one."""
+    most: int = 1024
+    """Most tokens of one call."""
+    sentence_words: int = 20
+    """Write at the end of a source sentence once this many words were heard since the last write; 0: never."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """Some source and what was written after it."""
+
+    tokens: int
+    """Target ids, maybe none."""
+    end_s: float
+    """Absolute end of its source."""
+    entries: int
+    """Cache entries it takes."""
+
+
+class ReadWriteSession(Protocol):
+    """What a session that provides SESSION_TOKENS can do besides `TranslatorSession`."""
+
+    def read_write(
+        self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        """Read the source that is new and return all that the model writes meanwhile, at the end too with `final`.
+
+        `prefix` are the committed ids that are kept; what was written before and not committed is taken back.
+        """
+        ...
+
+    def turns(self) -> tuple[Sequence[Turn], int]:
+        """The turns that are over, oldest first, and the number of cache entries after the last of them."""
         ...
 
 

@@ -38,6 +38,8 @@ PROVIDES = frozenset(
     }
 )
 VOCABULARY_FILE = "vocabulary.model"
+UNLOCKS = {Evidence.GROUPED: "positions=grouped"}
+"""Evidence that an option brings."""
 FULL_CONTEXT = 1 << 20
 """A block of seven hours: the whole clip."""
 
@@ -105,6 +107,8 @@ class SentencePieceVocabulary(PieceVocabulary):
 class SpeechLLMTranslator:
     """Weights and vocabulary; sessions hold everything else."""
 
+    unlocks = UNLOCKS
+
     def __init__(
         self,
         model: SpeechLLM,
@@ -117,7 +121,9 @@ class SpeechLLMTranslator:
     ) -> None:
         config, self.directory = model.config, directory
         self.name, self.model, self.vocabulary, self.options = name, model, vocabulary, options
-        self.provides = PROVIDES
+        grouped = {Evidence.GROUPED} if options.positions == "grouped" else set()
+        marked = {Evidence.SESSION_TOKENS} if {"read_write", "turns"} & set(config.tasks) else set()
+        self.provides = PROVIDES | grouped | marked
         self.frame_s = config.frame_s
         self.max_source_s = config.max_source_s
         self.speech_mark = vocabulary.mark("<sp>")
@@ -134,6 +140,14 @@ class SpeechLLMTranslator:
         suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
         self.suppress = suppress
+        self.block_vectors = max(1, config.encoder.block_frames // config.stack)
+        marks = [i for i in range(len(vocabulary)) if vocabulary.decode([i]).strip()[-1:] in (".", "?", "!")]
+        self.sentence_marks = frozenset(marks)
+        if Evidence.SESSION_TOKENS in self.provides:
+            self.read_mark, self.write_mark = vocabulary.mark("<read>"), vocabulary.mark("<write>")
+            self.suppress_in_write = suppress.clone()
+            self.suppress_in_write[vocabulary.eos] = True
+            self.suppress_in_write[self.read_mark] = False
 
     @property
     def device(self) -> torch.device:
@@ -158,6 +172,12 @@ class SpeechLLMTranslator:
         chosen = check_heads(wanted, layers=attention.layers, num_heads=attention.num_heads)
         attention.heads = sorted(chosen, key=lambda head: head[0])
         return list(attention.heads)
+
+
+def trained(directory: Path) -> frozenset[Evidence]:
+    """Evidence that the training of a model folder brings."""
+    tasks = read_config(directory).tasks
+    return frozenset({Evidence.SESSION_TOKENS} if {"read_write", "turns"} & set(tasks) else set())
 
 
 def _heads(directory: Path, options: Options, config: SpeechLLMConfig) -> list[Head]:

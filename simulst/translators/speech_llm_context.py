@@ -32,7 +32,7 @@ class SpeechRun:
     """
 
     def __init__(
-        self, translator: "SpeechLLMTranslator", cache: StreamCache, *, source: tuple[int, int], rows: Rows
+        self, translator: "SpeechLLMTranslator", cache: StreamCache, *, source: "tuple[int, int] | Tensor", rows: Rows
     ) -> None:
         self.translator, self.cache, self.source, self.rows = translator, cache, source, rows
         self.tokens: list[int] = []

@@ -30,6 +30,8 @@ class SpeechLLMConfig:
     source: str = "en"
     target: str = "de"
     max_source_s: float = 24.0
+    tasks: tuple[str, ...] = ()
+    """What else it was trained on: `read_write` and `turns` (its own READ and WRITE tokens), `grouped` positions."""
 
     @property
     def frame_s(self) -> float:
@@ -48,6 +50,7 @@ class SpeechLLMConfig:
         if unknown := sorted(set(values) - known):
             raise ModelError(f"simulst.json holds unknown keys {unknown}; known: {sorted(known)}.")
         values["encoder"] = BlockCausalConfig.from_dict(values.get("encoder", {}))
+        values["tasks"] = tuple(values.get("tasks", ()))
         return cls(**values)
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulst.errors import AudioError
-from simulst.translators.base import Evidence, FloatArray, Gate, Hypothesis
+from simulst.translators.base import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, Turn
 from simulst.translators.decoding import Candidate, Rules, Step, beam_search, greedy, sample, to_hypothesis
+from simulst.translators.interleaved import Heard, InterleavedStream, tag
 from simulst.translators.speech_llm_context import BatchContext, Context, Rows, SpeechRun
 from simulst.translators.speech_llm_text import continue_source, translate_text
 from simulst.translators.stream_cache import Tally
@@ -42,6 +43,7 @@ class SpeechLLMSession:
         self._first = 0  # absolute index of the oldest kept vector
         self.tally = Tally()
         self._context: Context = self._new_context()
+        self._interleaved: InterleavedStream | None = None
         self._received = 0
         self._source: tuple[SourceWord, ...] = ()
         self._last_ctc = translator.blank
@@ -117,18 +119,28 @@ class SpeechLLMSession:
             self._first += count
             self._source = tuple(word for word in self._source if word.vector >= self._first)
             self._context.drop_source(count)
+            if self._interleaved is not None:
+                self._interleaved.drop_source(self._first)
 
     def drop_target(self, count: int) -> None:
         self._context.drop_target(count)
+        if self._interleaved is not None:
+            self._interleaved.drop_target(count)
 
     def snapshot(self) -> object:
-        state = {k: v for k, v in vars(self).items() if k not in ("translator", "tally")}
-        return {**state, "_encoder": self._encoder.clone(), "_context": self._context.fork()}
+        return {**{k: v for k, v in vars(self).items() if k not in ("translator", "tally")}, **self._forked()}
 
     def rollback(self, snapshot: object) -> None:
         assert isinstance(snapshot, dict)
         vars(self).update(snapshot)
-        self._encoder, self._context = self._encoder.clone(), self._context.fork()
+        vars(self).update(self._forked())
+
+    def _forked(self) -> dict[str, object]:
+        return {
+            "_encoder": self._encoder.clone(),
+            "_context": self._context.fork(),
+            "_interleaved": None if self._interleaved is None else self._interleaved.fork(),
+        }
 
     def hypothesise(
         self,
@@ -207,6 +219,39 @@ class SpeechLLMSession:
         if hypothesis.alignment is not None and Evidence.ALIGNMENT_HEADS not in want:
             return replace(hypothesis, alignment=replace(hypothesis.alignment, heads=None))
         return hypothesis
+
+    def read_write(
+        self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        """Read the vectors that are new, write where the model (or the clock) says so; all new ids, in order."""
+        if self._interleaved is None or tag(self._interleaved.plan) != tag(plan):
+            self._interleaved = InterleavedStream(self.translator, self.tally, plan)
+        stream, count = self._interleaved, len(self._vectors)
+        stream.plan = plan
+        stream.follow(prefix)
+        rows = bool(want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
+        written = stream.advance(self._heard(), rows, final=final)
+        history = stream.history(len(prefix) + len(written.ids), self._first, count) if rows else None
+        found = Candidate(
+            ids=tuple(written.ids),
+            logprobs=tuple(written.logprobs),
+            rows=() if history is None else tuple(history[len(prefix) :]),
+            total=sum(written.logprobs),
+            stop=written.stop,
+        )
+        return self._hypothesis(found, None if history is None else history[: len(prefix)], want)
+
+    def turns(self) -> tuple[Sequence[Turn], int]:
+        return ((), 0) if self._interleaved is None else self._interleaved.turns()
+
+    def _heard(self) -> Heard:
+        starts, marks = self.translator.vocabulary.starts_word, self.translator.sentence_marks
+        return Heard(
+            vectors=self._vectors,
+            first=self._first,
+            words=lambda a, b: sum(a <= word.vector < b and starts(word.token) for word in self._source),
+            sentence_ends=frozenset(word.vector for word in self._source if word.token in marks),
+        )
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0

@@ -1,0 +1,41 @@
+"""Turns on endless streams (InfiniSST, 2503.02969): speech, then what the model wants to say, then speech again."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from simulst.errors import PolicyError
+from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.policies.read_write import budget, follow
+from simulst.translators.base import Evidence, ReadWrite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Infinite(Policy):
+    """After each turn of `multiple` blocks of audio the model writes as much as it wants, maybe nothing.
+
+    The history `turns` forgets whole oldest turns once the cache is full; the prompt stays.
+    """
+
+    requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.SESSION_TOKENS})
+    paper: ClassVar[str] = "Ouyang et al. 2025 (2503.02969)"
+    default_history: ClassVar[str] = "turns"
+
+    multiple: int = parameter(2, "blocks of audio per turn", unit="blocks", published="1, 2, 3, 4")
+    tokens_per_block: int = parameter(10, "most tokens that a turn may write per block", unit="tokens", published="10")
+
+    def __post_init__(self) -> None:
+        if self.multiple not in (1, 2, 3, 4):
+            raise PolicyError(f"infinite: multiple is {self.multiple}; it must be 1, 2, 3 or 4")
+        if self.tokens_per_block < 1:
+            raise PolicyError(f"infinite: tokens_per_block is {self.tokens_per_block}; it must be at least 1")
+
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        return follow(self._plan(view, committed), view, committed, decoder)
+
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        return follow(self._plan(view, committed, final=True), view, committed, decoder, final=True)
+
+    def _plan(self, view: SourceView, committed: Committed, *, final: bool = False) -> ReadWrite:
+        most = budget(view, committed)
+        cap = most if final else self.tokens_per_block * self.multiple
+        return ReadWrite(turn=self.multiple, max_new=lambda words: cap, most=most)
