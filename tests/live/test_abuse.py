@@ -134,6 +134,7 @@ def test_bad_messages_in_a_stream_are_named(bystander: Any, message: str | bytes
     assert one.until("error")["code"] == code
 
 
+@pytest.mark.slow
 def test_a_message_of_absurd_size_closes_its_connection(bystander: Any) -> None:
     one = bystander[1]()
     one.hello(format="s16le")
@@ -173,6 +174,7 @@ def test_audio_after_the_end_is_named_once(bystander: Any) -> None:
     assert [message["type"] for message in one.seen].count("error") == 1
 
 
+@pytest.mark.slow
 def test_ten_minutes_of_silence_are_served(bystander: Any) -> None:
     one = bystander[1]()
     one.hello(chunk_ms=5_000)
@@ -276,6 +278,7 @@ def test_a_fault_of_the_server_costs_one_connection_only(bystander: Any, monkeyp
     assert (error["code"], error["message"]) == ("internal", "The server failed; its log tells why.")
 
 
+@pytest.mark.slow
 def test_a_hundred_connections_in_a_second(bystander: Any) -> None:
     connect = bystander[1]
     outcomes: list[str] = []
@@ -300,6 +303,7 @@ def test_a_hundred_connections_in_a_second(bystander: Any) -> None:
     assert "ready" in outcomes
 
 
+@pytest.mark.slow
 def test_a_flood_of_messages_is_named(bystander: Any) -> None:
     one = bystander[1]()
     one.hello()
@@ -311,6 +315,7 @@ def test_a_flood_of_messages_is_named(bystander: Any) -> None:
     assert one.until("error")["code"] == "rate_limited"
 
 
+@pytest.mark.slow
 def test_a_reader_that_does_not_read_is_cut_off(serve: Serve, client: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulst.live.connection.EXPORT_COST", 0)
     server = serve(max_clients=1, send_s=0.3, resume_s=0.2)

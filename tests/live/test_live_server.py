@@ -29,8 +29,9 @@ def direct(words: list[int], policy: str = "stream_att") -> str:
     return session.text
 
 
-@pytest.mark.parametrize("policy", ["offline", "wait_k", "stream_att", "retranslation"])
-@pytest.mark.parametrize("block", [997, 1_600, 100_000])
+@pytest.mark.parametrize(
+    ("policy", "block"), [("offline", 100_000), ("wait_k", 997), ("stream_att", 1_600), ("retranslation", 1_600)]
+)
 def test_the_text_is_that_of_a_session(serve: Serve, client: Connect, policy: str, block: int) -> None:
     one = client(serve())
     ready = one.hello(policy=policy)
@@ -255,6 +256,7 @@ class Slow(ToyTranslator):
         return session
 
 
+@pytest.mark.slow
 def test_a_fast_sender_is_held_back_and_loses_nothing(serve: Serve, client: Connect) -> None:
     """Far more audio than may wait is taken only as fast as it is translated, and no decision is skipped."""
     server = serve(models={"toy": Slow()})
@@ -339,4 +341,4 @@ def test_a_round_trip_without_model_work_takes_a_millisecond(serve: Serve, clien
         assert one.take() == {"type": "pong", "id": number}
         times.append(time.perf_counter() - begin)
         time.sleep(0.005)
-    assert statistics.median(times) < 0.004  # 1 ms on an idle machine; see `simulst bench live`
+    assert statistics.quantiles(times, n=10)[0] < 0.002  # others may need the processor; `simulst bench live` measures
