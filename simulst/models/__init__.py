@@ -155,10 +155,10 @@ def _locate(wanted: str) -> tuple[str, str, Path]:
         return wanted, MODELS[wanted], _directory_of(wanted)
     if path.exists():
         raise ModelError(f"The model '{wanted}' is a file; give the directory that holds it.")
+    if "+" in wanted and all(wanted.partition("+")):
+        return wanted, CASCADE, path
     if path.is_absolute() or wanted.startswith((".", "~")):
         raise ModelError(f"The model directory {wanted} does not exist.")
-    if "+" in wanted and all(wanted.split("+")):
-        return wanted, CASCADE, path
     if is_hub_name(wanted):
         directory = fetch(wanted)
         return wanted, ARCHITECTURES[_architecture(directory)], directory

@@ -74,6 +74,7 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
                 directory,
                 local_files_only=True,
                 use_safetensors=True,
+                trust_remote_code=False,
                 dtype=precision,
                 attn_implementation=attention,
                 output_loading_info=True,

@@ -41,7 +41,7 @@ def test_architecture_comes_from_the_directory(moonshine_dir: Path, tmp_path: Pa
 def test_unknown_name_lists_what_there_is() -> None:
     assert sentence_of("nope") == (
         f"There is no model 'nope'; give one of {', '.join(MODELS)}, a local directory, or a hub name (owner/name) "
-        f"of a supported architecture: {', '.join(ARCHITECTURES)}."
+        f"of a supported architecture: {', '.join(ARCHITECTURES)}; or a cascade of two, ASR+TEXT."
     )
 
 
