@@ -54,6 +54,7 @@ def test_what_cannot_be_is_explained(run: Run, tmp_path: Path) -> None:
     assert refused("--max-clients", 0).startswith("--max-clients and --idle-s must be above 0")
 
 
+@pytest.mark.slow
 def test_sigterm_translates_what_was_heard_and_exits_in_order(server: "tuple[subprocess.Popen[str], str]") -> None:
     process, address = server
     with connect(address.replace("http", "ws") + "/ws", compression=None) as client:

@@ -44,6 +44,7 @@ def test_waiting_in_the_queue_is_no_stalling() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_closing_waits_for_a_job_whose_client_is_gone() -> None:
     """A process that exits while torch computes in a thread is killed by the C++ runtime."""
     code = """
