@@ -66,6 +66,7 @@ class Session:
         self.name = loaded.name
         self.chunk_ms = loaded.chunk_ms if chunk_ms is None else chunk_ms
         check_fits(loaded, model)
+        self._retracts = Evidence.RETRACT in loaded.policy.needs()
         chosen = loaded.history if history is None else history
         if isinstance(chosen, str):
             chosen = HistoryConfig(method=chosen)
@@ -114,7 +115,7 @@ class Session:
     @property
     def settled_text(self) -> str:
         """What can no longer change: all that is shown, unless the policy may take back."""
-        return self._log.settled if Evidence.RETRACT in self.policy.needs() else self._log.text
+        return self._log.settled if self._retracts else self._log.text
 
     @property
     def audio_s(self) -> float:
