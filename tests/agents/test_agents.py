@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 import simulst.models
+from simulst.errors import ModelError
 from simulst.policies import POLICIES
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
@@ -37,7 +38,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
 
     def load(name: str, **given: Any) -> ToyTranslator:
         if name != "toy":
-            raise simulst.models.ModelError(f"There is no model '{name}'; give one.")
+            raise ModelError(f"There is no model '{name}'; give one.")
         loads.append(given)
         return ToyTranslator()
 

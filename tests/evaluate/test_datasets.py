@@ -108,9 +108,9 @@ def test_exported_lists_hold_the_same_samples(mustc: Path, tmp_path: Path) -> No
         np.testing.assert_array_equal(np.concatenate(list(new.open())), np.concatenate(list(old.open())))
 
 
-def refusal(path: Path, **options: bool) -> str:
+def refusal(path: Path, *, long: bool = False) -> str:
     with pytest.raises(DataError) as error:
-        open_dataset(path, **options).usable(skip_bad=False)
+        open_dataset(path, long=long).usable(skip_bad=False)
     return str(error.value)
 
 

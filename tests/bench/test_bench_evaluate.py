@@ -1,0 +1,46 @@
+"""`simulst bench evaluate` measures whole processes and prints the keys that others read."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+import simulst.cli
+from simulst.bench.evaluate import make_recordings, measure
+from simulst.errors import DataError
+
+
+def test_recordings_have_the_length_asked_for(tmp_path: Path) -> None:
+    folder = make_recordings(tmp_path / "set", seconds=[0.25, 21.5])
+    names = (folder / "source.txt").read_text().splitlines()
+    assert [soundfile.info(name).duration for name in names] == [0.25, 21.5]
+    assert [len(line.split()) for line in (folder / "target.txt").read_text().splitlines()] == [1, 22]
+
+
+def test_a_process_is_measured_whole() -> None:
+    burn = (
+        "import time; b = bytearray(80_000_000); end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    )
+    cost = measure([sys.executable, "-c", burn])
+    assert 0.3 < cost.cpu_s < 2 and cost.wall_s > 0.3
+    assert 80 < cost.rss_mb < 140
+
+
+def test_a_process_that_fails_is_named() -> None:
+    with pytest.raises(DataError, match="failed: no luck"):
+        measure([sys.executable, "-c", "raise SystemExit('no luck')"])
+
+
+@pytest.mark.slow
+def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIMULST_SIMULEVAL", raising=False)
+    status = simulst.cli.run(["bench", "evaluate", "--files", "6", "--minutes", "1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert status == 0
+    assert 0 < found["short200_cpu_s"] < 10 and 10 < found["short200_rss_mb"] < 150
+    assert 10 < found["hour_rss_mb"] < 300 and found["workers2_speedup"] > 0.2
+    status = simulst.cli.run(["bench", "evaluate", "--simuleval", "/no/python", "--files", "1", "--minutes", "1"])
+    assert status == 2
+    assert capsys.readouterr().err.startswith("simulst: There is no interpreter /no/python;")
