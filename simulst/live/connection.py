@@ -127,7 +127,8 @@ class Connection:
         if self._control.take(EXPORT_COST if kind == "export" else 1):
             raise ProtocolError("rate_limited", "Too many messages in a short time.")
         if kind == "ping":
-            await self._send({"type": "pong", "id": message.get("id")})
+            given = message.get("id")
+            await self._send({"type": "pong", "id": given if isinstance(given, int | str) else None})
         elif kind in ("hello", "resume", "watch"):
             await self._begin(kind, message)
         elif self._place is None:
@@ -149,7 +150,7 @@ class Connection:
             await self._tell(ProtocolError("already_started", "This connection already carries a stream."))
             return
         given = message.get("token")
-        if self._token and not (isinstance(given, str) and hmac.compare_digest(given.encode(), self._token.encode())):
+        if self._token and not (isinstance(given, str) and hmac.compare_digest(_bytes(given), _bytes(self._token))):
             raise ProtocolError("unauthorised", "The token is missing or wrong.")
         if kind == "hello":
             await self._open(message)
@@ -263,6 +264,10 @@ class Connection:
             async with asyncio.timeout(2.0):
                 await self._tell(error)
                 await self._socket.close(CLOSE_CODES[error.code], error.code)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _ready(place: Place) -> dict[str, Any]:

@@ -282,5 +282,6 @@ class LiveStream:
 
 
 def dump(message: Message) -> str:
-    """The message as it goes over the wire."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    """The message as it goes over the wire: valid JSON in valid Unicode, whatever a client or model said."""
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace").decode("utf-8")

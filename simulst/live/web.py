@@ -74,9 +74,12 @@ class Web:
 
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """The response, None where the request may become a websocket."""
-        if refused := self._access.refusal(request.headers):
-            return self._error(*refused)
-        response = self._answer(request)
+        try:
+            if refused := self._access.refusal(request.headers):
+                return self._error(*refused)
+            response = self._answer(request)
+        except ValueError:  # an address that cannot be parsed
+            return self._error(http.HTTPStatus.BAD_REQUEST, "bad_request", "The request cannot be understood.")
         if response is not None and (origin := request.headers.get("Origin")) in self._access.origins:
             response.headers["Access-Control-Allow-Origin"] = str(origin)
         return response

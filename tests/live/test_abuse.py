@@ -42,7 +42,7 @@ def victim(shared: Any, connect_to: Connect) -> Iterator[Victim]:
     one = Victim(connect_to(shared))
     yield one
     assert one.connection.finish() == toy_text(one.said)
-    assert len(one.said) > 20
+    assert len(one.said) >= 2
     one.connection.close()
 
 
@@ -415,6 +415,23 @@ def test_foreign_names_and_methods_are_refused(bystander: Any) -> None:
     assert http_get(server, "/", method="POST")[0] == 405
     with pytest.raises(HTTPError):
         server.get("/nothing")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"), [("//[", {}), ("/", {"Host": "["}), ("/", {"Origin": "http://["}), ("/ws", {"Origin": "//]["})]
+)
+def test_addresses_that_cannot_be_parsed_are_named(bystander: Any, path: str, headers: dict[str, str]) -> None:
+    status, _, body = http_get(bystander[0], path, **headers)
+    assert (status, json.loads(body)["code"]) in ((400, "bad_request"), (403, "forbidden_origin"))
+
+
+def test_half_characters_come_back_whole(bystander: Any) -> None:
+    one = bystander[1]()
+    one.socket.send('{"type": "ping", "id": "\\ud800"}')
+    assert one.until("pong")["id"] == "?"
+    one.socket.send(json.dumps(HELLO | {"channel": "\ud83d"}))
+    assert one.until("ready")["channel"] == "?"
+    one.close()
 
 
 def test_raw_garbage_leaves_the_server_up(bystander: Any) -> None:
