@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulst.training import grouped
 from simulst.training.ranks import Ranks
 from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches
 from simulst.translators.speech_llm_model import SpeechLLM
@@ -58,6 +59,9 @@ class Batch:
     lengths: list[int]
     """Vectors per speech sample, in row order."""
     sources: list[list[int] | None]
+    positions: Tensor | None = None
+    """[N, S] and `mask` [N, 1, S, S], True where attention is allowed, when a sample has group positions."""
+    mask: Tensor | None = None
 
 
 def collate(samples: list[Sample], vectors: npt.NDArray[np.uint16] | None, width: int) -> Batch:
@@ -70,7 +74,7 @@ def collate(samples: list[Sample], vectors: npt.NDArray[np.uint16] | None, width
     for row, sample in enumerate(samples):
         at = torch.tensor(sample.ids)
         is_speech[row, : len(at)] = at < 0
-        ids[row, : len(at)] = at.clamp(min=0)
+        ids[row, : len(at)] = torch.where(at < 0, -1 - at, at)
         weights[row, : len(at)] = torch.tensor(sample.weights)
         if sample.vectors is not None and vectors is not None:
             parts.append(np.asarray(vectors[sample.vectors[0] : sample.vectors[1]]))
@@ -78,7 +82,21 @@ def collate(samples: list[Sample], vectors: npt.NDArray[np.uint16] | None, width
             sources.append(sample.source)
     flat = np.concatenate(parts) if parts else np.zeros((0, width), np.uint16)
     stacked = torch.from_numpy(flat.copy()).view(torch.bfloat16).float()
-    return Batch(ids, is_speech, weights, stacked, lengths, sources)
+    return Batch(ids, is_speech, weights, stacked, lengths, sources, *_groups(samples, longest))
+
+
+def _groups(samples: list[Sample], longest: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Positions and mask of a batch in which some samples have group positions."""
+    if all(sample.visible is None for sample in samples):
+        return None, None
+    positions = torch.arange(longest).repeat(len(samples), 1)
+    mask = torch.ones(longest, longest, dtype=torch.bool).tril().repeat(len(samples), 1, 1)
+    for row, sample in enumerate(samples):
+        if sample.visible is not None:
+            source, size = len(sample.ids) - len(sample.visible), len(sample.ids)
+            positions[row, :size] = grouped.positions(source, len(sample.visible))
+            mask[row, :size, :size] = grouped.visibility(source, sample.visible)
+    return positions, mask[:, None]
 
 
 def forward(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,7 +106,8 @@ def forward(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     if len(projected):
         embeds = embeds.masked_scatter(batch.is_speech[..., None], projected.to(embeds.dtype))
     # padding stands at the end only, so the causal mask alone keeps it out of every weighted row
-    hidden = model.decoder.model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+    groups = {} if batch.mask is None else {"attention_mask": batch.mask, "position_ids": batch.positions}
+    hidden = model.decoder.model(inputs_embeds=embeds, use_cache=False, **groups).last_hidden_state
     chosen = batch.weights[:, 1:] > 0
     logits = F.linear(hidden[:, :-1][chosen], model.embeddings)
     return logits, batch.ids[:, 1:][chosen], projected

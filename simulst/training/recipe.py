@@ -1,4 +1,5 @@
-"""`simulst train RECIPE.toml`: vocabulary, speech, encoder, features, decoder, export; each stage resumes."""
+"""`simulst train RECIPE.toml`: vocabulary, speech, encoder, features, decoder, annotate, incremental, export; each
+stage resumes."""
 
 import csv
 import gzip
@@ -56,6 +57,8 @@ class Recipe:
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     decoder: DecoderTrainingConfig = field(default_factory=DecoderTrainingConfig)
+    incremental: DecoderTrainingConfig | None = None
+    """Training that goes on from the decoder with the tasks of `simulst.training.incremental`."""
     base: Path = Path(".")
     threads: int = 2
 
@@ -95,6 +98,7 @@ _NESTED: dict[tuple[str, str], type] = {
     ("Recipe", "imitation"): ImitationConfig,
     ("Recipe", "features"): FeatureConfig,
     ("Recipe", "decoder"): DecoderTrainingConfig,
+    ("Recipe", "incremental"): DecoderTrainingConfig,
     ("DecoderTrainingConfig", "samples"): SampleConfig,
 }
 assert all(is_dataclass(kind) for kind in _NESTED.values())
@@ -133,6 +137,7 @@ Stage = Callable[[Recipe], None]
 
 def stages() -> dict[str, Stage]:
     """Names of the stages in order and what runs them."""
+    from simulst.training import incremental_stages
     from simulst.training import stages as steps
 
     return {
@@ -141,6 +146,8 @@ def stages() -> dict[str, Stage]:
         "encoder": steps.encoder,
         "features": steps.features,
         "decoder": steps.decoder,
+        "annotate": incremental_stages.annotate,
+        "incremental": incremental_stages.incremental,
         "export": steps.export,
     }
 

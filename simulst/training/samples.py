@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulst.training.features import Talk, read_talks
+from simulst.training.incremental import IncrementalSampler, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,14 @@ class SampleConfig:
     """Chances of 1, 2, ... consecutive sentences."""
     text_runs: tuple[float, ...] = (0.75, 0.15, 0.1)
     max_vectors: int = 250
+    read_write_share: float = 0.0
+    """Of speech samples: READ and WRITE in the order of time, see `simulst.training.incremental`; so the next two."""
+    turn_share: float = 0.0
+    grouped_share: float = 0.0
+    decision_weight: float = 0.3
+    """Loss weight of a READ or WRITE decision."""
+    block_vectors: int = 7
+    """Speech vectors per encoder block."""
 
 
 @dataclass
@@ -57,7 +66,8 @@ class Corpus:
 
 @dataclass
 class Sample:
-    """`ids` with -1 where speech vectors go; `weights[i]` is the loss weight of predicting `ids[i]`."""
+    """`ids` with -1 - label where speech vectors go; `weights[i]` is the loss weight of predicting `ids[i]`, or the
+    label (0: none) of a vector."""
 
     ids: list[int]
     weights: list[float]
@@ -65,6 +75,8 @@ class Sample:
     """[first, end) in the feature file."""
     source: list[int] | None = None
     """English ids for CTC."""
+    visible: list[int] | None = None
+    """With group positions: how many source entries each target entry, the last ones of `ids`, sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +102,15 @@ class Marks:
 class Sampler:
     """Endless random samples; speech only from talks that were finished when the sampler was made."""
 
-    def __init__(self, corpus: Corpus, features: Path | None, marks: Marks, config: SampleConfig) -> None:
-        self.corpus, self.marks, self.config = corpus, marks, config
+    def __init__(
+        self,
+        corpus: Corpus,
+        features: Path | None,
+        marks: Marks,
+        config: SampleConfig,
+        incremental: "IncrementalSampler | None" = None,
+    ) -> None:
+        self.corpus, self.marks, self.config, self.incremental = corpus, marks, config, incremental
         self.talks: list[Talk] = read_talks(features) if features else []
         # talks weighted by their number of sentences
         self._by_sentence = [(t, i) for t, talk in enumerate(self.talks) for i in range(len(talk.sentences))]
@@ -126,6 +145,11 @@ class Sampler:
         start = int(max(previous_end - 1, run[0][1] - rng.uniform(0, 5) if rng.random() < 0.8 else previous_end, 0))
         while len(run) > 1 and run[-1][2] - start > c.max_vectors:
             next_start, run = run[-1][1], run[:-1]
+        later = self.incremental
+        if later is not None and later.knows(talk_number) and rng.random() < later.share:
+            end = min(talk.count, int(np.ceil(rng.uniform(run[-1][2], max(run[-1][2], next_start + 0.5)))))
+            place = Run(talk_number=talk_number, talk=talk, first=i, count=len(run), start=start, end=end)
+            return later.sample(place, rng)
         english_task = rng.random() < c.transcript_share
         sides = [self.corpus.english[s[0]] if english_task else rng.choice(self.corpus.german[s[0]]) for s in run]
         tag = m.english if english_task else m.german

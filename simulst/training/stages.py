@@ -9,6 +9,7 @@ import torch
 from simulst.encoders.block_causal import BlockCausalConfig, BlockCausalEncoder
 from simulst.encoders.moonshine import load_moonshine_encoder
 from simulst.training import features as feature_stage
+from simulst.training import incremental_stages
 from simulst.training.decoder import Batch, collate, train_decoder
 from simulst.training.imitation import imitate
 from simulst.training.recipe import Recipe, pairs, sentences
@@ -71,7 +72,8 @@ def features(recipe: Recipe) -> None:
     feature_stage.extract(model, SpeechStore(recipe.folder / "speech"), recipe.folder / "features", recipe.features)
 
 
-def _new_model(recipe: Recipe) -> SpeechLLM:
+def new_model(recipe: Recipe) -> SpeechLLM:
+    """The model of a recipe, untrained but for what its stages load."""
     decoder_config = tiny_decoder_config(recipe.model.vocabulary_size) | recipe.model.decoder
     torch.manual_seed(recipe.decoder.seed)
     return SpeechLLM(SpeechLLMConfig(decoder=decoder_config))
@@ -111,18 +113,20 @@ def decoder(recipe: Recipe) -> None:
     where = recipe.folder / "features"
 
     def sampler() -> Sampler:
-        return Sampler(corpus, where, marks, recipe.decoder.samples)
+        return Sampler(corpus, where, marks, recipe.decoder.samples, later)
 
+    later = incremental_stages.sampler(recipe, recipe.decoder, corpus, pieces, marks)
     dev = dev_batches(recipe, pieces, marks)
-    train_decoder(_new_model(recipe), sampler, where, marks, recipe.folder / "decoder", recipe.decoder, dev)
+    train_decoder(new_model(recipe), sampler, where, marks, recipe.folder / "decoder", recipe.decoder, dev)
 
 
 def export(recipe: Recipe) -> None:
     """Encoder and decoder together as a model folder, alignment heads calibrated on dev speech."""
-    model = _new_model(recipe)
+    model = new_model(recipe)
     model.encoder.load_state_dict(_trained_encoder(recipe).state_dict())
-    state = torch.load(recipe.folder / "decoder" / "decoder.pt", weights_only=True)
+    state = torch.load(incremental_stages.newest_checkpoint(recipe), weights_only=True)
     model.load_state_dict(state["model"], strict=False)
+    model.config = replace(model.config, tasks=incremental_stages.tasks(recipe))
     folder = recipe.folder / "model"
     save_model(model, folder)
     shutil.copy(recipe.folder / VOCABULARY_FILE, folder / VOCABULARY_FILE)

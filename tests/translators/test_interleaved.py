@@ -1,5 +1,6 @@
 """Streams that follow the model's own READ and WRITE tokens, on a tiny random model."""
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from simulst.policies.read_write import ReadAndWrite
 from simulst.policies.turns import TurnSelector
 from simulst.session import Session
 from simulst.testing.speech_llm import make_tiny_speech_llm
+from simulst.training.interleaved import InterleavedMarks, Labels, Write, sequence
 from simulst.translators.base import Evidence, FloatArray, ReadWrite
 from simulst.translators.interleaved import Heard, InterleavedStream
 from simulst.translators.speech_llm import SpeechLLMTranslator
@@ -100,6 +102,20 @@ def test_several_vectors_at_once_are_as_good_as_one_by_one(model: SpeechLLMTrans
     assert [token for part in written for token in part.ids] == together.ids
     assert layout(one) == layout(all_at_once)
     np.testing.assert_allclose([p for part in written for p in part.logprobs], together.logprobs, atol=1e-4)
+
+
+def test_the_stream_is_the_sequence_of_training(model: SpeechLLMTranslator) -> None:
+    stream = Scripted(model, ReadWrite(latency="low", max_new=lambda words: 3), after=(2, 4))
+    first = stream.advance(heard(model, 4), False, final=False).ids
+    rest = stream.advance(heard(model, 7), False, final=True).ids
+    writes = [Write(after=3, ids=tuple(first)), Write(after=5, ids=tuple(rest[:3]))]
+    find = model.vocabulary.mark
+    marks = InterleavedMarks(
+        prompt=(find("<sp>"), find("<de>")), tags={"low": find("<low>")}, read=find("<read>"), write=find("<write>")
+    )
+    flush = tuple(rest[3:])
+    ids, _ = sequence(writes, 7, marks, "low", Labels(), random.Random(0), decides=True, flush=flush)
+    assert [-1 - marks.read if e.kind == "vector" else e.value for e in stream.entries] == ids
 
 
 def test_a_model_that_never_writes_is_made_to_at_the_end(model: SpeechLLMTranslator) -> None:

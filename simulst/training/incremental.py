@@ -1,0 +1,235 @@
+"""Training for incremental decoding: READ/WRITE in the order of time, turns, and group positions.
+
+`annotate` writes once, beside the features, when every source word of every talk is over and what every target word has
+to wait for; `IncrementalSampler` makes sequences from it while plain training goes on.
+"""
+
+import gzip
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from simulst.errors import DataError
+from simulst.training import grouped
+from simulst.training.interleaved import InterleavedMarks, Labels, TimedSentence, chunked, in_turns, sequence, unsaid
+from simulst.training.word_alignment import align, latest_source_words
+from simulst.training.word_times import ends_by_ctc, ends_by_length, word_starts
+from simulst.translators.latency_tags import LATENCIES, TURN_BLOCKS
+
+if TYPE_CHECKING:
+    from simulst.training.features import Talk
+    from simulst.training.samples import Corpus, Marks, Sample, SampleConfig
+    from simulst.translators.speech_llm_model import SpeechLLM
+
+WORDS_FILE = "words.jsonl"
+NEEDS_FILE = "needs.jsonl.gz"
+LONGEST_CTC = 600
+"""Vectors of one sentence above which its words are spread evenly."""
+
+
+def opens_word(vocabulary: Any) -> Any:
+    """Whether a piece of a SentencePiece vocabulary begins a word."""
+    return lambda token: vocabulary.id_to_piece(token).startswith("\u2581")
+
+
+def split_words(ids: Sequence[int], vocabulary: Any) -> list[tuple[int, ...]]:
+    """Token ids by word."""
+    starts = word_starts(ids, opens_word(vocabulary))
+    return [tuple(ids[a:b]) for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
+
+
+def annotate_needs(corpus: "Corpus", vocabulary: Any, path: Path, method: Any = "auto") -> None:
+    """One line per English sentence: for each of its translations the source word that each target word waits for."""
+
+    def texts(ids: Sequence[int]) -> list[str]:
+        return [vocabulary.decode(list(one)).strip().lower().strip(".,!?;:\"'") for one in split_words(ids, vocabulary)]
+
+    english = [texts(ids) for ids in corpus.english]
+    pairs = [(source, texts(ids)) for source, group in zip(english, corpus.german, strict=True) for ids in group]
+    links = iter(zip(align(pairs, method), pairs, strict=True))
+    with gzip.open(path.with_suffix(".tmp"), "wt", encoding="utf-8") as out:
+        for group in corpus.german:
+            found = [next(links) for _ in group]
+            needs = [latest_source_words(one, len(source), len(target)) for one, (source, target) in found]
+            out.write(json.dumps(needs) + "\n")
+    path.with_suffix(".tmp").replace(path)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WordClock:
+    """Finds when words are over: by the CTC of `model`, or from letters alone without one."""
+
+    vocabulary: Any
+    model: "SpeechLLM | None" = None
+    blank: int = 0
+
+    @torch.inference_mode()
+    def ends(self, talk: "Talk", vectors: Any, english: Sequence[Sequence[int]]) -> list[list[int]]:
+        """For each sentence of a talk the vectors, from the talk's first, after which each word is over."""
+        projected = None
+        if self.model is not None:
+            stored = np.asarray(vectors[talk.first : talk.first + talk.count])
+            stacked = torch.from_numpy(stored.copy()).view(torch.bfloat16).float()
+            projected = self.model.projector(stacked)
+        ends = list[list[int]]()
+        for (_, begin, finish), ids in zip(talk.sentences, english, strict=True):
+            first, last = max(0, int(begin) - 1), min(talk.count, int(np.ceil(finish)) + 2)
+            found = None
+            if projected is not None and ids and 0 < last - first <= LONGEST_CTC:
+                found = self._by_ctc(projected[first:last], ids)
+            if found is None:
+                piece = self.vocabulary.id_to_piece
+                lengths = [sum(len(piece(t)) for t in word) for word in split_words(ids, self.vocabulary)]
+                ends.append(ends_by_length(lengths, begin, finish))
+            else:
+                ends.append([first + one for one in found])
+        return ends
+
+    def _by_ctc(self, projected: torch.Tensor, ids: Sequence[int]) -> list[int] | None:
+        assert self.model is not None
+        columns = [self.blank, *sorted(set(ids))]  # other tokens would change every path by the same amount
+        scores = F.linear(projected, self.model.embeddings[columns]).numpy()
+        opens = opens_word(self.vocabulary)
+        return ends_by_ctc(scores, [columns.index(t) for t in ids], 0, lambda column: opens(columns[column]))
+
+
+def annotate_words(
+    talks: "Sequence[Talk]", vectors: Any, english: Sequence[Sequence[int]], clock: WordClock, path: Path
+) -> None:
+    """One line per talk, as `WordClock.ends`; resumable, lines that are there stay."""
+    done = len(path.read_text().splitlines()) if path.exists() else 0
+    with path.open("a") as out:
+        for talk in talks[done:]:
+            found = clock.ends(talk, vectors, [english[sentence] for sentence, _, _ in talk.sentences])
+            out.write(json.dumps(found, separators=(",", ":")) + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """What `annotate_words` and `annotate_needs` wrote."""
+
+    ends: list[list[list[int]]]
+    """Talk, sentence, word."""
+    needs: list[list[list[int]]]
+    """English sentence, translation, target word."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "Annotations":
+        """DataError where a file is missing."""
+        try:
+            ends = [json.loads(line) for line in (folder / WORDS_FILE).read_text().splitlines()]
+            with gzip.open(folder / NEEDS_FILE, "rt", encoding="utf-8") as lines:
+                needs = [json.loads(line) for line in lines]
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"The word times and alignments of {folder} cannot be read ({error}); run the stage annotate."
+            ) from error
+        return cls(ends=ends, needs=needs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Consecutive sentences of a talk: vectors [start, end) of it, sentences from number `first` on."""
+
+    talk_number: int
+    talk: "Talk"
+    first: int
+    count: int
+    start: int
+    end: int
+
+
+class IncrementalSampler:
+    """Samples of the incremental tasks; `share` of all speech samples in all."""
+
+    def __init__(
+        self, annotations: Annotations, corpus: "Corpus", vocabulary: Any, marks: "Marks", config: "SampleConfig"
+    ) -> None:
+        self.annotations, self.corpus, self.vocabulary, self.plain = annotations, corpus, vocabulary, marks
+        self.config = config
+        self.shares = {
+            "read_write": config.read_write_share,
+            "turns": config.turn_share,
+            "grouped": config.grouped_share,
+        }
+        find = vocabulary.piece_to_id
+        tags = {name: find(f"<{name}>") for name in LATENCIES}
+        tags |= {f"turn {m}": find(f"<spare{m - 1}>") for m in TURN_BLOCKS}
+        self.marks = InterleavedMarks(
+            prompt=(marks.speech, marks.german), tags=tags, read=find("<read>"), write=find("<write>")
+        )
+
+    @property
+    def share(self) -> float:
+        return sum(self.shares.values())
+
+    def knows(self, talk_number: int) -> bool:
+        """Whether the talk was there when words were timed."""
+        return talk_number < len(self.annotations.ends)
+
+    def sample(self, run: Run, rng: random.Random) -> "Sample":
+        task = rng.choices(list(self.shares), list(self.shares.values()))[0]
+        sentences = [self._timed(run, i, rng) for i in range(run.count)]
+        if task == "grouped":
+            return self._grouped(run, sentences, rng)
+        return self._interleaved(run, sentences, rng, turns=task == "turns")
+
+    def _timed(self, run: Run, i: int, rng: random.Random) -> TimedSentence:
+        number = run.talk.sentences[run.first + i][0]
+        ends = self.annotations.ends[run.talk_number][run.first + i]
+        which = rng.randrange(len(self.corpus.german[number]))
+        words = split_words(self.corpus.german[number][which], self.vocabulary)
+        return TimedSentence(
+            ends=tuple(max(1, one - run.start) for one in ends),
+            words=tuple(words),
+            needs=tuple(self.annotations.needs[number][which]),
+        )
+
+    def _interleaved(self, run: Run, sentences: list[TimedSentence], rng: random.Random, *, turns: bool) -> "Sample":
+        from simulst.training.samples import Sample
+
+        vectors, flush = run.end - run.start, None
+        if rng.random() < self.config.truncated_share:
+            begin = max(1, int(run.talk.sentences[run.first + run.count - 1][1]) - run.start)
+            vectors = rng.randint(min(begin, vectors), vectors)
+        if turns:
+            blocks = rng.choice(TURN_BLOCKS)
+            tag, writes = f"turn {blocks}", in_turns(sentences, blocks * self.config.block_vectors, vectors)
+        else:
+            tag = rng.choice(LATENCIES)
+            writes = chunked(sentences, tag, vectors)
+            if not writes or writes[-1].after < vectors:
+                flush = unsaid(sentences, writes, vectors)
+        labels = Labels(decision=self.config.decision_weight)
+        ids, weights = sequence(writes, vectors, self.marks, tag, labels, rng, decides=not turns, flush=flush)
+        first, whole = run.talk.first + run.start, vectors == run.end - run.start
+        return Sample(ids, weights, (first, first + vectors), self._source(run) if whole else None)
+
+    def _grouped(self, run: Run, sentences: list[TimedSentence], rng: random.Random) -> "Sample":
+        from simulst.training.samples import Sample
+
+        source, m = 1 + run.end - run.start, self.plain
+        words = [word for sentence in sentences for word in sentence.words]
+        ends = [end for sentence in sentences for end in sentence.ends]
+        if rng.random() < 0.5:
+            seen = grouped.schedule(ends, len(words), source, rng, slack=self.config.block_vectors)
+        else:
+            needed = [sentence.ends[need] for sentence in sentences for need in sentence.needs]
+            seen = grouped.aligned(needed, source, rng, slack=self.config.block_vectors)
+        target = [token for word in words for token in word]
+        rows = grouped.rows_of_words([i for i, word in enumerate(words) for _ in word], seen, source)
+        ids = [m.speech, *[-1] * (source - 1), m.german, *target, m.eos]
+        weights = [0.0] * (source + 1) + [1.0] * (len(target) + 1)
+        vectors = (run.talk.first + run.start, run.talk.first + run.end)
+        return Sample(ids, weights, vectors, self._source(run), visible=[*rows, source])
+
+    def _source(self, run: Run) -> list[int]:
+        numbers = [one[0] for one in run.talk.sentences[run.first : run.first + run.count]]
+        return [token for number in numbers for token in self.corpus.english[number]]
