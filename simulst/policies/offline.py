@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from simulst.policies.base import READ, Committed, Decision, Decoder, Policy, SourceView
+from simulst.errors import PolicyError
+from simulst.policies.base import READ, Committed, Decision, Decoder, Policy, SourceView, parameter
 from simulst.translators.base import Evidence
 
 
@@ -15,5 +16,15 @@ class Offline(Policy):
     paper: ClassVar[str] = "Offline baseline"
     default_history: ClassVar[str] = "keep_all"
 
+    beams: int = parameter(4, "beam width at the end, where the model can search", published="5")
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.beams <= 32:
+            raise PolicyError(f"offline: beams is {self.beams}; it must be between 1 and 32")
+
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         return READ
+
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        best = decoder.hypothesise(n_best=self.beams)[0]
+        return Decision(commit=len(best.ids), hypothesis=best, segment_end=True, reason="finish")

@@ -86,7 +86,7 @@ def test_file_that_fails_says_why(tmp_path: Path) -> None:
         ("nowhere.at.All", {}, r"The policy nowhere\.at\.All cannot be imported"),
         ("missing.toml", {}, r"The preset missing\.toml cannot be read"),
         ("missing.py:Mine", {}, r"There is no policy file missing\.py"),
-        ("offline", {"k": 3}, "offline has no parameter 'k'; known: none"),
+        ("offline", {"k": 3}, "offline has no parameter 'k'; known: beams"),
         ("wait_k", {"q": 3}, "wait_k has no parameter 'q'; known: k, words, word_ms, strict"),
         ("wait_k", {"k": "many"}, "wait_k: k must be a whole number, not 'many'"),
         ("wait_k", {"k": True}, "wait_k: k must be a whole number, not True"),
