@@ -33,7 +33,7 @@ def test_encoder_streams_exactly(model: SpeechLLMTranslator, talk: FloatArray) -
     with torch.inference_mode():
         want = encoder.full(audio[None])[0]
         state = encoder.open()
-        got = [encoder.step(piece, state) for piece in audio.split(5_003)]
+        got = [encoder.step(piece, state) for piece in torch.split(audio, 5_003)]
         got.append(encoder.step(audio[:0], state, is_final=True))
     assert (torch.cat(got) - want).abs().max() <= 1e-5
 
