@@ -42,13 +42,16 @@ CASCADE = "simulst.translators.cascade:load"
 
 _HUB_NAMES = {"whisper-base": "openai/whisper-base", "moonshine-tiny": "UsefulSensors/moonshine-tiny"}
 
-_DECODING = frozenset(Evidence) - {
-    Evidence.CTC_COUNTS,
-    Evidence.P_CHOOSE,
-    Evidence.SOURCE_LM,
-    Evidence.SESSION_TOKENS,
-    Evidence.GROUPED,
-}
+_DECODING = frozenset(
+    {
+        Evidence.PREFIX,
+        Evidence.ALIGNMENT,
+        Evidence.ALIGNMENT_HEADS,
+        Evidence.LOGPROBS,
+        Evidence.NBEST,
+        Evidence.RETRACT,
+    }
+)
 _KNOWN = (
     ModelInfo(
         name="tiny-en-de",
