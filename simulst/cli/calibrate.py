@@ -21,6 +21,7 @@ def calibrate(
     json_: options.Json = False,
 ) -> None:
     """Find the attention heads that follow the source and store them where the model looks for them."""
+    from simulst.cli.threads import one_thread_per_stream
     from simulst.errors import SimulstError
     from simulst.models import load_model
     from simulst.training.calibration import calibrate as choose
@@ -32,6 +33,7 @@ def calibrate(
         if not separator:
             raise SimulstError(f"--set takes KEY=VALUE, not {pair!r}.")
         chosen[key] = value
+    one_thread_per_stream()
     loaded = load_model(model, device=device, **chosen)
     found = choose(loaded, data, join=join, limit=limit, top=top)
     path = output or default_path(loaded)

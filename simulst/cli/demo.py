@@ -39,11 +39,13 @@ def demo(
     """Translate the bundled English talk into German with each policy, then compare quality, latency and speed."""
     from rich.console import Console
 
+    from simulst.cli.threads import one_thread_per_stream
     from simulst.models import load_model
 
     talk = _bundled()
     console = Console(highlight=False)
     console.print(f"[bold]{talk.audio.name}[/], English to German, model [bold]{model}[/], on {device}")
+    one_thread_per_stream()
     translator = load_model(model, device=device)
     rows = [_run(talk, translator, name, chunk_ms, console) for name in (policy or POLICIES)]
     console.print(_table(rows))

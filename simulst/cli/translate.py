@@ -49,12 +49,14 @@ def translate(
     with ExitStack() as stack:
         stream = stack.enter_context(open_audio(source))
 
+        from simulst.cli.threads import one_thread_per_stream
         from simulst.live.run import Interrupted, revises, run_stream
         from simulst.live.writers import open_writer
         from simulst.models import load_model
         from simulst.session import Session
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None)
+        one_thread_per_stream()
         session = Session(load_model(model, device=device, **settings.model), loaded, hypotheses=watched)
         writer, view = None, None
         if output is not None or not watched:
