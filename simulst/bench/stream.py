@@ -3,6 +3,8 @@
 import json
 import statistics
 import time
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -51,14 +53,19 @@ class Costs:
         part = self.seconds[(minute - 1) * per_minute : minute * per_minute]
         return 1000 * statistics.median(part) if part else float("nan")
 
-    def mean_around(self, minute: int) -> float:
-        """Mean cost of a chunk over the two minutes up to `minute`, in ms; sentences differ, so a total needs them."""
-        per_minute = round(60 / self.chunk_s)
-        part = self.seconds[max(0, minute - 2) * per_minute : minute * per_minute]
-        return 1000 * statistics.fmean(part) if part else float("nan")
+
+def side_by_side(old: Callable[[int], object], young: Callable[[int], object], chunks: int) -> float:
+    """Cost of `old` over that of `young`, chunk by chunk in turn, so that a busy machine slows both alike."""
+    spent = {"old": 0.0, "young": 0.0}
+    for number in range(chunks):
+        for name, step in (("old", old), ("young", young)) if number % 2 else (("young", young), ("old", old)):
+            began = time.perf_counter()
+            step(number)
+            spent[name] += time.perf_counter() - began
+    return round(spent["old"] / spent["young"], 3)
 
 
-def encoder_costs(model: Any, minutes: int, chunk_ms: int) -> Costs:
+def encoder_costs(model: Any, minutes: int, chunk_ms: int) -> tuple[Costs, float]:
     """Only the encoder, over noise of speech-like level (its cost does not depend on what it hears)."""
     import torch
 
@@ -70,7 +77,13 @@ def encoder_costs(model: Any, minutes: int, chunk_ms: int) -> Costs:
             began = time.perf_counter()
             encoder.step(chunk, state)
             costs.seconds.append(time.perf_counter() - began)
-    return costs
+        young = encoder.open()
+        for _ in range(round(60_000 / chunk_ms)):
+            encoder.step(chunk, young)
+        ratio = side_by_side(
+            lambda _: encoder.step(chunk, state), lambda _: encoder.step(chunk, young), round(120_000 / chunk_ms)
+        )
+    return costs, ratio
 
 
 def run_stream(model: Any, policy: str, minutes: int, chunk_ms: int | None, audio: Path | None) -> dict[str, Any]:
@@ -80,29 +93,37 @@ def run_stream(model: Any, policy: str, minutes: int, chunk_ms: int | None, audi
     session = Session(model, policy, chunk_ms=chunk_ms)
     chunk = round(session.chunk_ms * 16)
     talk = speech(audio, 120)
-    costs, memory, minute, at = Costs(session.chunk_ms / 1000), {}, 0, 0
+    costs, memory, minute = Costs(session.chunk_ms / 1000), dict[int, float](), 0
     total = round(minutes * 60_000 / session.chunk_ms)
+    per_talk = len(talk) // chunk
+
+    def piece(number: int) -> "FloatArray":
+        at = number % per_talk * chunk
+        return talk[at : at + chunk]
+
     for number in range(total):
-        take = [(at + i) % len(talk) for i in (0, chunk)]
-        piece = talk[take[0] : take[1]] if take[0] < take[1] else talk[-chunk:]
-        at += chunk
         began = time.perf_counter()
-        session.feed(piece)
+        session.feed(piece(number))
         costs.seconds.append(time.perf_counter() - began)
         if int((number + 1) * session.chunk_ms / 60_000) > minute:
             minute += 1
             memory[minute] = resident_mb()
-    session.finish()
+    stats = copy(session.stats)
+    young = Session(model, policy, chunk_ms=chunk_ms)
+    for number in range(per_talk):
+        young.feed(piece(number))
+        session.feed(piece(number))
+    ratio = side_by_side(lambda n: session.feed(piece(n)), lambda n: young.feed(piece(n)), per_talk)
     begin = min(10, max(1, minutes // 6))
     return {
         "chunk_ms": session.chunk_ms,
         "cost_ms": {str(m): round(costs.at_minute(m), 2) for m in sorted({1, min(10, minutes), minutes})},
-        "ratio_last_first": round(costs.mean_around(minutes) / costs.mean_around(min(3, minutes)), 3),
+        "ratio_last_first": ratio,
         "rtf": round(sum(costs.seconds) / (total * session.chunk_ms / 1000), 4),
         "rss_mb": {str(m): round(memory[m], 1) for m in sorted({1, begin, minutes}) if m in memory},
         "rss_growth_mb": round(memory.get(minutes, 0.0) - memory.get(begin, 0.0), 1),
-        "commits": session.stats.writes,
-        "tokens_per_commit": round(session.stats.tokens / max(1, session.stats.writes), 2),
+        "commits": stats.writes,
+        "tokens_per_commit": round(stats.tokens / max(1, stats.writes), 2),
     }
 
 
@@ -131,11 +152,10 @@ def stream(
     translator = load_model(model)
     result: dict[str, Any] = {"minutes": minutes, "policy": policy, "mode": mode, "threads": threads}
     if hasattr(translator, "model") and hasattr(translator.model, "encoder") and mode == "incremental":
-        costs = encoder_costs(translator, minutes, chunk_ms or 640)
-        first, last = costs.mean_around(2), costs.mean_around(minutes)
+        costs, ratio = encoder_costs(translator, minutes, chunk_ms or 640)
         result["encoder"] = {
             "cost_ms": {str(m): round(costs.at_minute(m), 2) for m in sorted({1, min(10, minutes), minutes})},
-            "ratio_last_first": round(last / first, 3),
+            "ratio_last_first": ratio,
         }
     total = run_stream(reencoding(translator) if mode == "reencode" else translator, policy, minutes, chunk_ms, audio)
     result |= {key: total.pop(key) for key in ("rtf", "rss_growth_mb", "tokens_per_commit")}
