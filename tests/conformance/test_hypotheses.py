@@ -58,7 +58,10 @@ def test_09_only_the_end_of_the_sequence(policy: str) -> None:
 def test_10_limit_of_new_tokens_without_end(policy: str) -> None:
     session = say(policy, "_a " * 400, stop="length")
     assert set(session.text.split()) <= {"a"}
-    assert session.stats.tokens < 400
+    if Evidence.SESSION_TOKENS in load_policy(policy).policy.needs():
+        assert session.stats.tokens <= 400  # the model ends its own turns; the write cap of each is a test of theirs
+    else:
+        assert session.stats.tokens < 400
 
 
 def test_11_one_token_for_ever(policy: str) -> None:

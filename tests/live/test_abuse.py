@@ -209,6 +209,10 @@ def test_an_idle_stream_frees_its_place(serve: Serve, client: Connect) -> None:
     one = client(server)
     one.hello()
     assert one.until("error")["code"] == "idle_timeout"
+    for _ in range(100):
+        if server.health()["clients"] == 0:
+            break
+        time.sleep(0.05)
     client(server).hello()
 
 
