@@ -20,7 +20,7 @@ from simulst.translators.base import FloatArray, ReadWrite, Turn
 from simulst.translators.decoding import Candidate, Rules, greedy
 from simulst.translators.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.translators.speech_llm_context import Rows, SpeechRun, StoredRow
-from simulst.translators.stream_cache import Tally
+from simulst.translators.stream_cache import Fed, Tally
 
 if TYPE_CHECKING:
     from simulst.translators.speech_llm import SpeechLLMTranslator
@@ -62,8 +62,8 @@ class Written:
 class WriteRun(SpeechRun):
     """Decoding of one write: the end of the text counts as the end of the write."""
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        logits = super()._logits(hidden).clone()
+    def scores(self, fed: Fed) -> Tensor:
+        logits = super().scores(fed).clone()
         read, eos = self.translator.read_mark, self.translator.vocabulary.eos
         logits[:, read] = torch.maximum(logits[:, read], logits[:, eos])
         return logits

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulst.encoders.block_causal import EncoderState
 from simulst.errors import ModelError
 from simulst.models.checkpoint import torch_device, torch_dtype
 from simulst.models.options import option, parse_options
@@ -22,7 +23,7 @@ from simulst.translators.rotary import Rotary
 from simulst.translators.self_attention import SelfAttention
 from simulst.translators.speech_llm_model import SpeechLLM, SpeechLLMConfig, load_weights, read_config
 from simulst.translators.speech_llm_session import SpeechLLMSession
-from simulst.translators.stream_cache import DirectForward, StreamCache, Tally
+from simulst.translators.stream_cache import DirectForward, Forward, StreamCache, Tally
 from simulst.translators.vocabulary import PieceVocabulary
 
 PROVIDES = frozenset(
@@ -136,7 +137,7 @@ class SpeechLLMTranslator:
         self.evicts = options.cache == "evict"
         moves = self.evicts or options.positions == "grouped"
         self.rotary = Rotary.of(model.decoder) if moves else None
-        self.forward = DirectForward(model.decoder.model, self.attention.recording)
+        self.forward: Forward = DirectForward(model.decoder, self.attention.recording)
         suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
         self.suppress = suppress
@@ -157,6 +158,10 @@ class SpeechLLMTranslator:
         """Token embeddings [n, width]."""
         with torch.inference_mode():
             return F.embedding(torch.tensor(ids, dtype=torch.long, device=self.device), self.model.embeddings)
+
+    def encode(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> Tensor:
+        """Frames of the blocks that became complete, [frames, D]; see `BlockCausalEncoder.step`."""
+        return self.model.encoder.step(samples, state, is_final=is_final)
 
     def new_cache(self, tally: Tally) -> StreamCache:
         """An empty cache for one stream."""

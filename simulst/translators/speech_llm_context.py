@@ -44,24 +44,25 @@ class SpeechRun:
     def start(self, embeds: Tensor, positions: Sequence[int], *, text: int) -> tuple[Step, FloatArray | None]:
         """Feed entries whose last `text` are the target mark and the prefix; the scores of the first new token, and
         the rows of those entries, the last of which predicts it."""
-        fed = self.cache.extend(embeds, positions, record=self.rows.wanted)
+        fed = self.cache.extend(embeds, positions, record=self.rows.wanted, score=True)
         rows = self._rows_of(fed, text)
-        step = Step(logits=self._logits(fed.hidden[-1:]), weights=None if rows is None else rows[-1:])
+        step = Step(logits=self.scores(fed), weights=None if rows is None else rows[-1:])
         return step, rows
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         if self._several is not None or len(tokens) > 1:
             return self._advance_several(tokens, parents)
-        fed = self.cache.extend(self.translator.embed(tokens), record=self.rows.wanted)
+        fed = self.cache.extend(self.translator.embed(tokens), record=self.rows.wanted, score=True)
         rows = self._rows_of(fed, 1)
         self.tokens += tokens
         if rows is not None:
             self.token_rows.append(rows[0])
-        return Step(logits=self._logits(fed.hidden), weights=rows)
+        return Step(logits=self.scores(fed), weights=rows)
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return F.linear(hidden, self.translator.model.embeddings)
+    def scores(self, fed: Fed) -> Tensor:
+        """Scores of the next token, [1, vocabulary]."""
+        assert fed.logits is not None
+        return fed.logits
 
     def _rows_of(self, fed: Fed, count: int) -> FloatArray | None:
         """Rows of the last `count` entries, [count, frames] or [count, heads, frames]."""
@@ -102,8 +103,9 @@ class SpeechRun:
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state[:, -1]
+            logits = F.linear(hidden, translator.model.embeddings)
             if not self.rows.wanted:
-                return Step(logits=self._logits(hidden))
+                return Step(logits=logits)
             rows = translator.attention.rows(
                 queries,
                 {layer: cache.layers[layer].keys for layer in queries},
@@ -113,7 +115,7 @@ class SpeechRun:
                 median_frames=translator.options.median_frames,
                 every_head=self.rows.every_head,
             )
-        return Step(logits=self._logits(hidden), weights=rows[:, 0])
+        return Step(logits=logits, weights=rows[:, 0])
 
 
 class Context(Protocol):

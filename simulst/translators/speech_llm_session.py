@@ -42,7 +42,7 @@ class SpeechLLMSession:
         self._vectors = model.embeddings.new_zeros(0, model.embeddings.shape[1])
         self._first = 0  # absolute index of the oldest kept vector
         self.tally = Tally()
-        self._context: Context = self._new_context()
+        self._context: Context | None = None
         self._interleaved: InterleavedStream | None = None
         self._received = 0
         self._source: tuple[SourceWord, ...] = ()
@@ -73,7 +73,7 @@ class SpeechLLMSession:
         model = self.translator.model
         with torch.inference_mode():
             audio = torch.from_numpy(samples.copy()).to(model.embeddings)
-            frames = model.encoder.step(audio, self._encoder, is_final=is_final)
+            frames = self.translator.encode(audio, self._encoder, is_final=is_final)
             if len(frames):
                 new = model.projector(model.stack(frames))
                 self._hear_words(new)
@@ -118,12 +118,14 @@ class SpeechLLMSession:
             self._vectors = self._vectors[count:].clone()
             self._first += count
             self._source = tuple(word for word in self._source if word.vector >= self._first)
-            self._context.drop_source(count)
+            if self._context is not None:
+                self._context.drop_source(count)
             if self._interleaved is not None:
                 self._interleaved.drop_source(self._first)
 
     def drop_target(self, count: int) -> None:
-        self._context.drop_target(count)
+        if self._context is not None:
+            self._context.drop_target(count)
         if self._interleaved is not None:
             self._interleaved.drop_target(count)
 
@@ -138,7 +140,7 @@ class SpeechLLMSession:
     def _forked(self) -> dict[str, object]:
         return {
             "_encoder": self._encoder.clone(),
-            "_context": self._context.fork(),
+            "_context": None if self._context is None else self._context.fork(),
             "_interleaved": None if self._interleaved is None else self._interleaved.fork(),
         }
 
@@ -161,6 +163,8 @@ class SpeechLLMSession:
             nothing = Candidate(stop="eos" if not len(self._vectors) else "length")
             return [self._hypothesis(nothing, self._no_history(len(prefix), every_head) if rows else None, want)]
         wanted = Rows(wanted=rows, every_head=every_head)
+        if self._context is None:
+            self._context = self._new_context()
         run, step, history = self._context.begin(self._vectors, self._first, prefix, wanted)
         found = self._search(run, step, tuple(prefix), cap, n_best=n_best, draw=sample, seed=seed, gate=gate)
         self._context.end(run)

@@ -4,6 +4,7 @@ Buffers grow by doubling, so a token costs its own keys and not a copy of all ot
 a stream alone has a slab of its own, streams that are decoded together (`batching`) share one.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from simulst.translators.rotary import Rotary
@@ -23,6 +25,8 @@ class Slab:
 
     def __init__(self, rows: int = 1) -> None:
         self.rows = rows
+        self.lock = threading.RLock()
+        """Held while buffers change; they may move to larger ones."""
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
 
@@ -69,10 +73,11 @@ class RowLayer(DynamicLayer):  # type: ignore[misc]
     def write(self, start: int, keys: Tensor, values: Tensor) -> None:
         """Entries from `start` on become these, and nothing follows them."""
         end = start + keys.shape[2]
-        self.slab.reserve(self.layer, end, keys, values)
-        self.slab.keys[self.layer][self.row, :, start:end] = keys[0]
-        self.slab.values[self.layer][self.row, :, start:end] = values[0]
-        self.length = end
+        with self.slab.lock:
+            self.slab.reserve(self.layer, end, keys, values)
+            self.slab.keys[self.layer][self.row, :, start:end] = keys[0]
+            self.slab.values[self.layer][self.row, :, start:end] = values[0]
+            self.length = end
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,6 +88,8 @@ class Fed:
     """[n, width]"""
     queries: dict[int, Tensor]
     """Queries of every layer [1, n, ...], when they were wanted."""
+    logits: Tensor | None = None
+    """[1, vocabulary] after the last entry, when they were wanted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +103,9 @@ class Held:
 class Forward(Protocol):
     """Runs the decoder on new entries of one stream and appends their keys and values."""
 
-    def __call__(self, cache: "StreamCache", embeds: Tensor, positions: Sequence[int], *, record: bool) -> Fed: ...
+    def __call__(
+        self, cache: "StreamCache", embeds: Tensor, positions: Sequence[int], *, record: bool, score: bool
+    ) -> Fed: ...
 
 
 @dataclass(kw_only=True)
@@ -135,7 +144,9 @@ class StreamCache:
     def layers(self) -> list[RowLayer]:
         return self.hf.layers  # type: ignore[no-any-return]
 
-    def extend(self, embeds: Tensor, positions: Sequence[int] | None = None, *, record: bool = False) -> Fed:
+    def extend(
+        self, embeds: Tensor, positions: Sequence[int] | None = None, *, record: bool = False, score: bool = False
+    ) -> Fed:
         """Compute and append entries [n, width]; by default they stand after the last position."""
         if not len(embeds):
             return Fed(hidden=embeds, queries={})
@@ -144,7 +155,7 @@ class StreamCache:
             positions = range(first, first + len(embeds))
         self.tally.positions += len(embeds)
         self.tally.forwards += 1
-        return self.forward(self, embeds, positions, record=record)
+        return self.forward(self, embeds, positions, record=record, score=score)
 
     def crop(self, length: int) -> None:
         """Forget what comes after the first `length` entries."""
@@ -212,17 +223,20 @@ class StreamCache:
 class DirectForward:
     """One stream at a time, in the thread that asks."""
 
-    def __init__(self, base: Any, recording: Callable[[], AbstractContextManager[dict[int, Tensor]]]) -> None:
-        self.base, self.recording = base, recording
+    def __init__(self, decoder: Any, recording: Callable[[], AbstractContextManager[dict[int, Tensor]]]) -> None:
+        self.decoder, self.recording = decoder, recording
 
-    def __call__(self, cache: StreamCache, embeds: Tensor, positions: Sequence[int], *, record: bool) -> Fed:
+    def __call__(
+        self, cache: StreamCache, embeds: Tensor, positions: Sequence[int], *, record: bool, score: bool
+    ) -> Fed:
         wanted: AbstractContextManager[dict[int, Tensor]] = self.recording() if record else nullcontext({})
         with torch.inference_mode(), wanted as queries:
-            output = self.base(
+            hidden = self.decoder.model(
                 inputs_embeds=embeds[None],
                 position_ids=torch.tensor([list(positions)], device=embeds.device),
                 past_key_values=cache.hf,
                 use_cache=True,
-            )
+            ).last_hidden_state[0]
+            logits = F.linear(hidden[-1:], self.decoder.get_input_embeddings().weight) if score else None
         cache.appended(positions)
-        return Fed(hidden=output.last_hidden_state[0], queries=queries)
+        return Fed(hidden=hidden, queries=queries, logits=logits)

@@ -45,7 +45,7 @@ def decoder(request: pytest.FixtureRequest) -> Any:
 
 def new_cache(decoder: Any) -> StreamCache:
     attention = SelfAttention(decoder, [(0, 0)])
-    forward = DirectForward(decoder.model, attention.recording)
+    forward = DirectForward(decoder, attention.recording)
     return StreamCache(forward, decoder.config.num_hidden_layers, rotary=Rotary.of(decoder))
 
 

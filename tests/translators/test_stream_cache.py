@@ -40,7 +40,7 @@ def decoder(request: pytest.FixtureRequest) -> Any:
 
 def new_cache(decoder: Any) -> StreamCache:
     attention = SelfAttention(decoder, [(0, 0)])
-    return StreamCache(DirectForward(decoder.model, attention.recording), 2, rotary=Rotary.of(decoder))
+    return StreamCache(DirectForward(decoder, attention.recording), 2, rotary=Rotary.of(decoder))
 
 
 def embeds(count: int, seed: int = 0) -> torch.Tensor:

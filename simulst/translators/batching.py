@@ -1,0 +1,263 @@
+"""Several streams of one speech LLM decoded together: one forward for all that wait for one.
+
+Every stream runs in a thread of its own and is written as if it were alone: session, policy and search do not know of
+the others. Whenever all streams wait for the encoder or the decoder, the one that came last computes for all of them.
+Their caches are rows of one buffer, each filled to its own length; a mask hides what lies beyond, and every row has its
+own positions, so a stream says what it says alone.
+
+    with Batcher(model, streams=8) as batcher:
+        texts = batcher.map(lambda model, audio: translate(model, audio), recordings)
+
+`map` keeps `streams` jobs going. Servers that have their own threads wrap what a thread does for one piece of audio in
+`with batcher.stream():`, pass `batcher.translator` to their sessions, and give a `wait_s` after which those that wait
+go ahead without the others.
+"""
+
+import copy
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.cache_utils import DynamicCache
+
+from simulst.encoders.block_causal_batch import Push, step_many
+from simulst.errors import ModelError
+from simulst.translators.batch_group import PADDING, Group, GroupLayer, Request, grouped
+from simulst.translators.stream_cache import Fed, Slab, StreamCache, Tally
+
+if TYPE_CHECKING:
+    from simulst.encoders.block_causal import EncoderState
+    from simulst.translators.speech_llm import SpeechLLMTranslator
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(kw_only=True)
+class BatchStats:
+    """How well streams meet."""
+
+    forwards: int = 0
+    requests: int = 0
+
+
+class Batcher:
+    """Computes for all streams that wait; implements `stream_cache.Forward`."""
+
+    def __init__(self, translator: "SpeechLLMTranslator", *, streams: int, wait_s: float | None = None) -> None:
+        if streams < 1:
+            raise ModelError(f"A batch has at least one stream, not {streams}.")
+        if not hasattr(translator, "new_cache"):
+            raise ModelError(f"Model {translator.name} cannot decode several streams together; only speech LLMs can.")
+        self.streams, self.wait_s = streams, wait_s
+        self.stats = BatchStats()
+        self.translator = copy.copy(translator)
+        self.translator.forward = self
+        self.translator.new_cache = self.new_cache  # type: ignore[method-assign]
+        self.translator.encode = self.encode  # type: ignore[method-assign]
+        self._single = translator.forward
+        self._slab, self._free = Slab(0), list[int]()
+        self._turn = threading.Condition(self._slab.lock)
+        self._waiting: list[Request] = []
+        self._active = 0
+        self._inside = threading.local()
+
+    def __enter__(self) -> "Batcher":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    # -- caches in rows of one slab ---------------------------------------------------------------------------------
+
+    def new_cache(self, tally: Tally) -> StreamCache:
+        """An empty cache in a free row; the row is free again once nobody holds the cache."""
+        translator = self.translator
+        with self._turn:
+            if not self._free:
+                self._free = list(range(self._slab.rows, self._slab.rows + self.streams))
+                self._slab.rows += self.streams
+            row = self._free.pop(0)
+        cache = StreamCache(
+            self, translator.attention.layers, rotary=translator.rotary, tally=tally, slab=self._slab, row=row
+        )
+        weakref.finalize(cache, self._release, row)
+        return cache
+
+    def _release(self, row: int) -> None:
+        with self._turn:
+            self._free = sorted([*self._free, row])
+
+    # -- streams meet -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def stream(self) -> Iterator["SpeechLLMTranslator"]:
+        """What this thread does inside is waited for by the others."""
+        if getattr(self._inside, "yes", False):
+            yield self.translator
+            return
+        with self._turn:
+            self._active += 1
+        self._inside.yes = True
+        try:
+            yield self.translator
+        finally:
+            self._inside.yes = False
+            with self._turn:
+                self._active -= 1
+                self._turn.notify_all()
+
+    def __call__(
+        self, cache: StreamCache, embeds: Tensor, positions: Sequence[int], *, record: bool, score: bool
+    ) -> Fed:
+        request = Request(cache=cache, embeds=embeds, positions=positions, record=record, score=score)
+        found: Fed = self._ask(request)
+        return found
+
+    def encode(self, samples: Tensor, state: "EncoderState", *, is_final: bool = False) -> Tensor:
+        """One encoder step of a stream."""
+        frames: Tensor = self._ask(Request(push=Push(samples=samples, state=state, is_final=is_final)))
+        return frames
+
+    def _ask(self, request: Request) -> Any:
+        with self._turn:
+            if not getattr(self._inside, "yes", False):
+                self._run([request])
+            else:
+                self._waiting.append(request)
+                while not request.done:
+                    if len(self._waiting) >= self._active or (not self._turn.wait(self.wait_s) and not request.done):
+                        self._run_waiting()
+        if request.error is not None:
+            raise request.error
+        return request.result
+
+    def _run_waiting(self) -> None:
+        """Decode while anybody decodes; encoder steps wait, so that streams begin their next chunk together."""
+        decoding = [request for request in self._waiting if request.push is None]
+        requests = decoding or self._waiting
+        self._waiting = [request for request in self._waiting if request not in requests]
+        self._run(requests)
+        self._turn.notify_all()
+
+    def _run(self, requests: list[Request]) -> None:
+        """Compute; an error goes to every stream of the forward in which it happened."""
+        pushes = [request for request in requests if request.push is not None]
+        shared = [r for r in requests if r.push is None and r.cache is not None and r.cache.slab is self._slab]
+        alone = [[r] for r in requests if r not in pushes and r not in shared]
+        for group in ([pushes] if pushes else []) + grouped(shared) + alone:
+            try:
+                with torch.inference_mode():
+                    self._compute(group)
+            except BaseException as error:
+                for request in group:
+                    request.error = error
+            for request in group:
+                request.done = True
+        self.stats.requests += len(requests)
+
+    def _compute(self, group: list[Request]) -> None:
+        if group[0].push is not None:
+            pushes = [request.push for request in group if request.push is not None]
+            for request, frames in zip(group, step_many(self.translator.model.encoder, pushes), strict=True):
+                request.result = frames
+            self.stats.forwards += 1
+            return
+        rows = [request.cache.row for request in group if request.cache is not None]
+        if len(group) > 1 and max(rows) - min(rows) + 1 <= PADDING * len(group):
+            self._together(Group(group))
+            self.stats.forwards += 1
+            return
+        for request in group:
+            assert request.cache is not None and request.embeds is not None
+            request.result = self._single(
+                request.cache, request.embeds, request.positions, record=request.record, score=request.score
+            )
+            self.stats.forwards += 1
+
+    def _together(self, group: Group) -> None:
+        embeds, positions, mask = group.inputs()
+        cache = DynamicCache()
+        cache.layers = [GroupLayer(self._slab, i, group) for i in range(self.translator.attention.layers)]
+        with self.translator.attention.recording() as queries:
+            hidden = self.translator.model.decoder.model(
+                inputs_embeds=embeds,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+        last = [(r.cache.row - group.first, r.length - 1) for r in group.requests if r.cache is not None]
+        rows, ends = (torch.tensor(one, device=hidden.device) for one in zip(*last, strict=True))
+        logits = F.linear(hidden[rows, ends], self.translator.model.embeddings)
+        for index, request in enumerate(group.requests):
+            assert request.cache is not None
+            row, count = request.cache.row - group.first, request.length
+            for layer in request.cache.layers:
+                layer.length += count
+            request.cache.appended(request.positions)
+            found = {i: q[row : row + 1, :count] for i, q in queries.items()} if request.record else {}
+            scores = logits[index : index + 1] if request.score else None
+            request.result = Fed(hidden=hidden[row, :count], queries=found, logits=scores)
+
+    # -- many jobs --------------------------------------------------------------------------------------------------
+
+    def map(self, job: Callable[["SpeechLLMTranslator", T], U], items: Iterable[T]) -> list[U]:
+        """`job(translator, item)` for every item, `streams` at a time; results in the order of the items.
+
+        The first error ends the run once the jobs that are under way have ended.
+        """
+        waiting: SimpleQueue[tuple[int, T]] = SimpleQueue()
+        for entry in enumerate(items):
+            waiting.put(entry)
+        count = waiting.qsize()
+        shared = _Results[U]()
+        size = min(self.streams, count)
+        together = threading.Barrier(max(1, size))
+        threads = [
+            threading.Thread(target=self._work, args=(job, waiting, shared, together), daemon=True) for _ in range(size)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if shared.errors:
+            raise shared.errors[0]
+        return [shared.found[i] for i in range(count)]
+
+    def _work(
+        self,
+        job: Callable[["SpeechLLMTranslator", T], U],
+        waiting: "SimpleQueue[tuple[int, T]]",
+        shared: "_Results[U]",
+        together: threading.Barrier,
+    ) -> None:
+        with self.stream() as translator:
+            together.wait()  # so that the first does not run ahead alone
+            while not shared.errors:
+                try:
+                    index, item = waiting.get_nowait()
+                except Empty:
+                    return
+                try:
+                    shared.found[index] = job(translator, item)
+                except BaseException as error:
+                    shared.errors.append(error)
+
+
+@dataclass
+class _Results(Generic[U]):
+    """What the threads of `map` bring together."""
+
+    found: dict[int, U] = field(default_factory=dict)
+    errors: list[BaseException] = field(default_factory=list)

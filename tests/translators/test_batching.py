@@ -1,0 +1,144 @@
+"""Several streams in one forward say what each says alone."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from simulst.encoders.block_causal_batch import Push, step_many
+from simulst.errors import ModelError
+from simulst.models import load_model
+from simulst.session import Session
+from simulst.testing import ToyTranslator
+from simulst.testing.speech_llm import make_tiny_speech_llm
+from simulst.translators.base import FloatArray
+from simulst.translators.batch_group import Request, grouped
+from simulst.translators.batching import Batcher
+from simulst.translators.speech_llm import SpeechLLMTranslator
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_speech_llm(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def load(folder: Path, **options: Any) -> SpeechLLMTranslator:
+    model = load_model(folder, **options)
+    assert isinstance(model, SpeechLLMTranslator)
+    return model
+
+
+def noise(seconds: float, seed: int) -> FloatArray:
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.standard_normal(int(16_000 * seconds))).astype(np.float32)
+
+
+def speak(model: SpeechLLMTranslator, policy: str, audio: FloatArray) -> str:
+    session = Session(model, policy)
+    for at in range(0, len(audio), 9_000):
+        session.feed(audio[at : at + 9_000])
+    session.finish()
+    return session.text
+
+
+RECORDINGS = [noise(seconds, seed) for seed, seconds in enumerate((3.1, 0.7, 5.0, 2.2, 4.4))]
+
+
+@pytest.mark.parametrize(
+    ("policy", "options"),
+    [
+        ("wait_k-3", {}),
+        ("stream_att-f4", {"cache": "evict"}),
+        ("gpe_wait_k-3", {"positions": "grouped"}),
+        ("infinite-1", {"cache": "evict"}),
+    ],
+)
+def test_streams_of_different_length_say_what_they_say_alone(
+    folder: Path, policy: str, options: dict[str, str]
+) -> None:
+    model = load(folder, **options)
+    alone = [speak(model, policy, audio) for audio in RECORDINGS]
+    with Batcher(model, streams=3) as batcher:
+        together = batcher.map(lambda one, audio: speak(one, policy, audio), RECORDINGS)
+    assert together == alone
+    assert any(alone)
+    assert batcher.stats.forwards < batcher.stats.requests
+
+
+def test_rows_are_used_again(folder: Path) -> None:
+    with Batcher(load(folder), streams=2) as batcher:
+        batcher.map(lambda one, audio: speak(one, "wait_k-3", audio), RECORDINGS * 2)
+    assert batcher._slab.rows <= 4
+
+
+@pytest.mark.parametrize("samples", [(16_000, 40_000, 0, 23_500), (30_000, 30_000)])
+def test_the_encoder_gives_every_stream_its_own_frames(folder: Path, samples: tuple[int, ...]) -> None:
+    encoder = load(folder).model.encoder
+    alone, together = ([encoder.open() for _ in samples] for _ in range(2))
+    with torch.inference_mode():
+        for round_number in range(4):
+            pieces = [torch.from_numpy(noise(n / 16_000, 10 * round_number + i)) for i, n in enumerate(samples)]
+            final = round_number == 3
+            expected = [encoder.step(x, state, is_final=final) for x, state in zip(pieces, alone, strict=True)]
+            found = step_many(
+                encoder,
+                [Push(samples=x, state=state, is_final=final) for x, state in zip(pieces, together, strict=True)],
+            )
+            for a, b in zip(expected, found, strict=True):
+                assert a.shape == b.shape
+                assert not len(a) or a.sub(b).abs().max() < 1e-4
+    for one, other in zip(alone, together, strict=True):
+        assert one.frames == other.frames
+        assert one.size_bytes() == other.size_bytes()
+
+
+def test_requests_of_like_length_meet() -> None:
+    def lengths(*sizes: int) -> list[list[int]]:
+        return [[r.length for r in group] for group in grouped([Request(positions=range(n)) for n in sizes])]
+
+    assert lengths(1, 1, 1) == [[1, 1, 1]]
+    assert lengths(1, 40, 1, 30, 1) == [[40, 30], [1, 1, 1]]
+    assert lengths(8, 4) == [[8, 4]]
+
+
+def test_an_error_in_one_job_ends_the_run_and_is_raised(folder: Path) -> None:
+    def job(model: SpeechLLMTranslator, audio: FloatArray) -> str:
+        if len(audio) == len(RECORDINGS[1]):
+            raise ValueError("this one")
+        return speak(model, "wait_k-3", audio)
+
+    with Batcher(load(folder), streams=3) as batcher, pytest.raises(ValueError, match="this one"):
+        batcher.map(job, RECORDINGS)
+
+
+def test_servers_wait_only_so_long_for_others(folder: Path) -> None:
+    """Two threads are inside, but one of them never asks: the other goes ahead."""
+    model = load(folder)
+    alone = speak(model, "wait_k-3", RECORDINGS[0])
+    texts, ready, over = list[str](), threading.Event(), threading.Event()
+    with Batcher(model, streams=2, wait_s=0.001) as batcher:
+
+        def idle() -> None:
+            with batcher.stream():
+                ready.set()
+                over.wait(60)
+
+        other = threading.Thread(target=idle)
+        other.start()
+        ready.wait(60)
+        with batcher.stream() as translator:
+            texts.append(speak(translator, "wait_k-3", RECORDINGS[0]))
+        over.set()
+        other.join()
+        texts.append(speak(batcher.translator, "wait_k-3", RECORDINGS[0]))  # outside a stream: at once
+    assert texts == [alone, alone]
+
+
+def test_models_that_cannot_are_refused(folder: Path) -> None:
+    with pytest.raises(ModelError, match="Model toy cannot decode several streams together; only speech LLMs can"):
+        Batcher(ToyTranslator(), streams=2)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="A batch has at least one stream, not 0"):
+        Batcher(load(folder), streams=0)
