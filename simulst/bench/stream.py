@@ -15,6 +15,7 @@ from simulst.cli import options
 from simulst.errors import DataError
 
 if TYPE_CHECKING:
+    from simulst.policies import LoadedPolicy
     from simulst.translators.base import FloatArray
 
 
@@ -86,7 +87,9 @@ def encoder_costs(model: Any, minutes: int, chunk_ms: int) -> tuple[Costs, float
     return costs, ratio
 
 
-def run_stream(model: Any, policy: str, minutes: int, chunk_ms: int | None, audio: Path | None) -> dict[str, Any]:
+def run_stream(
+    model: Any, policy: "str | LoadedPolicy", minutes: int, chunk_ms: int | None, audio: Path | None
+) -> dict[str, Any]:
     """A whole session: cost by minute, memory after 10 minutes and at the end, tokens."""
     from simulst.session import Session
 
@@ -108,7 +111,7 @@ def run_stream(model: Any, policy: str, minutes: int, chunk_ms: int | None, audi
         if int((number + 1) * session.chunk_ms / 60_000) > minute:
             minute += 1
             memory[minute] = resident_mb()
-    stats = copy(session.stats)
+    stats, processed = copy(session.stats), decoder_positions(session)
     young = Session(model, policy, chunk_ms=chunk_ms)
     for number in range(per_talk):
         young.feed(piece(number))
@@ -124,13 +127,22 @@ def run_stream(model: Any, policy: str, minutes: int, chunk_ms: int | None, audi
         "rss_growth_mb": round(memory.get(minutes, 0.0) - memory.get(begin, 0.0), 1),
         "commits": stats.writes,
         "tokens_per_commit": round(stats.tokens / max(1, stats.writes), 2),
+        "tokens": stats.tokens,
+        "decoder_positions_per_token": None if processed is None else round(processed / max(1, stats.tokens), 2),
     }
+
+
+def decoder_positions(session: Any) -> int | None:
+    """Entries (speech vectors, marks, tokens) that the decoder has processed so far, where the model counts them."""
+    tally = getattr(session._translator, "tally", None)
+    return None if tally is None else int(tally.positions)
 
 
 def stream(
     minutes: Annotated[int, typer.Option(min=1, help="Length of the stream.", metavar="N")] = 60,
     policy: options.Policy = options.DEFAULT_POLICY,
     model: options.Model = options.DEFAULT_MODEL,
+    set_: options.Set = None,
     mode: Annotated[
         Literal["incremental", "reencode"],
         typer.Option(help="reencode: the encoder starts anew on the kept audio at every chunk, as other systems do."),
@@ -146,10 +158,13 @@ def stream(
     import torch
 
     from simulst.bench.reencode import reencoding
+    from simulst.cli.settings import load_policy_with, read_settings
     from simulst.models import load_model
 
     torch.set_num_threads(threads)
-    translator = load_model(model)
+    settings = read_settings(set_ or [], policy=policy, model=model)
+    translator = load_model(model, **settings.model)
+    loaded = load_policy_with(policy, settings)
     result: dict[str, Any] = {"minutes": minutes, "policy": policy, "mode": mode, "threads": threads}
     if hasattr(translator, "model") and hasattr(translator.model, "encoder") and mode == "incremental":
         costs, ratio = encoder_costs(translator, minutes, chunk_ms or 640)
@@ -157,7 +172,7 @@ def stream(
             "cost_ms": {str(m): round(costs.at_minute(m), 2) for m in sorted({1, min(10, minutes), minutes})},
             "ratio_last_first": ratio,
         }
-    total = run_stream(reencoding(translator) if mode == "reencode" else translator, policy, minutes, chunk_ms, audio)
+    total = run_stream(reencoding(translator) if mode == "reencode" else translator, loaded, minutes, chunk_ms, audio)
     result |= {key: total.pop(key) for key in ("rtf", "rss_growth_mb", "tokens_per_commit")}
     result["total"] = total
     result["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
@@ -170,4 +185,6 @@ def stream(
     print(f"total    ms per chunk at minute {total['cost_ms']}  ratio {total['ratio_last_first']}")
     print(f"RTF {result['rtf']}  memory {total['rss_mb']} MB, growth {result['rss_growth_mb']} MB", end="")
     print(f", peak {result['peak_rss_mb']} MB")
-    print(f"{total['commits']} commits of {result['tokens_per_commit']} tokens")
+    print(f"{total['commits']} commits of {result['tokens_per_commit']} tokens", end="")
+    positions = total["decoder_positions_per_token"]
+    print("" if positions is None else f", {positions} decoder positions per token")
