@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.exceptions import ConnectionClosed
 
 from simulst.live.hub import Hub, Place
 from simulst.live.protocol import (
@@ -57,6 +57,7 @@ class Connection:
         self._control = Bucket(hub.limits.control_per_s)
         self._audio = Bucket(hub.limits.audio_messages_per_s)
         self._told_end = False
+        self._heard_at = time.monotonic()
         self._dismissal: ProtocolError | None = None
         self._main: asyncio.Task[Any] | None = None
 
@@ -103,9 +104,11 @@ class Connection:
     async def _receive(self, within_s: float, code: str, sentence: str) -> str | bytes:
         try:
             async with asyncio.timeout(within_s):
-                return await self._socket.recv()
+                data = await self._socket.recv()
         except TimeoutError:
             raise ProtocolError(code, sentence) from None
+        self._heard_at = time.monotonic()
+        return data
 
     async def _take_audio(self, data: bytes) -> None:
         if len(data) > MAX_AUDIO_BYTES:
@@ -244,15 +247,24 @@ class Connection:
         await self._send_text(dump(message))
 
     async def _send_text(self, text: str) -> None:
-        """Send, or cut off a client that takes nothing. Raises ConnectionClosed."""
+        """Send, or cut off a client that neither takes nor sends anything. Raises ConnectionClosed.
+
+        A client that cannot read because its sending is held back here is waited for: events wait in bounded memory.
+        """
+        sending = asyncio.ensure_future(self._socket.send(text))
         try:
-            async with asyncio.timeout(self._hub.limits.send_s):
-                await self._socket.send(text)
-        except TimeoutError:
-            self._hub.metrics.count("errors_total", label='code="slow_reader"')
-            self._socket.transport.abort()
-            await self._socket.wait_closed()
-            raise ConnectionClosedError(None, None) from None
+            while not (await asyncio.wait({sending}, timeout=self._hub.limits.send_s))[0]:
+                if not self._alive():
+                    self._hub.metrics.count("errors_total", label='code="slow_reader"')
+                    self._socket.transport.abort()
+            await sending
+        finally:
+            sending.cancel()
+
+    def _alive(self) -> bool:
+        """Whether the client was heard lately, or would be if its audio were taken."""
+        held_back = self._place is not None and self._place.stream.held_back
+        return held_back or time.monotonic() - self._heard_at < self._hub.limits.send_s
 
     async def _tell(self, error: ProtocolError) -> None:
         self._hub.metrics.count("errors_total", label=f'code="{error.code}"')

@@ -124,6 +124,11 @@ class LiveStream:
         return max(0.0, self.received_s - self.audio_s)
 
     @property
+    def held_back(self) -> bool:
+        """The sender waits until some of its audio is done."""
+        return not self._room.is_set()
+
+    @property
     def pending_s(self) -> float:
         return self._pending_bytes / self.hello.frame_bytes / self.hello.sample_rate
 
@@ -224,7 +229,7 @@ class LiveStream:
             parts.append(part)
             size += len(part)
         self._pending_bytes -= size
-        if self.pending_s <= MAX_PENDING_S / 2:
+        if self.pending_s <= MAX_PENDING_S - 1.0:
             self._room.set()
         return b"".join(parts)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soxr
 
+from simulst.live.stream import dump
 from simulst.live.web import Access
 from simulst.session import Session
 from simulst.testing import ToyTranslator, toy_audio, toy_text
@@ -244,12 +245,16 @@ def test_hypotheses_and_transcript_can_be_left_out(serve: Serve, client: Connect
 class Slow(ToyTranslator):
     """Needs a while for every decision."""
 
+    def __init__(self, pause_s: float = 0.05) -> None:
+        super().__init__()
+        self.pause_s = pause_s
+
     def open(self) -> Any:
         session = super().open()
         quick = session.hypothesise
 
         def slow(*args: Any, **options: Any) -> Any:
-            time.sleep(0.05)
+            time.sleep(self.pause_s)
             return quick(*args, **options)
 
         session.hypothesise = slow  # type: ignore[method-assign]
@@ -270,6 +275,27 @@ def test_a_fast_sender_is_held_back_and_loses_nothing(serve: Serve, client: Conn
     assert one.finish() == expected.text
     pending = [m["received_s"] - m["audio_s"] for m in one.seen if m["type"] == "lag"]
     assert max(pending) < 30 + 3.2 + 1.1
+
+
+@pytest.mark.slow
+def test_a_client_that_sends_everything_before_it_reads_is_served(
+    serve: Serve, client: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its events fill every buffer on the way while its audio is held back: neither may wait for the other."""
+    monkeypatch.setattr("simulst.live.stream.dump", lambda message: dump({**message, "padding": "x" * 20_000}))
+    server = serve(models={"toy": Slow(0.01)}, send_s=0.2)
+    narrow = socket.socket()
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        narrow.setsockopt(socket.SOL_SOCKET, buffer, 4_096)
+    narrow.connect(("127.0.0.1", int(server.address.rsplit(":", 1)[1])))
+    one = client(server, sock=narrow)
+    one.hello(chunk_ms=160)
+    words = WORDS * 12
+    one.audio(toy_audio(words), 16_000)
+    expected = Session(ToyTranslator(), "stream_att", chunk_ms=160)
+    expected.feed(toy_audio(words))
+    expected.finish()
+    assert one.finish() == expected.text
 
 
 def test_a_live_stream_that_is_behind_skips_decisions_not_audio(serve: Serve, client: Connect) -> None:
