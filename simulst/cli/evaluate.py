@@ -46,6 +46,9 @@ def evaluate(
     chunk_ms: options.ChunkMs = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.", metavar="N")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model in each process.", metavar="N")] = 1,
+    batch: Annotated[
+        int, typer.Option("--batch", "-b", min=1, help="Items that each process translates together.", metavar="N")
+    ] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
     long: Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")] = False,
@@ -68,6 +71,7 @@ def evaluate(
     What is done is kept: run the same command again to go on after Ctrl-C, a crash or a failed item, which errors.jsonl
     names. Under torchrun the same command shares the items between its processes.
     """
+    from simulst.eval.recipe import named
     from simulst.eval.runner.gang import join_gang, launched_by_torchrun
 
     chosen = {
@@ -83,12 +87,13 @@ def evaluate(
     leads = not launched_by_torchrun() or _rank() == 0
     try:
         recipe = _recipe(source, long=long, lang=lang, limit=limit)
-        recipe = replace(recipe, plans=tuple(_overridden(plan, chosen, set_ or []) for plan in recipe.plans))
+        recipe = replace(recipe, plans=named([_overridden(plan, chosen, set_ or []) for plan in recipe.plans]))
         if profile is not None:
             recipe = replace(recipe, scoring={**recipe.scoring, "profile": profile})
         settings = {
             "workers": workers,
             "threads": threads,
+            "batch": batch,
             "fresh": fresh,
             "skip_bad": skip_bad,
             "score": not no_score,
@@ -134,8 +139,8 @@ def _overridden(plan: "Plan", chosen: dict[str, Any], pairs: list[str]) -> "Plan
     given = {key: value for key, value in chosen.items() if value is not None}
     if given.get("unit", "word") not in UNITS:
         raise DataError(f"--unit must be word or char, not {given['unit']!r}.")
-    if given.get("policy", plan.policy) != plan.policy:
-        plan = replace(plan, parameters={})
+    if (policy := given.get("policy", plan.policy)) != plan.policy:
+        plan = replace(plan, parameters={}, name=Path(policy).stem if policy.endswith(".toml") else policy)
     plan = replace(plan, **given)
     settings = read_settings(pairs, policy=plan.policy, model=plan.model)
     return replace(plan, options={**plan.options, **settings.model}, parameters={**plan.parameters, **settings.policy})

@@ -85,7 +85,7 @@ def read_recipe(path: Path) -> Recipe:
         plans += _swept(_merged(common, run), where)
     if len(plans) > _MAX_RUNS:
         raise DataError(f"{name}: the sweep has {len(plans)} runs; {_MAX_RUNS} is the most.")
-    return Recipe(dataset=_dataset(_table(table, "data", name), path), plans=_named(plans), scoring=scoring)
+    return Recipe(dataset=_dataset(_table(table, "data", name), path), plans=named(plans), scoring=scoring)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -168,14 +168,14 @@ def _check_kinds(plain: Mapping[str, Any], where: str) -> None:
         raise DataError(f"{where}: `unit` must be word or char, but is {plain['unit']!r}.")
 
 
-def _named(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+def named(plans: Sequence[Plan]) -> tuple[Plan, ...]:
     """With names that differ, as they become folders."""
     seen: dict[str, int] = {}
-    named = []
+    distinct = []
     for plan in plans:
         seen[plan.name] = seen.get(plan.name, 0) + 1
-        named.append(plan if seen[plan.name] == 1 else replace(plan, name=f"{plan.name}-{seen[plan.name]}"))
-    return tuple(named)
+        distinct.append(plan if seen[plan.name] == 1 else replace(plan, name=f"{plan.name}-{seen[plan.name]}"))
+    return tuple(distinct)
 
 
 def _dataset(data: dict[str, Any], recipe: Path) -> Dataset:

@@ -1,5 +1,6 @@
 """A causal language model that continues source text, for policies that anticipate what will be said (TAF)."""
 
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 from simulst.errors import ModelError
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.hub import fetch, is_hub_name
+
+_DRAWING = threading.Lock()
+"""There is one global generator, and streams may be decoded in threads."""
 
 
 class SourceContinuer:
@@ -23,7 +27,7 @@ class SourceContinuer:
         import torch
 
         inputs = self._tokenizer([text], return_tensors="pt").to(self._model.device)
-        with torch.random.fork_rng(), torch.inference_mode():
+        with _DRAWING, torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(seed)
             drawn = self._model.generate(
                 **inputs,

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from simulst.eval.datasets import Item, open_dataset
 from simulst.eval.logs import Instance
 from simulst.eval.runner import RunSpec, run_evaluation
 from simulst.eval.runner.gang import Gang
-from simulst.eval.runner.pool import Outcome, run_here, run_workers
+from simulst.eval.runner.pool import Outcome, Work, run_here, run_workers
 from simulst.eval.runner.stream import pieces, translate_item
 from simulst.policies import POLICIES, load_policy
 from simulst.testing import ToyTranslator
@@ -372,7 +373,10 @@ def test_a_worker_that_dies_costs_only_its_item() -> None:
             signal.raise_signal(signal.SIGKILL)
         return echo(item)
 
-    outcomes = {o.item.index: o for o in run_workers(items(7), lambda: translate, workers=2, share=True)}
+    outcomes = {
+        o.item.index: o
+        for o in run_workers(items(7), lambda: partial(run_here, translate=translate), workers=2, share=True)
+    }
     assert sorted(outcomes) == list(range(7))
     assert outcomes[3].error == "The worker process died on it 2 times (signal SIGKILL)."
     assert [index for index, outcome in outcomes.items() if outcome.error] == [3]
@@ -382,7 +386,7 @@ def test_an_error_in_the_model_is_kept_with_its_trace() -> None:
     def translate(item: Item) -> Instance:
         return echo(item) if item.index else replace(echo(item), delays_ms=(1.0 / 0.0,))
 
-    first, second = run_here(items(2), lambda: translate)
+    first, second = run_here(items(2), translate)
     assert first.error == "ZeroDivisionError: float division by zero"
     assert "test_evaluate.py" in first.record()["trace"]
     assert second == Outcome(item=items(2)[1], instance=echo(items(2)[1]))
@@ -401,8 +405,8 @@ def test_workers_that_load_for_themselves() -> None:
     assert outcomes[0].error == "ModuleNotFoundError: no weights"
 
 
-def load_echo() -> Callable[[Item], Instance]:
-    return echo
+def load_echo() -> Work:
+    return partial(run_here, translate=echo)
 
 
 def test_workers_share_the_model_in_memory() -> None:
@@ -416,7 +420,7 @@ def test_workers_share_the_model_in_memory() -> None:
         own_kb = int(rollup.split("Private_Dirty:")[1].split()[0])
         return replace(echo(item), prediction=f"{weights.sum():.0f}", extra={"own_mb": own_kb / 1024})
 
-    for outcome in run_workers(items(4), lambda: translate, workers=2, share=True):
+    for outcome in run_workers(items(4), lambda: partial(run_here, translate=translate), workers=2, share=True):
         assert outcome.instance is not None and outcome.instance.prediction == "8000000"
         assert outcome.instance.extra["own_mb"] < 40
 

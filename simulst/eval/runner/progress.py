@@ -32,12 +32,15 @@ class StderrProgress:
 
     def begin(self, name: str, *, items: int, done: int, audio_s: float) -> None:
         self._name, self._items, self._done, self._total_s = name, items, done, audio_s
-        self._heard_s, self._failed = 0.0, 0
+        self._heard_s, self._failed, self._count, self._printed = 0.0, 0, 0, 0
         self._began = self._shown = time.monotonic()
         if done:
             self._print(f"{name}: going on after {done} of {items}")
 
     def step(self, outcome: Outcome) -> None:
+        self._count += 1
+        if self._count == 1:  # what came before the first item was loading
+            self._began = min(time.monotonic(), max(self._began, time.monotonic() - _computing_s(outcome)))
         self._heard_s += outcome.item.audio_s
         self._done += not outcome.error
         self._failed += bool(outcome.error)
@@ -45,11 +48,12 @@ class StderrProgress:
             self._print(f"{outcome.item.where or outcome.item.name}: {outcome.error}")
         if time.monotonic() - self._shown >= self._every_s:
             self._shown = time.monotonic()
+            self._printed = self._count
             self._out.write(f"\r\x1b[2K{self.line()}" if self._moves else f"{self.line()}\n")
             self._out.flush()
 
     def end(self) -> None:
-        if self._heard_s:
+        if self._count and (self._moves or self._printed < self._count):
             self._print(self.line())
 
     def line(self) -> str:
@@ -66,6 +70,11 @@ class StderrProgress:
     def _print(self, line: str) -> None:
         self._out.write(f"\r\x1b[2K{line}\n" if self._moves else f"{line}\n")
         self._out.flush()
+
+
+def _computing_s(outcome: Outcome) -> float:
+    chunks = outcome.instance.chunks if outcome.instance is not None else ()
+    return sum(compute_ms for _, compute_ms in chunks) / 1000
 
 
 def clock(seconds: float) -> str:

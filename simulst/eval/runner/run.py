@@ -1,26 +1,31 @@
 """A run from its specification to its scores."""
 
+import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from simulst.errors import DataError, SimulstError
+from simulst.errors import DataError, ModelError, SimulstError
 from simulst.eval.datasets import Dataset, Item, Problem
 from simulst.eval.logs import Instance
 from simulst.eval.runner.folder import RunFolder
 from simulst.eval.runner.gang import Gang, local_device
 from simulst.eval.runner.machine import machine, now, versions
-from simulst.eval.runner.pool import Outcome, Translate, run_here, run_workers, set_threads
+from simulst.eval.runner.pool import Outcome, Work, run_here, run_workers, set_threads
 from simulst.eval.runner.progress import NoProgress, Progress
 from simulst.eval.runner.spec import RunSpec
 from simulst.eval.runner.stream import translate_item
+from simulst.eval.runner.streams import batched
 from simulst.session import Session
 from simulst.translators.base import Translator
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,8 @@ class Settings:
     workers: int = 1
     threads: int = 1
     """Of the model, in each worker."""
+    batch: int = 1
+    """Items that each worker translates together, where the model can."""
     fresh: bool = False
     skip_bad: bool = False
     score: bool = True
@@ -67,7 +74,7 @@ def run_evaluation(
     dataset, skipped = dataset.usable(skip_bad=settings.skip_bad)
     _check_scoring(dataset, settings)
     spec = replace(spec, device=local_device(spec.device))
-    loader = partial(_translate_with, load or ModelLoader(), spec)
+    loader = load or ModelLoader()
     leader = RunFolder(output)
     began = time.monotonic()
     try:
@@ -110,14 +117,24 @@ class ModelLoader:
         return self._kept[1]
 
 
-def _translate_with(load: Callable[[RunSpec], Translator], spec: RunSpec) -> Translate:
+def _load_checked(load: Callable[[RunSpec], Translator], spec: RunSpec) -> Translator:
     """The model, loaded by a single thread: a pool of threads would not survive the fork of workers."""
     os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, which may be now
     set_threads(1)
     model = load(spec)
     set_threads(1)
     Session(model, spec.policy)  # raises where they do not fit
-    return partial(translate_item, model, spec)
+    return model
+
+
+def _load_work(load: Callable[[RunSpec], Translator], spec: RunSpec, batch: int) -> Work:
+    model = _load_checked(load, spec)
+    if batch > 1:
+        try:
+            return batched(model, spec, batch=batch)
+        except ModelError as error:
+            logger.warning("%s One item at a time, without --batch.", error)
+    return partial(run_here, translate=partial(translate_item, model, spec))
 
 
 def _translate_rest(
@@ -128,7 +145,7 @@ def _translate_rest(
     settings: Settings,
     gang: Gang,
     progress: Progress,
-    load: Callable[[], Translate],
+    load: Callable[[RunSpec], Translator],
 ) -> None:
     done = leader.done()
     pending = gang.share([item for item in dataset.items if item.index not in done])
@@ -137,30 +154,31 @@ def _translate_rest(
     progress.begin(spec.name or dataset.name, items=total, done=finished, audio_s=sum(i.audio_s for i in pending))
     if pending:
         leader.drop_results()
-    for outcome in _outcomes(pending, load, spec, settings):
-        if outcome.instance is not None:
-            mine.add(outcome.instance)
-        else:
-            mine.fail(outcome.record() | {"time": now()})
-        progress.step(outcome)
+    with closing(_outcomes(pending, load, spec, settings)) as outcomes:
+        for outcome in outcomes:
+            if outcome.instance is not None:
+                mine.add(outcome.instance)
+            else:
+                mine.fail(outcome.record() | {"time": now()})
+            progress.step(outcome)
     progress.end()
 
 
 def _outcomes(
-    items: Sequence[Item], load: Callable[[], Translate], spec: RunSpec, settings: Settings
-) -> Iterator[Outcome]:
+    items: Sequence[Item], load: Callable[[RunSpec], Translator], spec: RunSpec, settings: Settings
+) -> Generator[Outcome, None, None]:
     if not items:
-        return iter(())
-    if settings.workers == 1:
-        return run_here(items, partial(_with_threads, load, settings.threads))
-    share = spec.device == "cpu" and sys.platform == "linux"
-    return run_workers(items, load, workers=settings.workers, share=share, threads=settings.threads)
-
-
-def _with_threads(load: Callable[[], Translate], threads: int) -> Translate:
-    translate = load()
-    set_threads(threads)
-    return translate
+        return
+    loader = partial(_load_work, load, spec, settings.batch)
+    if settings.workers > 1:
+        share = spec.device == "cpu" and sys.platform == "linux"
+        yield from run_workers(
+            items, loader, workers=settings.workers, share=share, threads=settings.threads, batch=settings.batch
+        )
+        return
+    work = loader()
+    set_threads(settings.threads)
+    yield from work(sorted(items, key=lambda item: -item.audio_s) if settings.batch > 1 else items)
 
 
 def _finish(
@@ -221,6 +239,7 @@ def _session(spec: RunSpec, settings: Settings) -> dict[str, Any]:
         "device": spec.device,
         "workers": settings.workers,
         "threads": settings.threads,
+        "batch": settings.batch,
         "versions": versions(),
         "machine": machine(),
     }

@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -17,8 +17,17 @@ from simulst.source import SAMPLE_RATE
 from simulst.translators.base import Evidence, Translator
 
 
-def translate_item(model: Translator, spec: RunSpec, item: Item) -> Instance:
-    """Feed the item chunk by chunk at the speed of computing and note when every unit was written."""
+class Cancelled(Exception):
+    """The run was stopped while an item was under way."""
+
+
+def translate_item(
+    model: Translator, spec: RunSpec, item: Item, *, go_on: Callable[[], bool] = lambda: True
+) -> Instance:
+    """Feed the item chunk by chunk at the speed of computing and note when every unit was written.
+
+    Breaks off with `Cancelled` once `go_on` says no.
+    """
     seed_everything(spec.seed + item.index)
     session = Session(model, spec.policy)
     revises = Evidence.RETRACT in session.policy.needs() and not spec.final_only
@@ -34,6 +43,8 @@ def translate_item(model: Translator, spec: RunSpec, item: Item) -> Instance:
 
     size = round(session.chunk_ms * SAMPLE_RATE / 1000)
     for piece in pieces(item.open(), size):
+        if not go_on():
+            raise Cancelled
         events = session.feed(piece)
         if len(piece) == size:
             note(events)
