@@ -1,19 +1,23 @@
 """`simulst bench live`: round trips, and the lag of real client processes that speak to one server at the same time."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simulst.cli import options
 from simulst.errors import SimulstError
+
+if TYPE_CHECKING:
+    from simulst.bench.live_session import FloatArray
 
 PINGS = 90
 """As many as a client may send in a burst."""
@@ -24,19 +28,29 @@ def live(
     source: Annotated[Path, typer.Option(help="What every client says.", metavar="FILE")] = TALK,
     model: options.Model = options.DEFAULT_MODEL,
     policy: options.Policy = options.DEFAULT_POLICY,
-    clients: Annotated[str, typer.Option(help="Numbers of clients to try.", metavar="N,N,...")] = "1,2,4,8",
+    clients: Annotated[
+        str, typer.Option(help='Numbers of clients to try; "" for none.', metavar="N,N,...")
+    ] = "1,2,4,8",
     seconds: Annotated[float, typer.Option(help="How much of FILE is said.", min=5.0, metavar="S")] = 60.0,
+    session_minutes: Annotated[
+        float, typer.Option(help="Then one session of so long, FILE again and again, faster than real time.", min=0.0)
+    ] = 0.0,
     json_: options.Json = False,
 ) -> None:
     """Start a server and client processes that speak in real time; print round trips, lag, and words lost."""
     try:
-        numbers = [int(number) for number in clients.split(",") if int(number) > 0]
+        numbers = [int(number) for number in clients.split(",") if number.strip() and int(number) > 0]
     except ValueError:
         raise SimulstError(f"--clients takes numbers like 1,2,4,8, not {clients!r}.") from None
-    found = measure(source, model, policy, numbers, seconds)
+    found = measure(source, model, policy, numbers, seconds, session_minutes)
     if json_:
         print(json.dumps(found))
-        return
+    else:
+        _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    print(f"{found['cpus']} processors, load of the machine before: {found['load_before']:.1f}")
     print(
         f"round trip {found['roundtrip_ms_median']:.2f} ms, through a stream {found['event_ms_median']:.2f} ms (median)"
     )
@@ -46,27 +60,47 @@ def live(
             f"{one['words_lost']} of {one['words']} words lost, {one['cpu_rtf']:.2f} CPU s per s, "
             f"{one['rss_mb']:.0f} MB"
         )
+    if session := found.get("session"):
+        for minute, one in session["marks"].items():
+            print(
+                f"minute {minute}: {one['rss_mb']:.0f} MB, lag {one['lag_median_s']:.2f} s median, "
+                f"{one['lag_p95_s']:.2f} s p95, {one['cpu_rtf']:.3f} CPU s per s"
+            )
+        print(f"{session['words_lost']} of {session['words']} words lost, same text: {session['identical']}")
 
 
-def measure(source: Path, model: str, policy: str, numbers: list[int], seconds: float) -> dict[str, Any]:
+def measure(
+    source: Path, model: str, policy: str, numbers: list[int], seconds: float, session_minutes: float = 0.0
+) -> dict[str, Any]:
     """All figures; lags are those of all writes of all clients together."""
-    expected = _translate(source, model, policy, seconds)
+    from simulst.audio import read_audio
+    from simulst.bench.live_session import blocks, long_session
+
     found: dict[str, Any] = {"model": model, "policy": policy, "seconds": seconds, "clients": {}}
-    with _server(model, policy, max(numbers)) as (address, process):
+    found |= {"cpus": len(os.sched_getaffinity(0)), "load_before": os.getloadavg()[0]}
+    expected = _translate([read_audio(source, duration_s=seconds)], model, policy) if numbers else ""
+    with _server(model, policy, max([1, *numbers])) as (address, process):
         found |= _round_trips(address)
         for number in numbers:
             found["clients"][str(number)] = _crowd(address, process, number, source, policy, seconds, expected)
+        if session_minutes:
+            session = long_session(address, process.pid, source, policy, session_minutes)
+    if session_minutes:
+        text, expected = session.pop("text"), _translate(blocks(source, session_minutes), model, policy)
+        words = expected.split()
+        lost = len(words) - _common(words, text.split()) if text != expected else 0
+        found["session"] = {**session, "words": len(words), "words_lost": lost, "identical": text == expected}
     return found
 
 
-def _translate(source: Path, model: str, policy: str, seconds: float) -> str:
+def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
     """What `simulst translate` says about the same audio."""
-    from simulst.audio import read_audio
     from simulst.models import load_model
     from simulst.session import Session
 
     session = Session(load_model(model), policy)
-    session.feed(read_audio(source, duration_s=seconds))
+    for block in audio:
+        session.feed(block)
     session.finish()
     return session.text
 
