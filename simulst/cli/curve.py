@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def curve(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished evaluations.", metavar="OUT...")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Picture or page: .svg, .png or .html.", metavar="FILE")
+        Path | None,
+        typer.Option("--output", "-o", help="Picture, page or table: .svg, .png, .html, .md.", metavar="FILE"),
     ] = None,
     latency: Annotated[str, typer.Option(help="Latency metric (default: what all runs have).", metavar="NAME")] = "",
     quality: Annotated[str, typer.Option(help="BLEU, chrF2 or chrF2++.", metavar="NAME")] = "BLEU",
@@ -28,9 +29,9 @@ def curve(
 ) -> None:
     """Draw a line per policy with 95 % bootstrap intervals, and test systems against each other."""
     if output is None and not json_ and baseline is None:
-        raise DataError("Say where the curve goes: --output FILE.svg, .png or .html, or print it with --json.")
-    if output is not None and output.suffix not in (".svg", ".png", ".html"):
-        raise DataError(f"--output must end in .svg, .png or .html, but is {output}.")
+        raise DataError("Say where the curve goes: --output FILE.svg, .png, .html or .md, or print it with --json.")
+    if output is not None and output.suffix not in (".svg", ".png", ".html", ".md"):
+        raise DataError(f"--output must end in .svg, .png, .html or .md, but is {output}.")
     from simulst.eval.curve import build_curve, write_curve_page
     from simulst.eval.runs import load_run
 
@@ -43,6 +44,10 @@ def curve(
     )
     if output is not None and output.suffix == ".html":
         write_curve_page(built, output)
+    elif output is not None and output.suffix == ".md":
+        from simulst.eval.curve_table import write_curve_table
+
+        write_curve_table(built, output)
     elif output is not None:
         from simulst.eval.curve_figure import write_curve_figure
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulst.cli import options
-from simulst.errors import DataError, SimulstError
+from simulst.errors import DataError, PolicyError, SimulstError
 
 if TYPE_CHECKING:
     from simulst.eval.recipe import Plan, Recipe
@@ -153,20 +153,30 @@ def _run(recipe: "Recipe", output: Path, settings: dict[str, Any], gang: "Gang")
 
     specs = [plan.spec() for plan in recipe.plans]
     progress = StderrProgress() if gang.rank == 0 else NoProgress()
-    results, load = [], ModelLoader()
+    results, refused, load = [], dict[str, str](), ModelLoader()
     for spec in specs:
         folder = output if len(specs) == 1 else output / spec.name
-        result = run_evaluation(
-            spec, recipe.dataset, folder, Settings(**settings), gang=gang, progress=progress, load=load
-        )
+        try:
+            result = run_evaluation(
+                spec, recipe.dataset, folder, Settings(**settings), gang=gang, progress=progress, load=load
+            )
+        except PolicyError as error:  # of several runs one that cannot be is left out
+            refused[spec.name] = str(error)
+            if len(refused) == len(specs):
+                raise
+            continue
         if result is not None:
             results.append(result)
             for note in result.notes:
                 print(f"note: {note}", file=sys.stderr)
-    if len(results) > 1:
-        from simulst.eval.sweep import write_sweep
+    if gang.rank == 0 and len(specs) > 1:
+        from simulst.eval.sweep import write_refused, write_sweep
 
-        write_sweep(output / "sweep.tsv", results)
+        write_refused(output, refused)
+        for name, reason in refused.items():
+            print(f"note: {name} was left out: {reason}", file=sys.stderr)
+        if len(results) > 1:
+            write_sweep(output / "sweep.tsv", results)
     return results
 
 

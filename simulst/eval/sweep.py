@@ -1,11 +1,15 @@
-"""The table of several runs: one row each, every metric that all of them have."""
+"""Tables of several runs: one row each with every metric that all of them have, and the runs that could not be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simulst.eval.logs import read_text
+
 if TYPE_CHECKING:
     from simulst.eval.runner import Result
+
+REFUSED = "refused.tsv"
 
 
 def write_sweep(path: Path, results: "Sequence[Result]") -> None:
@@ -16,3 +20,21 @@ def write_sweep(path: Path, results: "Sequence[Result]") -> None:
         values = [f"{result.scores[name]:.6f}" for name in names]
         lines.append("\t".join([result.folder.name, str(len(result.failed)), *values]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_refused(folder: Path, refused: Mapping[str, str]) -> None:
+    """Names of runs whose policy the model cannot run, with the reason; no file where there are none."""
+    path = folder / REFUSED
+    if refused:
+        path.write_text("".join(f"{name}\t{reason}\n" for name, reason in refused.items()), encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read_refused(folder: Path) -> dict[str, str]:
+    """What `write_refused` wrote."""
+    path = folder / REFUSED
+    if not path.is_file():
+        return {}
+    rows = [line.partition("\t") for line in read_text(path).splitlines()]
+    return {name: reason for name, _, reason in rows}

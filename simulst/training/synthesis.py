@@ -87,6 +87,9 @@ VOICES: dict[str, Command] = {
     "mbrola-us1": _espeak("mb-us1"),
     "mbrola-us2": _espeak("mb-us2"),
     "mbrola-us3": _espeak("mb-us3"),
+    "mbrola-de5": _espeak("mb-de5"),
+    "mbrola-de6": _espeak("mb-de6"),
+    "mbrola-de7": _espeak("mb-de7"),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from simulst.errors import DataError
 from simulst.eval.curve import build_curve, curve_data, write_curve_page
 from simulst.eval.curve_figure import axis_label, write_curve_figure
+from simulst.eval.curve_table import curve_table, quality_at, write_curve_table
 from simulst.eval.logs import Instance
 from simulst.eval.page import render
 from simulst.eval.report import write_report
@@ -98,6 +99,32 @@ def test_still_pictures_have_axes_with_units(runs: list[Run], tmp_path: Path, su
     else:
         assert data.startswith(b"\x89PNG")
     assert axis_label("AP") == "AP" and axis_label("SWF") == "SWF (%)"
+
+
+def test_the_table_has_a_row_per_run_and_quality_at_equal_latency(tmp_path: Path) -> None:
+    settings = [("wait_k", 0, 800.0), ("wait_k", 3, 1800.0), ("align_att", 1, 700.0), ("align_att", 2, 2400.0)]
+    runs = [make_run(tmp_path / f"{policy}-{k}", policy, k, lag) for policy, k, lag in settings]
+    curve = build_curve(runs, resamples=20)
+    first, low, middle, high = (round(run.scores["LAAL"] / 1000, 2) for run in (runs[2], runs[0], runs[1], runs[3]))
+    assert first < low < middle < high
+    lines = curve_table(curve).splitlines()
+    assert lines[0].startswith("12 segments, 0.8 minutes of audio. In brackets 95 % bootstrap intervals")
+    assert lines[2] == "| policy | setting | BLEU | LAAL (s) | RTF |"
+    rows = [line.split(" | ") for line in lines if " | k=" in line]
+    assert [row[:2] for row in rows] == [
+        ["| `wait_k`", "k=0"],
+        ["| `wait_k`", "k=3"],
+        ["| `align_att`", "k=1"],
+        ["| `align_att`", "k=2"],
+    ]
+    assert rows[0][3].startswith(f"{low:.2f} [")
+    between = 1000 * (low + middle) / 2
+    expected = (runs[0].scores["BLEU"] + runs[1].scores["BLEU"]) / 2
+    assert quality_at(curve.series()["wait_k"], "LAAL", "BLEU", between) == pytest.approx(expected, abs=0.5)
+    assert quality_at(curve.series()["wait_k"], "LAAL", "BLEU", 1000 * high) is None
+    assert any(line.startswith("BLEU at equal LAAL (s)") for line in lines)
+    with pytest.raises(DataError, match=r"^Cannot write .*: No such file or directory"):
+        write_curve_table(curve, tmp_path / "no" / "c.md")
 
 
 def test_the_report_has_every_part(runs: list[Run], tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""A spoken dev set from pairs of sentences: `python examples/make_dev.py dev.tsv --output data/dev-en-de`.
+
+`dev.tsv` holds an English sentence, a tab and its German translation per line, such as the Tatoeba pairs. A recording
+is a few sentences by one voice with short pauses, about as long as a MuST-C segment. The voices are ones that training
+does not use. With `--reverse` German is spoken and English is the target. The folder is one for `simulst evaluate`:
+wav/, source.txt and target.txt, with the spoken text in transcript.txt. The same arguments make the same set.
+
+Needs festival, RHVoice and espeak-ng with mbrola (Debian: festival festvox-kallpc16k festvox-kdlpc16k rhvoice-english
+espeak-ng mbrola-us1 mbrola-us2 mbrola-us3); for German pico2wave, espeak-ng and mbrola-de5, -de6, -de7.
+"""
+
+import argparse
+import random
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from simulst.training.recipe import pairs
+from simulst.training.speech import trim_silence
+from simulst.training.synthesis import SAMPLE_RATE, speak
+
+ENGLISH = ("rhvoice-lyubov", "festival-kal", "festival-ked", "mbrola-us1", "mbrola-us2", "mbrola-us3")
+GERMAN = ("pico-de-DE", "mbrola-de5", "mbrola-de6", "mbrola-de7")
+
+Samples = npt.NDArray[np.float32]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pairs", type=Path, help="tab-separated English and German sentences")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--reverse", action="store_true", help="German speech, English target")
+    parser.add_argument("--recordings", type=int, default=40)
+    parser.add_argument("--sentences", type=int, default=3, help="sentences per recording")
+    parser.add_argument("--voices", nargs="+", help="names as in simulst.training.synthesis.VOICES")
+    arguments = parser.parse_args()
+    voices = arguments.voices or (GERMAN if arguments.reverse else ENGLISH)
+    chosen = distinct(list(pairs(arguments.pairs)), reverse=arguments.reverse)
+    build(chosen, arguments.output, voices, arguments.recordings, arguments.sentences)
+
+
+def distinct(found: list[tuple[str, str]], *, reverse: bool) -> list[tuple[str, str]]:
+    """(spoken, target) in the order of the file, each sentence once on either side."""
+    seen: set[str] = set()
+    chosen = []
+    for english, german in found:
+        if english not in seen and german not in seen:
+            chosen.append((german, english) if reverse else (english, german))
+        seen |= {english, german}
+    return chosen
+
+
+def build(
+    sentences: list[tuple[str, str]], folder: Path, voices: tuple[str, ...] | list[str], count: int, per_recording: int
+) -> None:
+    """Write `count` recordings; SystemExit where there are too few sentences."""
+    if len(sentences) < count * per_recording:
+        raise SystemExit(f"{count} recordings need {count * per_recording} sentences; there are {len(sentences)}.")
+    (folder / "wav").mkdir(parents=True, exist_ok=True)
+    names, targets, spoken = [], [], []
+    for number in range(count):
+        part = sentences[number * per_recording : (number + 1) * per_recording]
+        voice = voices[number % len(voices)]
+        name = folder / "wav" / f"{number:03d}_{voice}.flac"
+        soundfile.write(name, recording([text for text, _ in part], voice, number), SAMPLE_RATE, subtype="PCM_16")
+        names.append(f"wav/{name.name}")
+        spoken.append(" ".join(text for text, _ in part))
+        targets.append(" ".join(text for _, text in part))
+    for file, lines in (("source.txt", names), ("target.txt", targets), ("transcript.txt", spoken)):
+        (folder / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def recording(texts: list[str], voice: str, seed: int) -> Samples:
+    """Sentences at half of full level, pauses of 0.3 to 0.6 s between them."""
+    rng = random.Random(seed)
+    pieces = [silence(0.2)]
+    for text in texts:
+        clip = trim_silence(speak(text, voice, rng).astype(np.float32) / np.float32(32768))
+        pieces += [clip * np.float32(0.5 / np.abs(clip).max()), silence(rng.uniform(0.3, 0.6))]
+    return np.concatenate(pieces)
+
+
+def silence(seconds: float) -> Samples:
+    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+
+
+if __name__ == "__main__":
+    main()
