@@ -17,7 +17,7 @@ import copy
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -26,11 +26,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers.cache_utils import DynamicCache
 
 from simulst.encoders.block_causal_batch import Push, step_many
 from simulst.errors import ModelError
-from simulst.translators.batch_group import PADDING, Group, GroupLayer, Request, grouped
+from simulst.translators.batch_group import Pack, Request, prepare
 from simulst.translators.stream_cache import Fed, Slab, StreamCache, Tally
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ class Batcher:
         self.translator.new_cache = self.new_cache  # type: ignore[method-assign]
         self.translator.encode = self.encode  # type: ignore[method-assign]
         self._single = translator.forward
+        prepare(translator.model.decoder)
         self._slab, self._free = Slab(0), list[int]()
         self._turn = threading.Condition(self._slab.lock)
         self._waiting: list[Request] = []
@@ -153,62 +153,49 @@ class Batcher:
     def _run(self, requests: list[Request]) -> None:
         """Compute; an error goes to every stream of the forward in which it happened."""
         pushes = [request for request in requests if request.push is not None]
-        shared = [r for r in requests if r.push is None and r.cache is not None and r.cache.slab is self._slab]
-        alone = [[r] for r in requests if r not in pushes and r not in shared]
-        for group in ([pushes] if pushes else []) + grouped(shared) + alone:
+        decoding = [request for request in requests if request.push is None]
+        for group, compute in ((pushes, self._encode), (decoding, self._decode)):
+            if not group:
+                continue
             try:
                 with torch.inference_mode():
-                    self._compute(group)
+                    compute(group)
             except BaseException as error:
                 for request in group:
                     request.error = error
             for request in group:
                 request.done = True
+            self.stats.forwards += 1
         self.stats.requests += len(requests)
 
-    def _compute(self, group: list[Request]) -> None:
-        if group[0].push is not None:
-            pushes = [request.push for request in group if request.push is not None]
-            for request, frames in zip(group, step_many(self.translator.model.encoder, pushes), strict=True):
-                request.result = frames
-            self.stats.forwards += 1
-            return
-        rows = [request.cache.row for request in group if request.cache is not None]
-        if len(group) > 1 and max(rows) - min(rows) + 1 <= PADDING * len(group):
-            self._together(Group(group))
-            self.stats.forwards += 1
-            return
-        for request in group:
-            assert request.cache is not None and request.embeds is not None
-            request.result = self._single(
-                request.cache, request.embeds, request.positions, record=request.record, score=request.score
-            )
-            self.stats.forwards += 1
+    def _encode(self, requests: list[Request]) -> None:
+        pushes = [request.push for request in requests if request.push is not None]
+        for request, frames in zip(requests, step_many(self.translator.model.encoder, pushes), strict=True):
+            request.result = frames
 
-    def _together(self, group: Group) -> None:
-        embeds, positions, mask = group.inputs()
-        cache = DynamicCache()
-        cache.layers = [GroupLayer(self._slab, i, group) for i in range(self.translator.attention.layers)]
-        with self.translator.attention.recording() as queries:
-            hidden = self.translator.model.decoder.model(
-                inputs_embeds=embeds,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-        last = [(r.cache.row - group.first, r.length - 1) for r in group.requests if r.cache is not None]
-        rows, ends = (torch.tensor(one, device=hidden.device) for one in zip(*last, strict=True))
-        logits = F.linear(hidden[rows, ends], self.translator.model.embeddings)
-        for index, request in enumerate(group.requests):
+    def _decode(self, requests: list[Request]) -> None:
+        if len(requests) == 1:
+            (one,) = requests
+            assert one.cache is not None and one.embeds is not None
+            one.result = self._single(one.cache, one.embeds, one.positions, record=one.record, score=one.score)
+            return
+        translator, pack = self.translator, Pack(requests, self._slab)
+        recording: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
+        if any(request.record for request in requests):
+            recording = translator.attention.recording()
+        with pack, recording as queries:
+            hidden = translator.model.decoder.model(**pack.inputs(translator.attention.layers)).last_hidden_state[0]
+        scored = [index for index, request in enumerate(pack.order) if request.score]
+        last = torch.tensor([pack.ends[index] - 1 for index in scored], dtype=torch.long, device=hidden.device)
+        scores = dict(zip(scored, F.linear(hidden[last], translator.model.embeddings), strict=True))
+        for index, request in enumerate(pack.order):
             assert request.cache is not None
-            row, count = request.cache.row - group.first, request.length
-            for layer in request.cache.layers:
-                layer.length += count
+            part = slice(pack.start(index), pack.ends[index])
             request.cache.appended(request.positions)
-            found = {i: q[row : row + 1, :count] for i, q in queries.items()} if request.record else {}
-            scores = logits[index : index + 1] if request.score else None
-            request.result = Fed(hidden=hidden[row, :count], queries=found, logits=scores)
+            found = {layer: q[:, part] for layer, q in queries.items()} if request.record else {}
+            request.result = Fed(
+                hidden=hidden[part], queries=found, logits=scores[index][None] if request.score else None
+            )
 
     # -- many jobs --------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from simulst.session import Session
 from simulst.testing import ToyTranslator
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.translators.base import FloatArray
-from simulst.translators.batch_group import Request, grouped
 from simulst.translators.batching import Batcher
 from simulst.translators.speech_llm import SpeechLLMTranslator
 
@@ -93,15 +92,6 @@ def test_the_encoder_gives_every_stream_its_own_frames(folder: Path, samples: tu
     for one, other in zip(alone, together, strict=True):
         assert one.frames == other.frames
         assert one.size_bytes() == other.size_bytes()
-
-
-def test_requests_of_like_length_meet() -> None:
-    def lengths(*sizes: int) -> list[list[int]]:
-        return [[r.length for r in group] for group in grouped([Request(positions=range(n)) for n in sizes])]
-
-    assert lengths(1, 1, 1) == [[1, 1, 1]]
-    assert lengths(1, 40, 1, 30, 1) == [[40, 30], [1, 1, 1]]
-    assert lengths(8, 4) == [[8, 4]]
 
 
 def test_an_error_in_one_job_ends_the_run_and_is_raised(folder: Path) -> None:
