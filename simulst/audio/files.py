@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from simulst.audio.containers import open_container
-from simulst.audio.pipes import open_pipe
 from simulst.audio.resample import SAMPLE_RATE, FloatArray
 from simulst.audio.sniff import HEAD_BYTES, sniff
 from simulst.audio.stream import AudioStream
@@ -20,11 +18,15 @@ def open_file(path: Path) -> AudioStream:
     name = str(path)
     head = _head(path)
     if head is None:
+        from simulst.audio.pipes import open_pipe
+
         return open_pipe(path.open("rb"), name)
     kind = sniff(head)
     if kind == "text":
         raise AudioError(f"{name} holds text, not audio.")
     if kind in ("container", "unknown"):
+        from simulst.audio.containers import open_container  # FFmpeg's libraries: only where they are needed
+
         return open_container(path.open("rb"), name)
     promised_s = _promised_s(path) if kind == "wav" else None
     file = _open_sndfile(path)

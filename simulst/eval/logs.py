@@ -108,14 +108,19 @@ def instance_to_json(instance: Instance) -> dict[str, Any]:
     return record | dict(instance.extra)
 
 
-def append_instance(path: str | os.PathLike[str], instance: Instance) -> None:
-    """Add one line in a single write and wait until it is on the disk; a torn last line is removed first."""
+def append_instance(path: str | os.PathLike[str], instance: Instance, *, sync: bool = True) -> None:
+    """Add one line in a single write; a torn last line is removed first.
+
+    From then on no kill of the process loses the line; with `sync` it is waited for until it is on the disk, so that no
+    power cut does either.
+    """
     line = json.dumps(instance_to_json(instance), allow_nan=False).encode() + b"\n"
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         _drop_torn_line(file)
         os.write(file, line)
-        os.fsync(file)
+        if sync:
+            os.fsync(file)
     finally:
         os.close(file)
 

@@ -49,7 +49,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert 0 < found["short200_cpu_s"] < 10 and 10 < found["short200_rss_mb"] < 150
-    assert 10 < found["hour_rss_mb"] < 300 and found["workers2_speedup"] > 0.2
+    assert 10 < found["hour_rss_mb"] < 300 and found["workers2_speedup"] > 0.2 and found["loop2_speedup"] > 0.2
     status = simulst.cli.run(["bench", "evaluate", "--simuleval", "/no/python", "--files", "1", "--minutes", "1"])
     assert status == 2
     assert capsys.readouterr().err.startswith("simulst: There is no interpreter /no/python;")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from simulst.eval.runner.spec import difference
 
 LOG, ERRORS, RUN = "instances.log", "errors.jsonl", "run.json"
 _RESULTS = ("scores.json", "scores.tsv", "segments.tsv")
+_SYNC_S = 1.0
+"""Waiting for the disk costs more than a short item does."""
 _IDENTITY = ("model", "policy", "chunk_ms", "unit", "final_only", "seed", "data")
 
 
@@ -25,6 +28,7 @@ class RunFolder:
         self._errors = path / f"errors{suffix}.jsonl"
         self._lock: int | None = None
         self._new = False
+        self._synced = float("-inf")
 
     def claim(self, description: dict[str, Any], session: dict[str, Any], *, fresh: bool) -> None:
         """Make the folder this run's, or go on with it; only the first rank does.
@@ -69,7 +73,11 @@ class RunFolder:
         return {instance.index: instance for instance in read_instances(path)} if path.is_file() else {}
 
     def add(self, instance: Instance) -> None:
-        append_instance(self._log, instance)
+        """Kept whatever happens to the process; a power cut may lose the last second's instances."""
+        sync = time.monotonic() - self._synced >= _SYNC_S
+        append_instance(self._log, instance, sync=sync)
+        if sync:
+            self._synced = time.monotonic()
 
     def fail(self, record: dict[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=False) + "\n"
