@@ -453,3 +453,12 @@ def test_the_order_of_items_does_not_matter(lists: Path) -> None:
     forwards = [translate_item(model, spec, item) for item in dataset.items]
     backwards = [translate_item(model, spec, item) for item in reversed(dataset.items)]
     assert [one.prediction for one in forwards] == [one.prediction for one in reversed(backwards)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("device", "workers"), [("cuda:9", 1), ("cuda:9", 2), ("tpu", 2)])
+def test_a_device_that_is_not_there(run: Run, lists: Path, tmp_path: Path, device: str, workers: int) -> None:
+    given = ("evaluate", lists, "--model", "toy", "--device", device, "--workers", workers)
+    status, _, errors = run(*given, "--output", tmp_path / "out")
+    assert status == 2 and errors.count("\n") == 1 and f"device '{device}'" in errors.lower()
+    assert not (tmp_path / "out").exists()

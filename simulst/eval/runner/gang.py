@@ -62,7 +62,15 @@ def join_gang() -> Gang:
 
 
 def local_device(device: str) -> str:
-    """Under torchrun "cuda" means this rank's own GPU."""
-    if device == "cuda" and launched_by_torchrun():
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return device
+    """The device by its full name: what "auto" is here, and under torchrun this rank's own GPU for "cuda".
+
+    Raises ModelError where the machine has no such device.
+    """
+    if device == "cpu":
+        return device
+    from simulst.models.checkpoint import torch_device
+
+    found = str(torch_device(device))
+    if found == "cuda" and launched_by_torchrun():
+        return str(torch_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}"))
+    return found

@@ -148,12 +148,15 @@ def _translate_rest(
     load: Callable[[RunSpec], Translator],
 ) -> None:
     done = leader.done()
-    pending = gang.share([item for item in dataset.items if item.index not in done])
+    rest = [item for item in dataset.items if item.index not in done]
+    pending = gang.share(rest)
     finished = sum(item.index in done for item in dataset.items)
     total = len(dataset.items) if gang.size == 1 else finished + len(pending)
     progress.begin(spec.name or dataset.name, items=total, done=finished, audio_s=sum(i.audio_s for i in pending))
-    if pending:
+    if rest and not gang.rank:
         leader.drop_results()
+    if not rest:
+        return
     with closing(_outcomes(pending, load, spec, settings)) as outcomes:
         for outcome in outcomes:
             if outcome.instance is not None:
@@ -167,8 +170,7 @@ def _translate_rest(
 def _outcomes(
     items: Sequence[Item], load: Callable[[RunSpec], Translator], spec: RunSpec, settings: Settings
 ) -> Generator[Outcome, None, None]:
-    if not items:
-        return
+    """A rank without items loads the model too, so that all ranks find out together what cannot be."""
     loader = partial(_load_work, load, spec, settings.batch)
     if settings.workers > 1:
         share = spec.device == "cpu" and sys.platform == "linux"
