@@ -19,6 +19,7 @@ PAGES = {
     "/": "index.html",
     "/overlay": "overlay.html",
     "/app.js": "app.js",
+    "/view.js": "view.js",
     "/captions.js": "captions.js",
     "/client.js": "client.js",
     "/audio.js": "audio.js",

@@ -169,6 +169,11 @@ def test_the_microphone_is_heard_until_stop(browser: Any, serve: Serve) -> None:
     page.find("#toggle").click()
     page.wait(lambda: page.status == "Listening" and len(page.text.split()) >= 4)
     assert page.find("#toggle").text == "Stop"
+    assert not page.find("#source").is_enabled()
+    pieces = (
+        "return Math.max(...[...document.querySelectorAll('#text span:first-child')].map(e => e.childNodes.length))"
+    )
+    assert page.js(pieces) > 1  # what was said stays, so that a screen reader says new words only
     assert re.fullmatch(r"\d+\.\d s", page.find("#lag").text)
     assert re.fullmatch(r"\d+ %", page.find("#load").text)
     page.wait(lambda: page.js("return document.querySelector('#text .unstable').textContent") or page.status == "Ready")
@@ -259,6 +264,10 @@ class Wire:
                     pass
         self._pairs.clear()
 
+    def close(self) -> None:
+        self._server.close()
+        self.pull()
+
 
 def test_a_pulled_cable_loses_nothing(browser: Any, serve: Serve, speech: Path) -> None:
     server = serve(models={"toy": Slow()}, max_clients=1)
@@ -273,6 +282,25 @@ def test_a_pulled_cable_loses_nothing(browser: Any, serve: Serve, speech: Path) 
     assert page.text.startswith(before)
     page.wait(lambda: page.status == "Ready")
     assert page.text == toy_text(WORDS)
+
+
+def test_what_is_shown_can_be_saved_without_the_server(browser: Any, serve: Serve, speech: Path) -> None:
+    server = serve(models={"toy": Slow()})
+    wire = Wire(int(server.address.rsplit(":", 1)[1]))
+    page = Page(browser, f"http://127.0.0.1:{wire.port}")
+    for path in browser.downloads.glob("simulst-*"):
+        path.unlink()
+    page.choose("chunk", "320")
+    page.translate_file(speech)
+    page.wait(lambda: len(page.text.split()) >= 3)
+    wire.close()
+    page.wait(lambda: page.status == "Reconnecting", 5)
+    page.find("button[data-format=srt]").click()
+    page.wait(lambda: page.find("#alert").text)
+    assert page.find("#alert").text == ("The server is gone, and the times with it; what is shown can be saved as TXT.")
+    page.find("button[data-format=txt]").click()
+    page.wait(lambda: list(browser.downloads.glob("*.txt")))
+    assert " ".join(next(browser.downloads.glob("*.txt")).read_text().split()) == page.text
 
 
 def test_a_full_server_is_explained(browser: Any, serve: Serve, client: Any, speech: Path) -> None:
@@ -350,6 +378,19 @@ def test_the_view_can_be_changed(browser: Any, serve: Serve, speech: Path) -> No
     assert toy_text(WORDS).endswith(" ".join(rows))
     page.shoot("fullscreen")
     page.js("document.exitFullscreen()")
+    page.wait(lambda: page.find("#scroll").is_displayed())
+    page.choose("size", "64")
+    low = {"width": 1000, "height": 380, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", low)
+    at_end = "const s = document.getElementById('scroll'); return s.scrollTop + s.clientHeight > s.scrollHeight - 40"
+    page.wait(lambda: page.js(at_end))
+    assert not page.find("#latest").is_displayed()
+    page.js("document.getElementById('scroll').scrollTop = 0")
+    page.wait(lambda: page.find("#latest").is_displayed())
+    page.find("#latest").click()
+    page.wait(lambda: page.js(at_end))
+    page.find("#clear").click()
+    page.wait(lambda: page.text == "" and page.find("#welcome").is_displayed())
     page.quiet()
 
 
@@ -395,6 +436,11 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
         ".map(e => e.id || e.textContent)"
     )
     assert small == []
+    page.js("document.getElementById('stage').requestFullscreen = undefined; document.getElementById('full').click()")
+    page.wait(lambda: page.find("#subtitle").text)
+    assert page.find("#subtitle").rect["height"] == page.js("return document.documentElement.clientHeight")
+    page.find("#leave").click()
+    page.wait(lambda: page.find("#scroll").is_displayed())
 
 
 def test_keyboard_and_screen_reader(browser: Any, serve: Serve) -> None:

@@ -1,19 +1,19 @@
-// The page: what is pressed, what is shown.
+// The page: what is pressed and what then happens.
 
 import { fromFile, fromMicrophone, fromTab, microphones } from "/audio.js";
-import { roll, sentences } from "/captions.js";
 import { LiveClient } from "/client.js";
+import { View, time } from "/view.js";
 
 const $ = (id) => document.getElementById(id);
 const remembered = ["source", "mic", "speed", "model", "policy", "chunk", "size", "theme", "contrast", "show-source", "show-unstable"];
 const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 const client = new LiveClient({ token });
+const view = new View(client);
 const exports = {}; // what the server sent when a stream ended
+const exportButtons = $("exports").querySelectorAll("button");
 let config = null;
 let source = null;
 let wanted = ""; // format of the export that was asked for
-let follow = true;
-let drawing = 0;
 let wakeLock = null;
 
 const channel = (() => {
@@ -66,6 +66,7 @@ function offerPolicies() {
 
 function showNote() {
   const policy = config?.policies[$("policy").value];
+  $("chunk").options[0].label = policy ? `Of the policy (${policy.chunk_ms / 1000} s steps)` : "Of the policy";
   $("policy-note").textContent = policy ? `${policy.summary} ${policy.source}`.trim() : "";
 }
 
@@ -77,6 +78,7 @@ function chosen() {
 async function listMicrophones() {
   const found = await microphones();
   fill($("mic"), [{ value: "", label: "Default" }, ...found.map((one, i) => ({ value: one.deviceId, label: one.label || `Microphone ${i + 1}` }))]);
+  recall();
 }
 
 function applyView() {
@@ -88,84 +90,15 @@ function applyView() {
   const kind = $("source").value;
   $("mic-field").hidden = kind !== "mic";
   $("file-field").hidden = $("speed-field").hidden = kind !== "file";
-  draw();
+  view.draw();
 }
 
-// ---- drawing
-
-function time(seconds) {
-  const whole = Math.floor(seconds);
-  const minutes = String(Math.floor(whole / 60) % 60).padStart(whole >= 3600 ? 2 : 1, "0");
-  return `${whole >= 3600 ? `${Math.floor(whole / 3600)}:` : ""}${minutes}:${String(whole % 60).padStart(2, "0")}`;
-}
-
-function draw() {
-  drawing ||= requestAnimationFrame(() => {
-    drawing = 0;
-    drawText();
-  });
-}
-
-function drawText() {
-  const { text, hypothesis, transcript, marks } = client.state;
-  const rows = sentences(text);
-  const box = $("text");
-  $("welcome").hidden = Boolean(text || hypothesis || client.running || box.querySelector(".past"));
-  const present = [...box.querySelectorAll(".row:not(.past)")];
-  let mark = 0;
-  rows.forEach(({ at, text: sentence }, i) => {
-    while (mark + 1 < marks.length && marks[mark + 1].at <= at) mark += 1;
-    const row = present[i] ?? box.appendChild(makeRow());
-    const stamp = time(marks[mark]?.time ?? 0);
-    if (row.stamp.textContent !== stamp) row.stamp.textContent = stamp;
-    if (row.words.textContent !== sentence) row.words.textContent = sentence;
-    row.rest.textContent = "";
-  });
-  for (const row of present.slice(rows.length)) row.remove();
-  if (hypothesis) {
-    const row = rows.length ? box.querySelectorAll(".row:not(.past)")[rows.length - 1] : box.appendChild(makeRow());
-    row.rest.textContent = hypothesis;
-  }
-  $("source-pane").hidden = !(transcript && $("show-source").checked);
-  $("stage").classList.toggle("two", !$("source-pane").hidden);
-  if ($("transcript").textContent !== transcript) {
-    $("transcript").textContent = transcript;
-    const scroll = $("transcript").parentElement;
-    scroll.scrollTop = scroll.scrollHeight;
-  }
-  if (document.fullscreenElement) {
-    const box = $("subtitle");
-    const width = Math.floor((box.clientWidth * 0.92) / (parseFloat(getComputedStyle(box).fontSize) * 0.56));
-    roll(box, text, $("show-unstable").checked ? hypothesis : "", { width: Math.min(60, Math.max(12, width)) });
-  }
-  if (follow) $("scroll").scrollTop = $("scroll").scrollHeight;
-}
-
-function makeRow() {
-  const row = document.createElement("p");
-  row.className = "row";
-  row.stamp = row.appendChild(document.createElement("time"));
-  const body = row.appendChild(document.createElement("div"));
-  row.words = body.appendChild(document.createElement("span"));
-  row.rest = body.appendChild(document.createElement("span"));
-  row.rest.className = "unstable";
-  row.rest.setAttribute("aria-hidden", "true");
-  return row;
-}
-
-function archive() {
-  for (const row of $("text").querySelectorAll(".row")) {
-    row.classList.add("past");
-    row.rest.textContent = "";
-  }
-}
+// ---- running
 
 function alertUser(message) {
   $("alert").textContent = message;
   $("alert").hidden = !message;
 }
-
-// ---- running
 
 async function openSource() {
   const kind = $("source").value;
@@ -187,12 +120,12 @@ async function start() {
   } finally {
     $("toggle").disabled = false;
   }
-  archive();
+  view.archive();
   for (const key of Object.keys(exports)) delete exports[key];
   client.start({ sample_rate: source.sampleRate, pace: source.pace, channel, ...chosen() });
-  for (const button of $("exports").children) button.disabled = false;
+  for (const button of exportButtons) button.disabled = false;
   $("level-field").hidden = false;
-  navigator.wakeLock?.request("screen").then((lock) => (wakeLock = lock), () => {});
+  stayAwake();
   const mine = source;
   try {
     await mine.run((samples, peak) => {
@@ -210,6 +143,10 @@ async function start() {
   if ($("source").value === "mic") listMicrophones(); // their names are known once one was allowed
 }
 
+function stayAwake() {
+  navigator.wakeLock?.request("screen").then((lock) => (wakeLock = lock), () => {});
+}
+
 function stop() {
   if (client.ending) client.cancel();
   else if (source) source.stop();
@@ -217,6 +154,7 @@ function stop() {
 }
 
 function toggle() {
+  if ($("toggle").disabled) return;
   if (client.running) stop();
   else start();
 }
@@ -229,16 +167,17 @@ client.addEventListener("state", ({ detail: { state } }) => {
   $("toggle").textContent = state === "finishing" ? "Cancel" : client.running ? "Stop" : "Start";
   $("toggle").classList.toggle("stop", client.running);
   document.documentElement.classList.toggle("running", client.running);
+  for (const id of ["source", "mic", "file", "speed", "clear"]) $(id).disabled = client.running;
   if (state === "idle") {
     source?.stop();
     wakeLock?.release();
     wakeLock = null;
   }
 });
-client.addEventListener("change", draw);
+client.addEventListener("change", () => view.draw());
 client.addEventListener("expired", () => {
-  drawText();
-  archive();
+  view.drawNow();
+  view.archive();
 });
 client.addEventListener("lag", ({ detail }) => {
   $("lag").textContent = `${detail.lag_s.toFixed(1)} s`;
@@ -249,19 +188,19 @@ client.addEventListener("lag", ({ detail }) => {
 });
 client.addEventListener("problem", ({ detail }) => alertUser(detail.message));
 client.addEventListener("end", () => {
-  drawText();
-  for (const button of $("exports").children) client.export(button.dataset.format);
+  view.drawNow();
+  for (const button of exportButtons) client.export(button.dataset.format);
 });
 client.addEventListener("export", ({ detail }) => {
   exports[detail.format] = detail.text;
-  if (wanted === detail.format) save(detail.format);
+  if (wanted === detail.format) save(detail.format, detail.text);
 });
 
-function save(format) {
+function save(format, text) {
   wanted = "";
   const type = { srt: "application/x-subrip", vtt: "text/vtt", txt: "text/plain", jsonl: "application/jsonl" }[format];
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([exports[format]], { type }));
+  link.href = URL.createObjectURL(new Blob([text], { type }));
   link.download = `simulst-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.${format}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
@@ -269,18 +208,15 @@ function save(format) {
 
 function exportAs(format) {
   wanted = format;
-  if (!client.running && exports[format] !== undefined) save(format);
-  else client.export(format);
+  if (!client.running && exports[format] !== undefined) save(format, exports[format]);
+  else if (client.connected) client.export(format);
+  else if (format === "txt") save(format, view.text());
+  else alertUser("The server is gone, and the times with it; what is shown can be saved as TXT.");
 }
 
 function changeSettings() {
   showNote();
   if (client.running && !client.ending) client.switch(chosen());
-}
-
-function fullScreen() {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else $("stage").requestFullscreen().catch((error) => alertUser(error.message));
 }
 
 async function copyOverlay() {
@@ -299,18 +235,10 @@ async function copyOverlay() {
 // ---- wiring
 
 $("toggle").onclick = toggle;
-$("latest").onclick = () => {
-  follow = true;
-  draw();
-};
-$("scroll").onscroll = () => {
-  const { scrollTop, scrollHeight, clientHeight } = $("scroll");
-  follow = scrollTop + clientHeight > scrollHeight - 40;
-  $("latest").hidden = follow;
-};
-$("full").onclick = fullScreen;
+$("full").onclick = () => view.fullScreen();
+$("clear").onclick = () => view.clear();
 $("overlay").onclick = copyOverlay;
-for (const button of $("exports").children) button.onclick = () => exportAs(button.dataset.format);
+for (const button of exportButtons) button.onclick = () => exportAs(button.dataset.format);
 for (const id of remembered) {
   $(id).addEventListener("input", () => {
     remember(id);
@@ -319,16 +247,13 @@ for (const id of remembered) {
     applyView();
   });
 }
-document.onfullscreenchange = () => {
-  $("subtitle").replaceChildren();
-  draw();
-};
+document.onvisibilitychange = () => client.running && !document.hidden && stayAwake();
 document.addEventListener("keydown", (event) => {
   if (!event.altKey || event.ctrlKey || event.metaKey) return;
   const size = $("size");
   const actions = {
     KeyS: toggle,
-    KeyF: fullScreen,
+    KeyF: () => view.fullScreen(),
     KeyC: () => $("contrast").click(),
     Equal: () => size.stepUp(),
     NumpadAdd: () => size.stepUp(),
@@ -343,12 +268,13 @@ document.addEventListener("keydown", (event) => {
   $("contrast").dispatchEvent(new Event("input"));
 });
 let dragged = 0;
-document.addEventListener("dragenter", () => {
+document.addEventListener("dragenter", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
   dragged += 1;
   $("drop").classList.add("shown");
 });
 document.addEventListener("dragleave", () => {
-  dragged -= 1;
+  dragged = Math.max(0, dragged - 1);
   if (dragged <= 0) $("drop").classList.remove("shown");
 });
 document.addEventListener("dragover", (event) => event.preventDefault());
@@ -356,7 +282,11 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   dragged = 0;
   $("drop").classList.remove("shown");
-  if (!event.dataTransfer.files.length || client.running) return;
+  if (!event.dataTransfer.files.length) return;
+  if (client.running) {
+    alertUser("Press Stop first, then drop the file again.");
+    return;
+  }
   $("source").value = "file";
   $("file").files = event.dataTransfer.files;
   applyView();
@@ -364,6 +294,8 @@ document.addEventListener("drop", (event) => {
 });
 addEventListener("pagehide", () => client.socket?.close(1000));
 
+navigator.mediaDevices?.addEventListener("devicechange", listMicrophones);
+$("source").querySelector("[value=tab]").disabled = !navigator.mediaDevices?.getDisplayMedia;
 $("more").open = matchMedia("(min-width: 1000px)").matches;
 recall();
 applyView();

@@ -84,6 +84,7 @@ export async function fromMicrophone(deviceId) {
 
 export async function fromTab() {
   let stream;
+  if (!devices().getDisplayMedia) throw new Error("This browser cannot share the sound of a tab.");
   try {
     stream = await devices().getDisplayMedia({ video: true, audio: { suppressLocalAudioPlayback: false } });
   } catch (error) {

@@ -94,6 +94,10 @@ export class LiveClient extends EventTarget {
     return !this.over;
   }
 
+  get connected() {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
+
   start(options) {
     this.clear();
     this.state.reset();
@@ -104,7 +108,7 @@ export class LiveClient extends EventTarget {
   }
 
   greet() {
-    if (this.socket?.readyState === WebSocket.OPEN) this.hello();
+    if (this.connected) this.hello();
     else this.connect();
   }
 
@@ -295,7 +299,7 @@ export class LiveClient extends EventTarget {
   }
 
   say(message) {
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+    if (this.connected) this.socket.send(JSON.stringify(message));
   }
 
   announce(state) {
