@@ -91,6 +91,11 @@ class Connection:
         if self._main is not None:
             self._main.cancel()
 
+    async def handed_on(self) -> None:
+        """Wait until the client was sent every event of its ended stream."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def _serve(self) -> None:
         limits = self._hub.limits
         data = await self._receive(limits.hello_s, "hello_timeout", "No hello came in time.")

@@ -15,6 +15,9 @@ from simulst.live.protocol import Hello, ProtocolError
 from simulst.live.stream import LiveStream, Switch
 from simulst.session import Session
 
+HAND_ON_S = 3.0
+"""Time that a shutdown gives clients to take the last events."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -41,6 +44,9 @@ class Owner(Protocol):
     """The connection that a stream belongs to."""
 
     def dismiss(self, error: ProtocolError) -> None: ...
+
+    async def handed_on(self) -> None:
+        """Wait until the client was sent every event of its ended stream."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -180,7 +186,9 @@ class Hub:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
                     await asyncio.gather(*(place.stream.finished() for place in places))
-            await asyncio.sleep(0.05)  # for the events to be sent
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HAND_ON_S):
+                    await asyncio.gather(*(place.owner.handed_on() for place in places if place.owner is not None))
         for place in places:
             if place.owner is not None:
                 place.owner.dismiss(ProtocolError("shutting_down", "The server was shut down."))

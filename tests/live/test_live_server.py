@@ -3,7 +3,7 @@
 import json
 import re
 import socket
-import statistics
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -45,14 +45,16 @@ def test_events_carry_absolute_times_and_lag(serve: Serve, client: Connect) -> N
     one = client(serve())
     one.hello(pace="live", chunk_ms=320)
     audio = toy_audio(WORDS)
+    begin = time.monotonic()
     for start in range(0, len(audio), 1_600):
         one.audio(audio[start : start + 1_600])
         time.sleep(0.002)
     one.finish()
+    taken_s = time.monotonic() - begin
     writes = [message for message in one.seen if message["type"] == "write"]
     assert len(writes) > 5
     assert [write["audio_s"] for write in writes] == sorted(write["audio_s"] for write in writes)
-    assert all(0 <= write["lag_s"] < 2 for write in writes)
+    assert all(0 <= write["lag_s"] <= taken_s for write in writes)
     assert all(write["start_s"] <= write["end_s"] <= write["audio_s"] + 0.1 for write in writes)
     lag = one.until("lag")
     assert lag["received"] == len(audio)
@@ -248,12 +250,14 @@ class Slow(ToyTranslator):
     def __init__(self, pause_s: float = 0.05) -> None:
         super().__init__()
         self.pause_s = pause_s
+        self.decisions = 0
 
     def open(self) -> Any:
         session = super().open()
         quick = session.hypothesise
 
         def slow(*args: Any, **options: Any) -> Any:
+            self.decisions += 1
             time.sleep(self.pause_s)
             return quick(*args, **options)
 
@@ -299,13 +303,12 @@ def test_a_client_that_sends_everything_before_it_reads_is_served(
 
 
 def test_a_live_stream_that_is_behind_skips_decisions_not_audio(serve: Serve, client: Connect) -> None:
-    server = serve(models={"toy": Slow()})
-    one = client(server)
-    one.hello(pace="live", chunk_ms=80)
-    one.audio(toy_audio(WORDS), 1_280)  # all at once: 7.7 s behind, 96 decisions of 50 ms would take 5 s
-    begin = time.monotonic()
+    slow = Slow()
+    one = client(serve(models={"toy": slow}))
+    one.hello(pace="live", chunk_ms=80, hypotheses=False)
+    one.audio(toy_audio(WORDS), 1_280)  # all at once: 7.7 s behind, 96 chunks
     assert one.finish() == toy_text(WORDS)
-    assert time.monotonic() - begin < 2.5
+    assert 2 <= slow.decisions < 48
 
 
 def test_clients_do_not_mix(serve: Serve, client: Connect) -> None:
@@ -358,7 +361,8 @@ def test_metrics_count_what_happened(serve: Serve, client: Connect) -> None:
     assert int(numbers["simulst_lag_seconds_count"]) == int(numbers['simulst_lag_seconds_bucket{le="+Inf"}']) == writes
 
 
-def test_a_round_trip_without_model_work_takes_a_millisecond(serve: Serve, client: Connect) -> None:
+def test_pings_are_answered_at_once_and_in_order(serve: Serve, client: Connect) -> None:
+    """How fast is for `simulst bench live` to say; something that waits or polls on the way takes 40 ms and more."""
     one = client(serve())
     times = []
     for number in range(60):
@@ -366,5 +370,22 @@ def test_a_round_trip_without_model_work_takes_a_millisecond(serve: Serve, clien
         one.say(type="ping", id=number)
         assert one.take() == {"type": "pong", "id": number}
         times.append(time.perf_counter() - begin)
-        time.sleep(0.005)
-    assert statistics.quantiles(times, n=10)[0] < 0.002  # others may need the processor; `simulst bench live` measures
+    assert min(times) < 0.02
+
+
+def test_a_shutdown_waits_until_a_slow_reader_has_the_end(
+    serve: Serve, client: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulst.live.stream.dump", lambda message: dump({**message, "padding": "x" * 20_000}))
+    server = serve()
+    narrow = socket.socket()
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        narrow.setsockopt(socket.SOL_SOCKET, buffer, 4_096)
+    narrow.connect(("127.0.0.1", int(server.address.rsplit(":", 1)[1])))
+    one = client(server, sock=narrow)
+    one.hello(chunk_ms=160)
+    one.audio(toy_audio(WORDS * 3))
+    wait_for(lambda: server.health()["backlog_s"] < 0.2)
+    threading.Timer(0.3, one.until, ["end"]).start()
+    server.stop()
+    assert one.text == direct(WORDS * 3)
