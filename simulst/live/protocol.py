@@ -29,23 +29,30 @@ Events that matter for the text carry `seq`, which counts 1, 2, 3, ... without g
 
 - `write`: `text` is appended at `start`, the length of the text before it; `audio_s`, `lag_s` (seconds from the arrival
   of the source words to this event), `start_s` and `end_s` (time of the source words, null where unknown), `compute_s`.
-- `retract`: the last `count` code points go, `length` stay. A `write` of their replacement may follow.
+- `retract`: the last `count` code points go, `length` stay; with `audio_s`. A `write` of their replacement may follow.
 - `transcript`: recognised source text; `text` replaces everything from `start` on.
 - `switched`: from here on `model`, `policy` and `chunk_ms` are these.
 - `end`: the stream is over; `text` is all of it, with `audio_s`, `rtf`, and `reason` (`end` or `shutdown`).
 
 Events without `seq` replace the last of their kind, and a slow reader may miss some:
 
-- `hypothesis`: the unstable continuation of the text, to be shown grey.
+- `hypothesis`: `text` is the unstable continuation, to be shown grey; with `audio_s`.
 - `lag`: `audio_s`, `received_s` and `received` (audio taken, in seconds and in sample frames), `backlog_s` (taken but
   not decided on), `lag_s` (of the last write), `load` (computing time per second of audio).
 
 A client rebuilds its state by applying events in the order of `seq`; after a gap it reconnects with `resume`. Events
 that the server no longer holds come as one `snapshot` with `seq`, `text` and `transcript`.
 
-Besides: `ready` (answer to `hello`: `version`, `session`, `model`, `policy`, `chunk_ms`, `sample_rate`, `channel`),
-`resumed` (`session`, `seq`, `received`), `watching`, `export`, `pong`, and `error` with `code`, `message` (one
-sentence) and `fatal`. After a fatal error the server closes the connection with the code that `CLOSE_CODES` names.
+Besides:
+
+- `ready`, the answer to `hello`: `version`, `session`, `model`, `policy`, `chunk_ms`, `sample_rate`, `channel`.
+- `resumed`, the answer to `resume`: `session`, `seq`, `received`.
+- `watching`, the answer to `watch`: `channel`.
+- `export`: `format`, `text`.
+- `pong`: `id`.
+- `snapshot`: `seq`, `text`, `transcript`.
+- `error`: `code`, `message` (one sentence), `fatal`. After a fatal error the server closes the connection with the code
+  that `CLOSE_CODES` names.
 """
 
 import json

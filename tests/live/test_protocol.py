@@ -1,8 +1,11 @@
 """The protocol's own rules, and its document."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +13,9 @@ from hypothesis import strategies as st
 
 from simulst.live import protocol
 from simulst.live.protocol import CLOSE_CODES, Hello, ProtocolError, read_hello, read_message, read_switch
+from simulst.testing import toy_audio
 
+NOTES = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7]
 ROOT = Path(__file__).parents[2]
 HELLO = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "s16le"}
 
@@ -21,6 +26,54 @@ def test_the_document_is_the_docstring() -> None:
     assert protocol.__doc__.split("\n\n", 1)[1].strip() in document
     for code, number in CLOSE_CODES.items():
         assert f"| `{code}` | {number} |" in document
+
+
+def documented(part: str) -> dict[str, set[str]]:
+    """Names in the bullets of one part of the document: message type -> everything else that is set in code type."""
+    assert protocol.__doc__ is not None
+    text = protocol.__doc__.split(f"**{part}**")[1].split("**From")[0]
+    bullets = (re.findall(r"`(\w+)`", bullet) for bullet in re.split(r"\n+- |\n\n", text) if bullet.startswith("`"))
+    return {names[0]: set(names[1:]) - {names[0]} for names in bullets}
+
+
+def test_the_document_names_every_message_and_field(serve: Callable[..., Any], client: Callable[..., Any]) -> None:
+    """All messages of a stream that is switched, watched, resumed by a client that claims too much, and exported."""
+    server = serve()
+    first, second, watcher = client(server), client(server), client(server)
+    watcher.say(type="watch", channel="c")
+    session = first.hello(channel="c", policy="retranslation", chunk_ms=160)["session"]
+    first.audio(toy_audio(NOTES))
+    first.say(type="switch", policy="wait_k")
+    first.until("switched")
+    second.say(type="resume", session=session, seq=1_000_000)
+    second.until("snapshot")
+    second.audio(toy_audio(NOTES))
+    second.say(type="ping", id=1)
+    second.finish()
+    second.say(type="export", format="srt")
+    second.until("export")
+    second.say(type="export", format="doc")
+    second.until("error")
+    watcher.until("end")
+    assert first.until("error")["code"] == "taken_over"
+    seen: dict[str, set[str]] = {}
+    for message in [*first.seen, *second.seen, *watcher.seen]:
+        seen.setdefault(message["type"], set()).update(set(message) - {"type", "seq"})
+    answers = documented("From the server")
+    answers["end"] -= {"shutdown"}  # a value
+    answers["retract"] -= {"write"}  # what may follow
+    answers = {kind: fields - {"seq"} for kind, fields in answers.items()}
+    answers["ready"] -= {"hello"}
+    answers["resumed"] -= {"resume"}
+    answers["watching"] -= {"watch"}
+    answers["error"] -= {"CLOSE_CODES"}
+    assert seen == answers
+
+
+def test_the_document_names_every_field_of_a_hello() -> None:
+    fields = {*Hello.__dataclass_fields__, "version", "token"}
+    words = documented("From the client")["hello"]
+    assert words - {"s16le", "f32le", "live", "file"} == fields
 
 
 def test_a_hello_has_defaults() -> None:
