@@ -112,14 +112,17 @@ def padded_samples(samples: int, frame_multiple: int) -> int:
     return -(-samples // unit) * unit + TAIL_SAMPLES if samples else 0
 
 
-def rotate(x: Tensor, positions: Tensor, rotary_dim: int) -> Tensor:
-    """Rotary embedding of the first `rotary_dim` channels, interleaved pairs.
+def turns(positions: Tensor, rotary_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [..., S, 1, rotary_dim / 2] of positions [..., S], computed in float64: hours stay exact."""
+    half = torch.arange(0, rotary_dim, 2, device=positions.device, dtype=torch.float64)
+    angles = positions.to(torch.float64)[..., None, None] * (10_000.0 ** (-half / rotary_dim))
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
-    x: [..., S, H, E]; positions: [..., S] (broadcast over the batch). Angles are computed in float64: hours stay exact.
-    """
-    half = torch.arange(0, rotary_dim, 2, device=x.device, dtype=torch.float64)
-    angles = positions.to(torch.float64)[..., None] * (10_000.0 ** (-half / rotary_dim))
-    cos, sin = angles.cos().to(x.dtype)[..., None, :], angles.sin().to(x.dtype)[..., None, :]
+
+def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary embedding of the first channels, interleaved pairs: x [..., S, H, E] by the `turns` of its positions."""
+    cos, sin = turn
+    rotary_dim = 2 * cos.shape[-1]
     even, odd = x[..., 0:rotary_dim:2], x[..., 1:rotary_dim:2]
     turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
     return torch.cat((turned, x[..., rotary_dim:]), dim=-1)
@@ -211,8 +214,9 @@ class BlockCausalEncoder(nn.Module):
             blocks, device=x.device
         ).unsqueeze(1)
         mask = torch.cat((past >= 0, frame < total), dim=1).repeat(len(x), 1)  # [N * blocks, left + width]
+        turn = turns(frame, c.rotary_dim, x.dtype)
         for layer in self.layers:
-            q, k, v = self._project(layer, x, frame)
+            q, k, v = self._project(layer, x, turn)
             keys, values = (self._with_past(t, left).flatten(0, 1) for t in (k, v))
             attended = self._attend(q.flatten(0, 1), keys, values, mask)
             x = self._residual(layer, x, attended.view(x.shape))
@@ -229,7 +233,7 @@ class BlockCausalEncoder(nn.Module):
 
     # -- shared by both forms ---------------------------------------------------------------------------------------
 
-    def _project(self, layer: nn.Module, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, layer: nn.Module, x: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """[..., S, D] -> three of [..., S, H, E]; queries and keys already rotated to their absolute frame."""
         attention = layer.self_attn
         h = layer.self_attn_layer_norm(x)  # type: ignore[operator]
@@ -237,8 +241,7 @@ class BlockCausalEncoder(nn.Module):
             p(h).unflatten(-1, (self.config.heads, -1))  # type: ignore[operator]
             for p in (attention.q_proj, attention.k_proj, attention.v_proj)  # type: ignore[union-attr]
         )
-        rotary = self.config.rotary_dim
-        return rotate(q, positions, rotary), rotate(k, positions, rotary), v
+        return rotate(q, turn), rotate(k, turn), v
 
     @staticmethod
     def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -295,10 +298,10 @@ class BlockCausalEncoder(nn.Module):
     def _block(self, window: Tensor, main: int, state: EncoderState) -> Tensor:
         c = self.config
         x = self._front_step(window, main, state)
-        positions = state.frames + torch.arange(x.shape[0], device=x.device)
+        turn = turns(state.frames + torch.arange(x.shape[0], device=x.device), c.rotary_dim, x.dtype)
         first = not state.keys
         for index, layer in enumerate(self.layers):
-            q, k, v = self._project(layer, x, positions)
+            q, k, v = self._project(layer, x, turn)
             if first:
                 state.keys.append(k[:0])
                 state.values.append(v[:0])
@@ -306,9 +309,11 @@ class BlockCausalEncoder(nn.Module):
             end = keys.shape[0] - (x.shape[0] - main)
             state.keys[index] = keys[max(0, end - c.left_frames) : end]
             state.values[index] = values[max(0, end - c.left_frames) : end]
+            if index + 1 == len(self.layers):  # of the look-ahead nobody needs the output
+                x, q = x[:main], q[:main]
             x = self._residual(layer, x, self._attend(q[None], keys[None], values[None], None)[0])
         state.frames += main
-        return self.layer_norm(x[:main])  # type: ignore[no-any-return]
+        return self.layer_norm(x)  # type: ignore[no-any-return]
 
     def _front_step(self, window: Tensor, main: int, state: EncoderState) -> Tensor:
         """Samples of one block -> its frames before the transformer, [width, D]; updates the statistics."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulst.encoders.block_causal import CONV1_PER_FRAME, BlockCausalEncoder, EncoderState
+from simulst.encoders.block_causal import CONV1_PER_FRAME, BlockCausalEncoder, EncoderState, turns
 
 
 @dataclass(kw_only=True)
@@ -63,23 +63,25 @@ def _blocks(encoder: BlockCausalEncoder, windows: list[Tensor], main: int, state
     c = encoder.config
     x = _front(encoder, torch.stack(windows), main, states)
     starts = torch.tensor([state.frames for state in states], device=x.device)
-    positions = starts[:, None] + torch.arange(x.shape[1], device=x.device)
+    turn = turns(starts[:, None] + torch.arange(x.shape[1], device=x.device), c.rotary_dim, x.dtype)
     lengths = [state.keys[0].shape[0] if state.keys else 0 for state in states]
     longest = max(lengths)
     exists = torch.arange(longest, device=x.device) >= longest - torch.tensor(lengths, device=x.device)[:, None]
     mask = torch.cat((exists, exists.new_ones(len(states), x.shape[1])), dim=1)
     for index, layer in enumerate(encoder.layers):
-        q, k, v = encoder._project(layer, x, positions)
+        q, k, v = encoder._project(layer, x, turn)
         keys, values = _past(states, index, k, v, longest, lengths)
         end = longest + main
         for row, state in enumerate(states):
             start = max(longest - lengths[row], end - c.left_frames)
             _store(state.keys, index, keys[row, start:end])
             _store(state.values, index, values[row, start:end])
+        if index + 1 == len(encoder.layers):  # of the look-ahead nobody needs the output
+            x, q = x[:, :main], q[:, :main]
         x = encoder._residual(layer, x, encoder._attend(q, keys, values, mask))
     for state in states:
         state.frames += main
-    return list(encoder.layer_norm(x[:, :main]))
+    return list(encoder.layer_norm(x))
 
 
 def _past(

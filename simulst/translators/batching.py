@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from simulst.encoders.block_causal_batch import Push, step_many
 from simulst.errors import ModelError
+from simulst.models import onednn
 from simulst.translators.batch_group import Pack, Request, prepare
 from simulst.translators.stream_cache import Fed, Slab, StreamCache, Tally
 
@@ -187,7 +187,7 @@ class Batcher:
             hidden = translator.model.decoder.model(**pack.inputs(translator.attention.layers)).last_hidden_state[0]
         scored = [index for index, request in enumerate(pack.order) if request.score]
         last = torch.tensor([pack.ends[index] - 1 for index in scored], dtype=torch.long, device=hidden.device)
-        scores = dict(zip(scored, F.linear(hidden[last], translator.model.embeddings), strict=True))
+        scores = dict(zip(scored, onednn.linear(hidden[last], translator.model.embeddings), strict=True))
         for index, request in enumerate(pack.order):
             assert request.cache is not None
             part = slice(pack.start(index), pack.ends[index])

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from simulst.encoders.block_causal import EncoderState
 from simulst.errors import ModelError
+from simulst.models import onednn
 from simulst.models.checkpoint import torch_device, torch_dtype
 from simulst.models.options import option, parse_options
 from simulst.translators.attention import HEADS_FILE, Head, check_heads, read_heads, whole_layers
@@ -209,5 +210,7 @@ def load(
     model = load_weights(directory, config, dtype=torch_dtype(dtype)).to(torch_device(device))
     if chosen.encoder == "full":
         model.encoder.config = replace(config.encoder, block_frames=FULL_CONTEXT, lookahead_frames=0, left_frames=0)
+    onednn.use(model.encoder, exact=config.encoder.block_frames + config.encoder.lookahead_frames)
+    onednn.use(model.decoder)
     heads = _heads(directory, chosen, config)
     return SpeechLLMTranslator(model, vocabulary, name=name, directory=directory, options=chosen, heads=heads)
