@@ -51,7 +51,7 @@ def evaluate(
         short = make_recordings(root / "short", seconds=[3.5 + 4.2 * (i * 7 % files) / files for i in range(files)])
         long = make_recordings(root / "long", seconds=[minutes * 60.0])
         result: dict[str, Any] = {"files": files, "minutes": minutes, "chunk_ms": CHUNK_MS}
-        result |= _rounded(short=_ours(short, root), hour=_ours(long, root))
+        result |= _rounded(short=_ours(short, root, ROUNDS), hour=_ours(long, root))
         result = {key.replace("short_", f"short{SHORT}_"): value for key, value in result.items()}
         if speedup:
             result |= _speedup(short, root, min(files, 40))
@@ -110,10 +110,17 @@ def _command(folder: Path, out: Path, *, model: str = "null", workers: int = 1, 
     ]
 
 
-def _ours(folder: Path, root: Path) -> Cost:
-    cost = measure(_command(folder, out := root / "out"))
-    shutil.rmtree(out)
-    return cost
+def _ours(folder: Path, root: Path, rounds: int = 1) -> Cost:
+    return _best(_command(folder, root / "out"), root / "out", rounds)
+
+
+def _best(command: Sequence[str], out: Path, rounds: int) -> Cost:
+    """The round with the least CPU time: other programs on the same core make all of them dearer."""
+    costs = []
+    for _ in range(rounds):
+        costs.append(measure(command))
+        shutil.rmtree(out)
+    return min(costs, key=lambda cost: cost.cpu_s)
 
 
 def _speedup(folder: Path, root: Path, limit: int) -> dict[str, float]:
@@ -177,8 +184,7 @@ def _theirs(python: str, short: Path, long: Path, root: Path) -> dict[str, Any]:
                 *("--source", f"{folder}/source.txt", "--target", f"{folder}/target.txt"),
                 *("--source-segment-size", str(CHUNK_MS), "--latency-metrics", "LAAL", "AL", "AP", "DAL", *extra),
             ]
-            costs[key] = measure(command)
-            shutil.rmtree(out)
+            costs[key] = _best(command, out, ROUNDS if key == "short" else 1)
         found[name] = {k.replace("short_", f"short{SHORT}_"): v for k, v in _rounded(**costs).items()}
     return found
 

@@ -84,7 +84,8 @@ def pieces(blocks: Iterable[FloatArray], size: int) -> Iterator[FloatArray]:
 def seed_everything(seed: int) -> None:
     """Every item begins from its own seed, whichever worker gets it."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    if "numpy.random" in sys.modules:
+        np.random.seed(seed % 2**32)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
 
