@@ -61,7 +61,7 @@ class Batcher:
         self.translator = copy.copy(translator)
         self.translator.forward = self
         self.translator.new_cache = self.new_cache  # type: ignore[method-assign]
-        self.translator.encode = self.encode  # type: ignore[method-assign]
+        self.translator.hear = self.hear  # type: ignore[method-assign]
         self._single = translator.forward
         prepare(translator.model.decoder)
         self._slab, self._free = Slab(0), list[int]()
@@ -124,10 +124,10 @@ class Batcher:
         found: Fed = self._ask(request)
         return found
 
-    def encode(self, samples: Tensor, state: "EncoderState", *, is_final: bool = False) -> Tensor:
-        """One encoder step of a stream."""
-        frames: Tensor = self._ask(Request(push=Push(samples=samples, state=state, is_final=is_final)))
-        return frames
+    def hear(self, samples: Tensor, state: "EncoderState", *, is_final: bool = False) -> tuple[Tensor, list[int]]:
+        """`SpeechLLMTranslator.hear` of one stream."""
+        heard: tuple[Tensor, list[int]] = self._ask(Request(push=Push(samples=samples, state=state, is_final=is_final)))
+        return heard
 
     def _ask(self, request: Request) -> Any:
         with self._turn:
@@ -143,9 +143,10 @@ class Batcher:
         return request.result
 
     def _run_waiting(self) -> None:
-        """Decode while anybody decodes; encoder steps wait, so that streams begin their next chunk together."""
+        """Decode while anybody decodes; encoder steps wait until half of the streams wait for one."""
         decoding = [request for request in self._waiting if request.push is None]
-        requests = decoding or self._waiting
+        encoding = len(self._waiting) - len(decoding)
+        requests = self._waiting if not decoding or 2 * encoding >= self._active else decoding
         self._waiting = [request for request in self._waiting if request not in requests]
         self._run(requests)
         self._turn.notify_all()
@@ -170,8 +171,12 @@ class Batcher:
 
     def _encode(self, requests: list[Request]) -> None:
         pushes = [request.push for request in requests if request.push is not None]
-        for request, frames in zip(requests, step_many(self.translator.model.encoder, pushes), strict=True):
-            request.result = frames
+        frames = step_many(self.translator.model.encoder, pushes)
+        vectors, tokens = self.translator.read_frames(torch.cat(frames))
+        counts = [len(one) // self.translator.model.config.stack for one in frames]
+        for request, part, count in zip(requests, vectors.split(counts), counts, strict=True):
+            request.result = part, tokens[:count]
+            tokens = tokens[count:]
 
     def _decode(self, requests: list[Request]) -> None:
         if len(requests) == 1:

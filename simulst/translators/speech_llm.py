@@ -142,6 +142,9 @@ class SpeechLLMTranslator:
         suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
         self.suppress = suppress
+        self.suppress_in_ctc = suppress.clone()
+        self.suppress_in_ctc[vocabulary.eos] = True
+        self.suppress_in_ctc[self.blank] = False
         self.block_vectors = max(1, config.encoder.block_frames // config.stack)
         marks = [i for i in range(len(vocabulary)) if vocabulary.decode([i]).strip()[-1:] in (".", "?", "!")]
         self.sentence_marks = frozenset(marks)
@@ -160,9 +163,18 @@ class SpeechLLMTranslator:
         with torch.inference_mode():
             return F.embedding(torch.tensor(ids, dtype=torch.long, device=self.device), self.model.embeddings)
 
-    def encode(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> Tensor:
-        """Frames of the blocks that became complete, [frames, D]; see `BlockCausalEncoder.step`."""
-        return self.model.encoder.step(samples, state, is_final=is_final)
+    def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
+        """Speech vectors [n, width] of blocks that became complete (`BlockCausalEncoder.step`), the CTC token of each."""
+        return self.read_frames(self.model.encoder.step(samples, state, is_final=is_final))
+
+    def read_frames(self, frames: Tensor) -> tuple[Tensor, list[int]]:
+        """Speech vectors of encoder frames [frames, D], and the likeliest CTC token (or blank) of each."""
+        model = self.model
+        if not len(frames):
+            return model.embeddings.new_zeros(0, model.embeddings.shape[1]), []
+        vectors: Tensor = model.projector(model.stack(frames))
+        scores = onednn.linear(vectors, model.embeddings)
+        return vectors, scores.masked_fill(self.suppress_in_ctc, -torch.inf).argmax(-1).tolist()
 
     def new_cache(self, tally: Tally) -> StreamCache:
         """An empty cache for one stream."""

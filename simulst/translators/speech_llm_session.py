@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from simulst.errors import AudioError
 from simulst.translators.base import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, Turn
@@ -70,25 +68,19 @@ class SpeechLLMSession:
         if samples.ndim != 1 or not np.isfinite(samples).all():
             raise AudioError("Audio must be mono samples that are finite numbers.")
         self._received += len(samples)
-        model = self.translator.model
         with torch.inference_mode():
-            audio = torch.from_numpy(samples.copy()).to(model.embeddings)
-            frames = self.translator.encode(audio, self._encoder, is_final=is_final)
-            if len(frames):
-                new = model.projector(model.stack(frames))
-                self._hear_words(new)
-                self._vectors = torch.cat((self._vectors, new))
+            audio = torch.from_numpy(samples.copy()).to(self.translator.model.embeddings)
+            vectors, tokens = self.translator.hear(audio, self._encoder, is_final=is_final)
+            if tokens:
+                self._hear_words(tokens)
+                self._vectors = torch.cat((self._vectors, vectors))
 
-    def _hear_words(self, new: Tensor) -> None:
+    def _hear_words(self, tokens: Sequence[int]) -> None:
         """Greedy CTC of new vectors: collapse repeats, drop blanks, count word starts."""
         translator = self.translator
-        scores = F.linear(new, translator.model.embeddings).float()
-        scores[:, translator.suppress] = -torch.inf
-        scores[:, translator.vocabulary.eos] = -torch.inf
-        scores[:, translator.blank] = F.linear(new, translator.model.embeddings[translator.blank]).float()
         at = self._first + len(self._vectors)
         found = []
-        for offset, token in enumerate(scores.argmax(-1).tolist()):
+        for offset, token in enumerate(tokens):
             if token not in (translator.blank, self._last_ctc):
                 found.append(SourceWord(token=token, vector=at + offset))
                 self._words += translator.vocabulary.starts_word(token)
