@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulst.live import protocol
+from simulst.live.hub import HAND_ON_S, Limits
+from simulst.live.pool import Pool
 from simulst.live.protocol import CLOSE_CODES, Hello, ProtocolError, read_hello, read_message, read_switch
+from simulst.live.server import FLUSH_S
+from simulst.live.stream import MAX_PENDING_S
 from simulst.testing import toy_audio
 
 NOTES = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7]
@@ -68,6 +72,26 @@ def test_the_document_names_every_message_and_field(serve: Callable[..., Any], c
     answers["watching"] -= {"watch"}
     answers["error"] -= {"CLOSE_CODES"}
     assert seen == answers
+
+
+def test_the_limits_in_the_document_are_those_of_the_code() -> None:
+    document = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    limits = Limits(max_clients=1000)
+    for row in (
+        f"| audio that waits in one stream | {MAX_PENDING_S:g} s, ",
+        f"| {protocol.MAX_AUDIO_BYTES >> 20} MiB, {protocol.MAX_CONTROL_BYTES >> 10} KiB |",
+        f"| {limits.control_per_s:g} control messages a second ",
+        f"{limits.audio_messages_per_s:g} of audio;",
+        f"`--max-clients` + {limits.max_connections - 4000}, ",
+        f"| until the first message | {limits.hello_s:g} s |",
+        f"| cut off after {limits.send_s:g} s |",
+        f"| {Pool(0).patience_s:g} s, then its stream is given up ",
+        f"| {FLUSH_S:g} s to translate what was heard, {HAND_ON_S:g} s to hand it on |",
+        f"| `--max-clients {Limits().max_clients}` |",
+        f"| `--idle-s {limits.idle_s:g}` |",
+        f"keeps its place for {limits.resume_s:g} seconds",
+    ):
+        assert row in document
 
 
 def test_the_document_names_every_field_of_a_hello() -> None:
