@@ -20,11 +20,13 @@ class Settings:
 def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
     """Sort `key=value` pairs by owner. Raises SimulstError naming all known keys for one that nobody knows.
 
-    A key that policy and model share goes to the policy; `policy.KEY` and `model.KEY` say it outright.
+    A key that policy and model share goes to the policy; `policy.KEY` and `model.KEY` say it outright. Options that a
+    model must have for the policy to run (group positions) are added.
     """
-    from simulst.models import option_names
+    from simulst.models import option_names, options_for
 
-    parameters = [one.name for one in dataclasses.fields(load_policy(policy).policy)]  # type: ignore[arg-type]
+    rule = load_policy(policy).policy
+    parameters = [one.name for one in dataclasses.fields(rule)]  # type: ignore[arg-type]
     history = [f"history.{one.name}" for one in dataclasses.fields(HistoryConfig)]
     options = sorted(option_names(model)) if pairs else []
     chosen = Settings()
@@ -48,6 +50,8 @@ def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
                 f"Nothing is called {key!r}: policy {policy} has {_listed(parameters)}; "
                 f"model {model} has {_listed(options)}; history has {_listed(history)}."
             )
+    for key, value in options_for(model, rule.needs()).items():
+        chosen.model.setdefault(key, value)
     return chosen
 
 

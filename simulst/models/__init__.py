@@ -141,6 +141,19 @@ def option_names(name_or_dir: str | Path) -> frozenset[str]:
     return frozenset(describe_model(name_or_dir).options)
 
 
+def options_for(name_or_dir: str | Path, needs: frozenset[Evidence]) -> dict[str, str]:
+    """Options of a model that bring evidence which it lacks without them; nothing where there are none."""
+    if needs <= _DECODING:
+        return {}
+    try:
+        loader = _locate(str(name_or_dir))[1]
+    except ModelError:  # loading it will say so
+        return {}
+    unlocks: dict[Evidence, str] = getattr(_module(loader), "UNLOCKS", {})
+    pairs = (option.partition("=") for evidence, option in unlocks.items() if evidence in needs)
+    return {key: value for key, _, value in pairs}
+
+
 def _with_options(info: ModelInfo, loader: str) -> ModelInfo:
     return replace(info, options=describe_options(_module(loader).Options))
 
