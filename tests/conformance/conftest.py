@@ -39,9 +39,9 @@ def whisper() -> Translator:
     return model
 
 
-def speech_llm() -> Translator:
+def speech_llm(**options: str) -> Translator:
     with TemporaryDirectory() as folder:
-        model = load_model(make_tiny_speech_llm(Path(folder) / "tiny-speech-llm"))
+        model = load_model(make_tiny_speech_llm(Path(folder) / "tiny-speech-llm"), **options)
     model.max_source_s = 8.0  # type: ignore[misc]
     return model
 
@@ -51,6 +51,7 @@ TRANSLATORS: dict[str, Callable[[], Translator]] = {
     "toy": ToyTranslator,
     "tiny-whisper": whisper,
     "tiny-speech-llm": speech_llm,
+    "tiny-speech-llm-grouped": lambda: speech_llm(positions="grouped", cache="evict"),
     "toy-look-ahead": lambda: ToyTranslator(name="toy-look-ahead", look_ahead_s=0.31),
 }
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from simulst.commit import Change
 from simulst.events import EndEvent, Event, WriteEvent
 from simulst.policies import POLICIES
+from simulst.policies.history import HistoryConfig
 from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyVocabulary
-from simulst.translators.base import Evidence
+from simulst.testing.scripted import ScriptedSession
+from simulst.translators.base import Evidence, FloatArray
 
 PIECES = ["_a", "_b", "c", ",", ".", "_", "<0xC3>", "<0xA4>", "_Haus"]
 VOCABULARY = ToyVocabulary(PIECES)
@@ -59,8 +61,29 @@ def play_all(session: Session, chunks: int) -> list[Event]:
     return events + session.finish()
 
 
-def shapes(events: Sequence[Event]) -> list[tuple[str, int, float]]:
-    return [(event.text, getattr(event, "retract", 0), event.audio_s) for event in events]
+Shape = tuple[str, int, float, float | None, float | None]
+
+
+def shapes(events: Sequence[Event]) -> list[Shape]:
+    """What does not depend on the clock."""
+    source = [(getattr(event, "start_s", None), getattr(event, "end_s", None)) for event in events]
+    return [(e.text, getattr(e, "retract", 0), e.audio_s, *times) for e, times in zip(events, source, strict=True)]
+
+
+class Following(ScriptedTranslator):
+    """Token i of the stream attends to frame i, whatever has been forgotten before it."""
+
+    def open(self) -> "FollowingSession":
+        return FollowingSession(self)
+
+
+class FollowingSession(ScriptedSession):
+    def _rows(self, line: Scripted, history: int) -> FloatArray:
+        first = sum(self.dropped_targets) - round(self.start_s / self.model.frame_s)
+        attended = first + np.arange(history + len(line.ids))
+        columns = np.arange(round((self.heard_s - self.start_s) / self.model.frame_s))
+        rows: FloatArray = (columns == np.clip(attended, 0, max(0, len(columns) - 1))[:, None]).astype(np.float32)
+        return rows
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -101,6 +124,26 @@ class TestInvariants:
             assert tuple(committed[session._log.dropped :]) == session.prefix
         dropped = sum(session._translator.dropped_targets)  # type: ignore[attr-defined]
         assert dropped == session._log.dropped
+
+    @fast
+    @given(script=random_scripts)
+    def test_rows_and_ids_stay_together_when_text_is_forgotten(self, policy: str, script: list[Scripted]) -> None:
+        model = Following(vocabulary=VOCABULARY, script=script, source_words=range(1, 99), max_source_s=2.0)
+        session = Session(model, policy, chunk_ms=400, history=HistoryConfig(method="fixed_words", words=2))
+        if Evidence.RETRACT in session.policy.needs():
+            pytest.skip("its hypotheses begin with the window, not with what is kept")
+        for _ in range(3 * len(script)):
+            session.feed(CHUNK)
+            for number, token in enumerate(session._log.kept, session._log.dropped):
+                expected = number * model.frame_s
+                if token.anchor_s is not None and expected > session._translator.start_s:
+                    assert token.anchor_s == pytest.approx(expected)
+
+    @fast
+    @given(script=random_scripts)
+    def test_same_audio_same_decisions(self, policy: str, script: list[Scripted]) -> None:
+        first = shapes(play_all(session_of(policy, script), len(script)))
+        assert shapes(play_all(session_of(policy, script), len(script))) == first
 
     @fast
     @given(script=random_scripts)

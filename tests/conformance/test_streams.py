@@ -25,9 +25,10 @@ def run(session: Session, *pieces: FloatArray) -> list[Event]:
     return events + session.finish()
 
 
-def shapes(events: Sequence[Event]) -> list[tuple[str, int, float]]:
-    """What does not depend on the clock."""
-    return [(event.text, getattr(event, "retract", 0), event.audio_s) for event in events]
+def shapes(events: Sequence[Event]) -> list[tuple[object, ...]]:
+    """What does not depend on the clock: text, what was taken back, when, and the source times to the last bit."""
+    names = ("text", "retract", "audio_s", "start_s", "end_s")
+    return [tuple(getattr(event, name, None) for name in names) for event in events]
 
 
 def assert_legal(session: Session, events: Sequence[Event]) -> None:
