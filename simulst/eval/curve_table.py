@@ -12,6 +12,8 @@ from simulst.eval.sweep import read_refused
 
 _STEPS = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0)
 _MOST_LATENCIES = 6
+_REST = {"NE": "NE", "PositionsPerToken": "positions per token", "WrongAnticipations": "wrong anticipations (%)"}
+"""Columns that stand in the table where a run has them."""
 
 
 def write_curve_table(curve: Curve, path: Path) -> None:
@@ -52,8 +54,8 @@ def quality_at(points: list[Point], latency: str, quality: str, value: float) ->
 
 
 def _rows(curve: Curve) -> str:
-    erases = any(point.scores.get("NE") for point in curve.points)
-    head = ["policy", "setting", curve.quality, axis_label(curve.latency), "RTF", *(["NE"] if erases else [])]
+    rest = {name: title for name, title in _REST.items() if any(point.scores.get(name) for point in curve.points)}
+    head = ["policy", "setting", curve.quality, axis_label(curve.latency), "RTF", *rest.values()]
     lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
     for name, points in curve.series().items():
         for point in points:
@@ -65,7 +67,7 @@ def _rows(curve: Curve) -> str:
                 _bounded(point, curve.latency),
                 _two(rtf),
             ]
-            lines.append(_line(cells + ([_two(point.scores.get("NE"))] if erases else [])))
+            lines.append(_line(cells + [_two(point.scores.get(name)) for name in rest]))
     return "\n".join(lines)
 
 

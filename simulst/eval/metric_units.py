@@ -1,8 +1,8 @@
 """Units of the scores by name."""
 
-_RATIOS = frozenset({"AP", "RTF", "ComputeRTF", "NE", "COMET"})
+_RATIOS = frozenset({"AP", "RTF", "ComputeRTF", "NE", "COMET", "PositionsPerToken"})
 _POINTS = frozenset({"BLEU", "chrF2", "chrF2++"})
-_PERCENT = frozenset({"SWF", "EFSW", "DSPTV"})
+_PERCENT = frozenset({"SWF", "EFSW", "DSPTV", "AnticipatedWords", "WrongAnticipations"})
 
 
 def unit_of(metric: str) -> str:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from simulst.eval.align import ScoredSegment
+from simulst.eval.anticipation import anticipation
 from simulst.eval.latency_table import Row, corpus_latency, degeneracy, run_ratios, segment_latency
 from simulst.eval.logs import Instance
 from simulst.eval.profiles import Profile
@@ -113,6 +114,7 @@ def _corpus_numbers(
     numbers = corpus_latency(rows)
     if profile.name == "omnisteval" and profile.prefix == "":
         numbers |= degeneracy(segments, rows)
+    numbers |= anticipation(instances)
     numbers |= run_ratios(instances, sum(len(instance.units(settings.unit)) for instance in instances), profile)
     return numbers
 

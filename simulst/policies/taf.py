@@ -10,6 +10,7 @@ from simulst.policies.ralcp import vote
 from simulst.translators.base import Evidence, Hypothesis, SourceLanguageModel, SourceModel
 
 TOKENS_PER_SOURCE_WORD = 4 / 3
+WRONG = "wrong_anticipated_words"
 
 
 @dataclass(kw_only=True)
@@ -74,7 +75,7 @@ class Taf(Policy):
         plain, candidates = self._translations(heard, committed, decoder, budget, view.step)
         fresh = not committed.prefix
         decision = vote(candidates, decoder.vocabulary, self.threshold, strict=False, fresh=fresh)
-        counts = {"wrong_anticipated_words": self._judge(heard, committed.dropped, decoder, state)}
+        counts = self._judge(heard, committed.dropped, decoder, state)
         if not decision.commit or decision.hypothesis is None:
             return replace(decision, diagnostics={"counts": counts})
         said = decoder.vocabulary.decode(decision.hypothesis.ids[: decision.commit]).split()
@@ -86,8 +87,10 @@ class Taf(Policy):
 
     def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         decision = super().finish(view, committed, decoder, state)
-        wrong = self._judge(decoder.session.transcript(), committed.dropped, decoder, state) + len(state.pending)
-        return replace(decision, diagnostics={"counts": {"wrong_anticipated_words": wrong if self.judge else 0}})
+        counts = self._judge(decoder.session.transcript(), committed.dropped, decoder, state)
+        if self.judge:
+            counts[WRONG] += len(state.pending)
+        return replace(decision, diagnostics={"counts": counts})
 
     def _translations(
         self, heard: str, committed: Committed, decoder: Decoder, budget: int, step: int
@@ -113,10 +116,12 @@ class Taf(Policy):
 
         return load_source_model(self.source_model)
 
-    def _judge(self, heard: str, dropped: int, decoder: Decoder, state: TafState) -> int:
-        """How many pending words turned out wrong; those that a translation from scratch has are confirmed."""
-        if not self.judge or not state.pending:
-            return 0
+    def _judge(self, heard: str, dropped: int, decoder: Decoder, state: TafState) -> dict[str, int]:
+        """How many pending words turned out wrong, where that is counted; a translation from scratch confirms words."""
+        if not self.judge:
+            return {}
+        if not state.pending:
+            return {WRONG: 0}
         budget = new_token_budget(len(heard.split()), 0)
         whole = cast(SourceModel, decoder.session).translate_text([heard], (), max_new=budget)[0]
         there = Counter(decoder.vocabulary.decode(whole.ids).split())
@@ -127,7 +132,7 @@ class Taf(Policy):
             else:
                 still.append((total, word))
         state.pending = [(total, word) for total, word in still if total >= dropped]
-        return len(still) - len(state.pending)
+        return {WRONG: len(still) - len(state.pending)}
 
     def _with_rows(self, hypothesis: Hypothesis, commit: int, committed: Committed, decoder: Decoder) -> Hypothesis:
         """With the alignment of the committed part, where history selection asks for it: text translation has none."""

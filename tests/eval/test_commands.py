@@ -100,7 +100,10 @@ def test_convert_says_what_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path
             "instances.log, line 1: /audio/s00.wav is not in segments.yaml",
         ),
         (["curve", "nowhere", "-o", "x.html"], "nowhere has no scores.tsv; give a folder made by `simulst evaluate`"),
-        (["curve", "nowhere"], "Say where the curve goes: --output FILE.svg, .png, .html or .md, or print it with --json."),
+        (
+            ["curve", "nowhere"],
+            "Say where the curve goes: --output FILE.svg, .png, .html or .md, or print it with --json.",
+        ),
         (["curve", "nowhere", "-o", "x.pdf"], "--output must end in .svg, .png, .html or .md, but is x.pdf."),
         (["report", "nowhere"], "nowhere has no scores.tsv"),
         (["convert", "missing", "--to", "simuleval", "-o", "x"], "Cannot read missing: No such file or directory."),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from simulst.errors import DataError
 from simulst.eval.logs import Instance, read_instances, write_instances
+from simulst.eval.metric_units import unit_of
 from simulst.eval.score import report_instances, report_log, score_instances, score_log
 from simulst.eval.segmentation import Segment, read_references, read_segmentation
 from simulst.eval.tables import escape, read_scores, read_segments, unescape
@@ -244,3 +245,28 @@ def test_escaped_text_has_no_separators_and_comes_back(text: str) -> None:
     escaped = escape(text)
     assert not set(escaped) & set("\t\n\r")
     assert unescape(escaped) == text
+
+
+def test_anticipated_words_are_summed_over_the_run() -> None:
+    def said(index: int, **counts: int) -> Instance:
+        return Instance(
+            index=index,
+            source=f"{index}.wav",
+            prediction="a b",
+            delays_ms=(500.0, 900.0),
+            elapsed_ms=(510.0, 920.0),
+            source_length_ms=1000.0,
+            extra={"counts": counts} if counts else {},
+        )
+
+    judged = [
+        said(0, committed_words=6, anticipated_words=3, wrong_anticipated_words=1),
+        said(1, committed_words=4, anticipated_words=1, wrong_anticipated_words=0),
+        said(2),
+    ]
+    scores = report_instances(judged, ["a b"] * 3).scores
+    assert (scores["AnticipatedWords"], scores["WrongAnticipations"]) == (40.0, 25.0)
+    unjudged = report_instances([said(0, committed_words=5, anticipated_words=2)], ["a b"]).scores
+    assert unjudged["AnticipatedWords"] == 40.0 and "WrongAnticipations" not in unjudged
+    assert "AnticipatedWords" not in report_instances([said(0)], ["a b"]).scores
+    assert unit_of("WrongAnticipations") == "%"
