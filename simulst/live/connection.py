@@ -107,13 +107,17 @@ class Connection:
             data = await self._receive(limits.idle_s, "idle_timeout", "Nothing came for too long; connect again.")
 
     async def _receive(self, within_s: float, code: str, sentence: str) -> str | bytes:
-        try:
-            async with asyncio.timeout(within_s):
-                data = await self._socket.recv()
-        except TimeoutError:
-            raise ProtocolError(code, sentence) from None
-        self._heard_at = time.monotonic()
-        return data
+        """The next message; while the server owes the client something, it may take its time."""
+        while True:
+            try:
+                async with asyncio.timeout(within_s):
+                    data = await self._socket.recv()
+            except TimeoutError:
+                if self._place is None or not self._place.stream.busy:
+                    raise ProtocolError(code, sentence) from None
+            else:
+                self._heard_at = time.monotonic()
+                return data
 
     async def _take_audio(self, data: bytes) -> None:
         if len(data) > MAX_AUDIO_BYTES:

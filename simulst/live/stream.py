@@ -129,6 +129,11 @@ class LiveStream:
         return not self._room.is_set()
 
     @property
+    def busy(self) -> bool:
+        """Audio waits, or the end of the stream does."""
+        return not self.closed and (self.ended or bool(self._pending))
+
+    @property
     def pending_s(self) -> float:
         return self._pending_bytes / self.hello.frame_bytes / self.hello.sample_rate
 

@@ -216,6 +216,26 @@ def test_an_idle_stream_frees_its_place(serve: Serve, client: Connect) -> None:
     client(server).hello()
 
 
+def test_a_client_that_waits_for_a_slow_model_is_not_idle(serve: Serve, client: Connect) -> None:
+    class Slow(ToyTranslator):
+        def open(self) -> Any:
+            session = super().open()
+            quick = session.hypothesise
+
+            def slow(*args: Any, **options: Any) -> Any:
+                time.sleep(0.05)
+                return quick(*args, **options)
+
+            session.hypothesise = slow  # type: ignore[method-assign]
+            return session
+
+    one = client(serve(models={"toy": Slow()}, idle_s=0.2))
+    one.hello(chunk_ms=320)
+    one.audio(toy_audio(WORDS))
+    assert one.finish() == toy_text(WORDS)
+    assert one.until("error")["code"] == "idle_timeout"
+
+
 class Hanging(ToyTranslator):
     """Never comes back from its first decision."""
 
