@@ -177,6 +177,12 @@ class Session:
         return self.drain()
 
     @property
+    def decoder_positions(self) -> int | None:
+        """Entries (speech vectors, marks, tokens) the decoder has processed, each time anew; None: not counted."""
+        tally = getattr(self._translator, "tally", None)
+        return None if tally is None else int(tally.positions)
+
+    @property
     def shows_rest(self) -> bool:
         """Whether the latest hypothesis went on beyond what was committed, so that its rest needs no `preview`."""
         found = self.last_decision.hypothesis if self.last_decision is not None else None

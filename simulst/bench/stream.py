@@ -111,7 +111,7 @@ def run_stream(
         if int((number + 1) * session.chunk_ms / 60_000) > minute:
             minute += 1
             memory[minute] = resident_mb()
-    stats, processed = copy(session.stats), decoder_positions(session)
+    stats, processed = copy(session.stats), session.decoder_positions
     young = Session(model, policy, chunk_ms=chunk_ms)
     for number in range(per_talk):
         young.feed(piece(number))
@@ -130,12 +130,6 @@ def run_stream(
         "tokens": stats.tokens,
         "decoder_positions_per_token": None if processed is None else round(processed / max(1, stats.tokens), 2),
     }
-
-
-def decoder_positions(session: Any) -> int | None:
-    """Entries (speech vectors, marks, tokens) that the decoder has processed so far, where the model counts them."""
-    tally = getattr(session._translator, "tally", None)
-    return None if tally is None else int(tally.positions)
 
 
 def stream(

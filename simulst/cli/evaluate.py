@@ -49,6 +49,9 @@ def evaluate(
     batch: Annotated[
         int, typer.Option("--batch", "-b", min=1, help="Items that each process translates together.", metavar="N")
     ] = 1,
+    data: Annotated[
+        Path | None, typer.Option(help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
     long: Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")] = False,
@@ -86,7 +89,7 @@ def evaluate(
     }
     leads = not launched_by_torchrun() or _rank() == 0
     try:
-        recipe = _recipe(source, long=long, lang=lang, limit=limit)
+        recipe = _recipe(source, data, long=long, lang=lang, limit=limit)
         recipe = replace(recipe, plans=named([_overridden(plan, chosen, set_ or []) for plan in recipe.plans]))
         if profile is not None:
             recipe = replace(recipe, scoring={**recipe.scoring, "profile": profile})
@@ -118,14 +121,18 @@ def evaluate(
         _print(results, output, json_=json_)
 
 
-def _recipe(source: Path, *, long: bool, lang: str, limit: int | None) -> "Recipe":
+def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: int | None) -> "Recipe":
     from simulst.eval.datasets import open_dataset
     from simulst.eval.recipe import Plan, Recipe, read_recipe
 
     if source.suffix == ".toml":
-        if long or lang:
+        if data is None and (long or lang):
             raise DataError("A recipe says `long` and `lang` itself, in [data].")
         recipe = read_recipe(source)
+        if data is not None:
+            recipe = replace(recipe, dataset=open_dataset(data, long=long, lang=lang))
+    elif data is not None:
+        raise DataError("--data is for recipes; name the test set itself instead.")
     else:
         recipe = Recipe(dataset=open_dataset(source, long=long, lang=lang), plans=(Plan(),))
     return replace(recipe, dataset=recipe.dataset.first(limit))

@@ -48,9 +48,9 @@ def degeneracy(segments: Sequence[ScoredSegment], rows: Sequence[Row]) -> dict[s
 
 
 def run_ratios(instances: Sequence[Instance], unit_count: int, profile: Profile) -> dict[str, float]:
-    """Normalised erasure and computation per second of audio, as far as the log knows them.
+    """Normalised erasure, computation per second of audio and decoder entries per token, as far as the log knows them.
 
-    The latter is RTF in long form and ComputeRTF in short form, where SimulEval calls d_n / source length RTF.
+    Computation is RTF in long form and ComputeRTF in short form, where SimulEval calls d_n / source length RTF.
     """
     ratios: dict[str, float] = {}
     erased = [instance.erased_units for instance in instances]
@@ -59,7 +59,15 @@ def run_ratios(instances: Sequence[Instance], unit_count: int, profile: Profile)
     known = [pair for instance in instances if (pair := computation_and_audio_ms(instance)) is not None]
     if (audio := sum(pair[1] for pair in known)) > 0:
         ratios["RTF" if profile.prefix else "ComputeRTF"] = sum(pair[0] for pair in known) / audio
+    if tokens := sum(_count(instance, "tokens") for instance in instances):
+        if processed := sum(_count(instance, "decoder_positions") for instance in instances):
+            ratios["PositionsPerToken"] = processed / tokens
     return ratios
+
+
+def _count(instance: Instance, key: str) -> int:
+    value = instance.extra.get(key)
+    return value if isinstance(value, int) else 0
 
 
 def computation_and_audio_ms(instance: Instance) -> tuple[float, float] | None:

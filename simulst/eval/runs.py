@@ -39,7 +39,7 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters of the policy and its history, and the chunk, as far as run.json tells them."""
+        """Parameters of the policy and its history, the chunk and options of the model, as run.json tells them."""
         policy = self.info.get("policy")
         nested = policy.get("parameters") if isinstance(policy, dict) else None
         found = nested or self.info.get("parameters") or self.info.get("policy_parameters") or {}
@@ -49,6 +49,9 @@ class Run:
             parameters |= {f"history.{key}": value for key, value in history.items()}
         if (chunk := self.info.get("chunk_ms")) is not None:
             parameters.setdefault("chunk_ms", chunk)
+        model = self.info.get("model")
+        if isinstance(model, dict) and isinstance(options := model.get("options"), dict):
+            parameters |= {f"model.{key}": value for key, value in options.items()}
         return parameters
 
     def sample(self) -> Sample:

@@ -94,6 +94,8 @@ class InterleavedStream:
     def advance(self, heard: Heard, rows: bool, *, final: bool) -> Written:
         """Read every vector that is new and write where the model, the clock or the end of the stream says so."""
         written = Written()
+        if self.translator.forgets:
+            self.cache.crop(0)
         end = heard.first + len(heard.vectors)
         self.next = max(self.next, heard.first)
         self.read_since = max(self.read_since, heard.first)

@@ -62,8 +62,10 @@ class Options:
     positions: Literal["batch", "grouped"] = option(
         "batch", "one count over speech and text, or one for each: then no text is decoded twice"
     )
-    cache: Literal["rebuild", "evict"] = option(
-        "rebuild", "what a trim does to cached speech: fill the cache anew, or close it up and recompute nothing"
+    cache: Literal["rebuild", "evict", "none"] = option(
+        "rebuild",
+        "what a trim does to cached speech: fill the cache anew, or close it up and recompute nothing; none: nothing "
+        "is cached from chunk to chunk, as in systems that re-encode their history, only to see what that costs",
     )
     heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
 
@@ -72,6 +74,8 @@ class Options:
             raise ModelError(f"Option 'beams' must be between 1 and 32, not {self.beams}.")
         if not 0 < self.top_p <= 1 or not self.temperature > 0:
             raise ModelError("Option 'top_p' must be in (0, 1] and 'temperature' above 0.")
+        if self.cache == "none" and self.positions == "grouped":
+            raise ModelError("Grouped positions rest on what is cached; leave out cache=none or positions=grouped.")
 
 
 class SentencePieceVocabulary(PieceVocabulary):
@@ -135,7 +139,7 @@ class SpeechLLMTranslator:
         self.text_target_mark = vocabulary.mark(config.languages[config.target])
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
-        self.evicts = options.cache == "evict"
+        self.evicts, self.forgets = options.cache == "evict", options.cache == "none"
         moves = self.evicts or options.positions == "grouped"
         self.rotary = Rotary.of(model.decoder) if moves else None
         self.forward: Forward = DirectForward(model.decoder, self.attention.recording)
@@ -164,7 +168,7 @@ class SpeechLLMTranslator:
             return F.embedding(torch.tensor(ids, dtype=torch.long, device=self.device), self.model.embeddings)
 
     def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
-        """Speech vectors [n, width] of blocks that became complete (`BlockCausalEncoder.step`), the CTC token of each."""
+        """Speech vectors [n, width] of blocks that became complete, the CTC token of each; see `step`."""
         return self.read_frames(self.model.encoder.step(samples, state, is_final=is_final))
 
     def read_frames(self, frames: Tensor) -> tuple[Tensor, list[int]]:

@@ -164,6 +164,9 @@ class BatchContext:
         self, vectors: Tensor, first: int, prefix: Sequence[int], rows: Rows
     ) -> tuple[SpeechRun, Step, FloatArray | None]:
         translator, cache = self.translator, self.cache
+        if translator.forgets:
+            self.heard = 0
+            cache.crop(0)
         cache.crop(self._speech)
         lead = [] if len(cache) else [translator.speech_mark]
         text = translator.embed([translator.target_mark, *prefix])

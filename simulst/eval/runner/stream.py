@@ -101,6 +101,8 @@ def _extra(item: Item, session: Session) -> dict[str, object]:
         extra |= {"offset": item.offset_s, "duration": item.duration_s}
     if session.stats.counts:
         extra["counts"] = dict(session.stats.counts)
+    if session.decoder_positions is not None:
+        extra |= {"decoder_positions": session.decoder_positions, "tokens": session.stats.tokens}
     if session.stats.not_finite:
         extra["not_finite"] = session.stats.not_finite
     return extra
