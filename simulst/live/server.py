@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 
@@ -71,7 +72,7 @@ async def serve_live(
     reaper = asyncio.create_task(hub.reap())
     try:
         with _signals(stop):
-            ready(_address(server.sockets[0].getsockname(), access.host, tls is not None))
+            ready(address_of(access.host, server.sockets[0].getsockname()[1], secure=tls is not None))
             await stop.wait()
             await hub.shut_down(FLUSH_S)
     finally:
@@ -103,9 +104,18 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
                 loop.remove_signal_handler(number)
 
 
-def _address(socket: tuple[str, int], host: str, secure: bool) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"{'https' if secure else 'http'}://{name}:{socket[1]}"
+def address_of(host: str, port: int, *, secure: bool) -> str:
+    """What to type into a browser; a server that listens everywhere is named by this machine's own address."""
+    name = _own_address() if host in ("", "0.0.0.0", "::") else host
+    return f"{'https' if secure else 'http'}://{f'[{name}]' if ':' in name else name}:{port}"
+
+
+def _own_address() -> str:
+    """Address of this machine in its network, its name where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # of a network for documents; nothing is sent
+        return str(probe.getsockname()[0])
+    return socket.gethostname()
 
 
 def _reason(error: OSError) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soxr
 
+from simulst.live.server import address_of
 from simulst.live.stream import dump
 from simulst.live.web import Access
 from simulst.session import Session
@@ -344,6 +345,24 @@ def test_a_token_is_asked_for(serve: Serve, client: Connect) -> None:
     assert one.until("error")["code"] == "unauthorised"
     client(server).hello(token="geheim")
     assert server.get("/metrics", Authorization="Bearer geheim")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "secure", "address"),
+    [
+        ("127.0.0.1", False, "http://127.0.0.1:8765"),
+        ("::1", False, "http://[::1]:8765"),
+        ("live.example.org", True, "https://live.example.org:8765"),
+    ],
+)
+def test_the_address_is_one_to_open(host: str, secure: bool, address: str) -> None:
+    assert address_of(host, 8765, secure=secure) == address
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_server_that_listens_everywhere_names_this_machine(host: str) -> None:
+    assert re.fullmatch(r"http://[\w.-]+:8765", address_of(host, 8765, secure=False))
+    assert "0.0.0.0" not in address_of(host, 8765, secure=False)
 
 
 def test_metrics_count_what_happened(serve: Serve, client: Connect) -> None:
