@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -99,7 +100,8 @@ def _one_thread_each(workers: int) -> None:
 
 
 def _greet(address: str, protected: bool, token: str) -> None:
-    print(f"Live subtitles at {address}/{'#token=' + token if token else ''}  (Ctrl-C to stop)", flush=True)
+    secret = f"#token={quote(token, safe='')}" if token else ""
+    print(f"Live subtitles at {address}/{secret}  (Ctrl-C to stop)", flush=True)
     if not protected:
         print("Everybody who reaches this address can use it; --token TEXT asks for a secret.", flush=True)
 

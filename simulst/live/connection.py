@@ -91,10 +91,13 @@ class Connection:
         if self._main is not None:
             self._main.cancel()
 
-    async def handed_on(self) -> None:
-        """Wait until the client was sent every event of its ended stream."""
+    async def part(self, error: ProtocolError, within_s: float) -> None:
+        """Send what is left of the ended stream, then `error`, and close."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=within_s)
+        self.dismiss(error)
+        if self._main is not None:
+            await asyncio.wait({self._main}, timeout=within_s)
 
     async def _serve(self) -> None:
         limits = self._hub.limits

@@ -45,8 +45,8 @@ class Owner(Protocol):
 
     def dismiss(self, error: ProtocolError) -> None: ...
 
-    async def handed_on(self) -> None:
-        """Wait until the client was sent every event of its ended stream."""
+    async def part(self, error: ProtocolError, within_s: float) -> None:
+        """Send what is left of the ended stream, then `error`, and close."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -186,12 +186,9 @@ class Hub:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
                     await asyncio.gather(*(place.stream.finished() for place in places))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HAND_ON_S):
-                    await asyncio.gather(*(place.owner.handed_on() for place in places if place.owner is not None))
-        for place in places:
-            if place.owner is not None:
-                place.owner.dismiss(ProtocolError("shutting_down", "The server was shut down."))
+        owners = [place.owner for place in places if place.owner is not None]
+        error = ProtocolError("shutting_down", "The server was shut down.")
+        await asyncio.gather(*(owner.part(error, HAND_ON_S) for owner in owners))
 
     def _evict(self) -> bool:
         """Free the place of the longest absent client."""

@@ -26,11 +26,11 @@ def spawn(*args: str) -> "subprocess.Popen[str]":
 
 @pytest.fixture(scope="module")
 def server() -> "Iterator[tuple[subprocess.Popen[str], str]]":
-    process = spawn("--port", "0", "--max-clients", "1", "--token", "geheim")
+    process = spawn("--port", "0", "--max-clients", "1", "--token", "ganz geheim+")
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith("Live subtitles at http://127.0.0.1:") and line.endswith(
-        "/#token=geheim  (Ctrl-C to stop)\n"
+        "/#token=ganz%20geheim%2B  (Ctrl-C to stop)\n"
     )
     yield process, line.split()[3].split("/#")[0]
     process.kill()
@@ -58,7 +58,7 @@ def test_what_cannot_be_is_explained(run: Run, tmp_path: Path) -> None:
 def test_sigterm_translates_what_was_heard_and_exits_in_order(server: "tuple[subprocess.Popen[str], str]") -> None:
     process, address = server
     with connect(address.replace("http", "ws") + "/ws", compression=None) as client:
-        hello = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "f32le", "token": "geheim"}
+        hello = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "f32le", "token": "ganz geheim+"}
         client.send(json.dumps({**hello, "policy": "offline", "pace": "file"}))
         assert json.loads(client.recv())["type"] == "ready"
         client.send(toy_audio([3, 5, 7]).tobytes())

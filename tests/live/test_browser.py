@@ -18,6 +18,7 @@ import pytest
 import soundfile
 import soxr
 
+from simulst.live.web import Access
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 from simulst.testing.scripted import ToyVocabulary
 
@@ -311,6 +312,21 @@ def test_a_full_server_is_explained(browser: Any, serve: Serve, client: Any, spe
     page.wait(lambda: page.find("#alert").text)
     assert page.find("#alert").text == "All 1 places of this server are taken; try again in a moment."
     assert page.find("#toggle").text == "Start"
+
+
+def test_the_address_carries_the_token(browser: Any, serve: Serve, speech: Path) -> None:
+    server = serve(access=Access(token="ganz geheim+"))
+    page = Page(browser, server.address)
+    page.translate_file(speech)
+    page.wait(lambda: page.find("#alert").text)
+    assert page.find("#alert").text == "The token is missing or wrong."
+    browser.get("about:blank")
+    page = Page(browser, f"{server.address}/#token=ganz%20geheim%2B")
+    page.translate_file(speech)
+    page.wait(lambda: page.status == "Ready" and page.text)
+    assert page.text == toy_text(WORDS)
+    page.js("arguments[0].click()", page.find("#overlay"))
+    assert page.find("#overlay-address").text.endswith("#token=ganz%20geheim%2B")
 
 
 def test_hostile_text_stays_text(browser: Any, serve: Serve, speech: Path) -> None:

@@ -221,7 +221,7 @@ function changeSettings() {
 
 async function copyOverlay() {
   const address = new URL(`/overlay?channel=${channel}`, location.href);
-  if (token) address.hash = `token=${token}`;
+  if (token) address.hash = `token=${encodeURIComponent(token)}`;
   $("overlay-address").textContent = address.href;
   try {
     await navigator.clipboard.writeText(address.href);
