@@ -1,4 +1,4 @@
-"""Live subtitles in fifty lines: listen, translate, show the last words, keep an SRT file that is valid at any moment.
+"""Live subtitles in under sixty lines: listen, translate, show the last words, keep an SRT file that is valid at any moment.
 
     python examples/live_subtitles.py mic out.srt
     python examples/live_subtitles.py examples/talk.flac out.srt
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from simulst import Session, load_model, load_policy
 from simulst.audio import open_audio
+from simulst.errors import SimulstError
 from simulst.events import Event, WriteEvent
 from simulst.live.subtitles import CueTrack, to_srt
 
@@ -27,11 +28,11 @@ def show(events: list[Event], track: CueTrack, out: Path) -> None:
 
 
 def main(source: str, out: Path) -> None:
-    session = Session(load_model("tiny-en-de"), load_policy("stream_att"))
     track = CueTrack()
-    begin = time.monotonic()
-    heard_s = 0.0
     with open_audio(source) as stream:
+        session = Session(load_model("tiny-en-de"), load_policy("stream_att"))
+        begin = time.monotonic()
+        heard_s = 0.0
         try:
             for block in stream:
                 heard_s += len(block) / 16_000
@@ -41,9 +42,14 @@ def main(source: str, out: Path) -> None:
         except KeyboardInterrupt:
             print("\nfinishing")
         show(session.finish(), track, out)
-    rtf = session.stats.compute_s / session.audio_s
-    print(f"\n{out}: {len(track.cues())} subtitles, computing time {rtf:.2f} of real time")
+    took = f"{session.stats.compute_s:.1f} s of computing for {session.audio_s:.1f} s of audio"
+    print(f"\n{out}: {len(track.cues())} subtitles, {took}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        main(sys.argv[1], Path(sys.argv[2]))
+    except SimulstError as error:
+        sys.exit(str(error))

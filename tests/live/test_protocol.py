@@ -149,6 +149,10 @@ def test_the_example_is_short_and_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.srt").read_text().splitlines()[2] == "w3 w5 w7"
     assert "out.srt: 1 subtitles" in done.stdout
+    missing = subprocess.run(
+        [sys.executable, example, "no.wav", "out.srt"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (missing.returncode, missing.stderr.split(":")[0]) == (1, "no.wav does not exist")
 
 
 @pytest.mark.parametrize("code", [*CLOSE_CODES, *protocol.NOT_FATAL])
