@@ -51,9 +51,8 @@ def check(
         for problem in problems:
             print(f"{'error' if problem.fatal else 'note'}: {problem}")
     if fatal:
-        raise DataError(
-            f"{source} has {fatal} error{'s' if fatal > 1 else ''}; mend them, or evaluate with --skip-bad."
-        )
+        what, them = ("1 error", "it") if fatal == 1 else (f"{fatal} errors", "them")
+        raise DataError(f"{source} has {what}; mend {them}, or evaluate with --skip-bad.")
 
 
 @data.command()

@@ -128,9 +128,7 @@ def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: in
     if source.suffix == ".toml":
         if data is None and (long or lang):
             raise DataError("A recipe says `long` and `lang` itself, in [data].")
-        recipe = read_recipe(source)
-        if data is not None:
-            recipe = replace(recipe, dataset=open_dataset(data, long=long, lang=lang))
+        recipe = read_recipe(source, None if data is None else open_dataset(data, long=long, lang=lang))
     elif data is not None:
         raise DataError("--data is for recipes; name the test set itself instead.")
     else:
@@ -196,7 +194,10 @@ def _print(results: "list[Result]", output: Path, *, json_: bool) -> None:
 
     names = [name for name in SHOWN if any(name in result.scores for result in results)]
     if "ComputeRTF" in names:
-        names.remove("RTF")  # SimulEval's, which is not about computing
+        names = [name for name in names if name != "RTF"]  # SimulEval's, which is not about computing
+    if not names:
+        print("\n".join(str(result.folder / "instances.log") for result in results))
+        return
     width = max(len(result.folder.name) for result in results)
     print(f"{'':<{width}}  " + "  ".join(f"{name:>{max(9, len(name))}}" for name in names))
     for result in results:

@@ -12,7 +12,12 @@ from simulst.eval.sweep import read_refused
 
 _STEPS = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0)
 _MOST_LATENCIES = 6
-_REST = {"NE": "NE", "PositionsPerToken": "positions per token", "WrongAnticipations": "wrong anticipations (%)"}
+_REST = {
+    "CpuRTF": "CPU RTF",
+    "NE": "NE",
+    "PositionsPerToken": "positions per token",
+    "WrongAnticipations": "wrong anticipations (%)",
+}
 """Columns that stand in the table where a run has them."""
 
 
@@ -28,9 +33,11 @@ def curve_table(curve: Curve) -> str:
     """Both tables with a caption each; times in seconds."""
     runs = [point.run for point in curve.points]
     minutes = sum(row.source_length_ms or 0.0 for row in runs[0].rows) / 60_000
+    fewest, most = min(len(run.rows) for run in runs), max(len(run.rows) for run in runs)
+    size = f"{most} segments, {minutes:.1f} minutes of audio" if fewest == most else f"{fewest} to {most} segments"
     caption = (
-        f"{len(runs[0].rows)} segments, {minutes:.1f} minutes of audio. In brackets 95 % bootstrap intervals of the "
-        f"segments ({curve.resamples} resamplings). RTF: computing time per second of audio."
+        f"{size}. In brackets 95 % bootstrap intervals of the segments ({curve.resamples} resamplings). RTF: computing "
+        "time per second of audio by the clock on the wall; CPU RTF: by that of the processor, whatever else ran."
     )
     parts = [caption, _rows(curve)]
     equal = _equal_latency(curve)

@@ -50,6 +50,7 @@ def degeneracy(segments: Sequence[ScoredSegment], rows: Sequence[Row]) -> dict[s
 def run_ratios(instances: Sequence[Instance], unit_count: int, profile: Profile) -> dict[str, float]:
     """Normalised erasure, computation per second of audio and decoder entries per token, as far as the log knows them.
 
+    CpuRTF counts the time of the processor, which does not depend on what else runs, over the audio of whole streams.
     Computation is RTF in long form and ComputeRTF in short form, where SimulEval calls d_n / source length RTF.
     """
     ratios: dict[str, float] = {}
@@ -59,6 +60,9 @@ def run_ratios(instances: Sequence[Instance], unit_count: int, profile: Profile)
     known = [pair for instance in instances if (pair := computation_and_audio_ms(instance)) is not None]
     if (audio := sum(pair[1] for pair in known)) > 0:
         ratios["RTF" if profile.prefix else "ComputeRTF"] = sum(pair[0] for pair in known) / audio
+    timed = [i for i in instances if isinstance(i.extra.get("cpu_s"), float) and i.source_length_ms]
+    if timed:
+        ratios["CpuRTF"] = 1000 * sum(i.extra["cpu_s"] for i in timed) / sum(i.source_length_ms or 0.0 for i in timed)
     if tokens := sum(_count(instance, "tokens") for instance in instances):
         if processed := sum(_count(instance, "decoder_positions") for instance in instances):
             ratios["PositionsPerToken"] = processed / tokens

@@ -1,6 +1,6 @@
 """Units of the scores by name."""
 
-_RATIOS = frozenset({"AP", "RTF", "ComputeRTF", "NE", "COMET", "PositionsPerToken"})
+_RATIOS = frozenset({"AP", "RTF", "ComputeRTF", "CpuRTF", "NE", "COMET", "PositionsPerToken"})
 _POINTS = frozenset({"BLEU", "chrF2", "chrF2++"})
 _PERCENT = frozenset({"SWF", "EFSW", "DSPTV", "AnticipatedWords", "WrongAnticipations"})
 

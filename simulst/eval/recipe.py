@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from simulst.cli.options import DEFAULT_MODEL, DEFAULT_POLICY
-from simulst.errors import DataError
+from simulst.errors import DataError, PolicyError
 from simulst.eval.datasets import Dataset, open_dataset, read_lists
 from simulst.eval.runner.spec import RunSpec
 from simulst.eval.scoring import Options
@@ -39,17 +39,23 @@ class Plan:
     options: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     """Parameters of the policy, and `history.KEY`."""
+    where: str = ""
+    """Recipe, and run in it, for messages."""
 
     def spec(self) -> RunSpec:
         """With the policy loaded; PolicyError for what it does not know."""
         overrides = dict(self.parameters)
         if self.chunk_ms is not None:
             overrides["chunk_ms"] = self.chunk_ms
+        try:
+            policy = load_policy(self.policy, **overrides)
+        except PolicyError as error:
+            raise PolicyError(f"{self.where}: {error}" if self.where else str(error)) from None
         return RunSpec(
             name=self.name,
             model=self.model,
             options=self.options,
-            policy=load_policy(self.policy, **overrides),
+            policy=policy,
             device=self.device,
             dtype=self.dtype,
             seed=self.seed,
@@ -67,8 +73,11 @@ class Recipe:
     scoring: dict[str, Any] = field(default_factory=dict)
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe; DataError, naming the file and the key, for whatever it should not hold."""
+def read_recipe(path: Path, dataset: Dataset | None = None) -> Recipe:
+    """Read and check a recipe; DataError, naming the file and the key, for whatever it should not hold.
+
+    `dataset` is used instead of the recipe's own, which then need not be there.
+    """
     table = _load(path)
     name = path.name
     _known(table, (*_RUN_KEYS, *_TABLES, "data", "score", "runs"), name, "")
@@ -85,7 +94,8 @@ def read_recipe(path: Path) -> Recipe:
         plans += _swept(_merged(common, run), where)
     if len(plans) > _MAX_RUNS:
         raise DataError(f"{name}: the sweep has {len(plans)} runs; {_MAX_RUNS} is the most.")
-    return Recipe(dataset=_dataset(_table(table, "data", name), path), plans=named(plans), scoring=scoring)
+    dataset = dataset or _dataset(_table(table, "data", name), path)
+    return Recipe(dataset=dataset, plans=named(plans), scoring=scoring)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -151,7 +161,7 @@ def _plan(run: dict[str, Any], chosen: dict[str, Any], label: str, where: str) -
     _check_kinds(plain, where)
     base = plain.get("name") or plain.get("policy", DEFAULT_POLICY)
     name = re.sub(r"[^\w.,=+-]+", "-", f"{base}-{label}" if label else str(base))
-    return Plan(**{**plain, "name": name}, options=options, parameters=parameters)
+    return Plan(**{**plain, "name": name}, options=options, parameters=parameters, where=where)
 
 
 def _check_kinds(plain: Mapping[str, Any], where: str) -> None:

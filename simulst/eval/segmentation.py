@@ -57,13 +57,23 @@ def read_segmentation(
 
     `references_name` is what that message calls the references, verb included.
     """
-    name = Path(path).name
     entries = _entries(path)
     if len(entries) != len(references):
         raise DataError(
-            f"{name} has {len(entries)} segments but {references_name} {len(references)} lines; they must be as many."
+            f"{Path(path).name} has {len(entries)} segments but {references_name} {len(references)} lines; "
+            f"they must be as many."
         )
-    return [_segment(i, entry, text, name) for i, (entry, text) in enumerate(zip(entries, references, strict=True))]
+    rows = zip(entries, references, segment_places(path, len(entries)), strict=True)
+    return [_segment(index, entry, text, where) for index, (entry, text, where) in enumerate(rows)]
+
+
+def segment_places(path: str | os.PathLike[str], count: int) -> list[str]:
+    """File and line of every segment where each has one line of its own, else its number."""
+    name = Path(path).name
+    starts = [n for n, line in enumerate(read_text(path).split("\n"), 1) if re.match(r"\s*-\s*\S", line)]
+    if len(starts) == count:
+        return [f"{name}, line {number}" for number in starts]
+    return [f"{name}, entry {number + 1}" for number in range(count)]
 
 
 def write_segmentation(path: str | os.PathLike[str], segments: Sequence[Segment], *, documents: bool = False) -> None:
@@ -196,8 +206,7 @@ def _text_entries(name: str, text: str) -> list[Any]:
     return entries
 
 
-def _segment(index: int, entry: Any, reference: str, name: str) -> Segment:
-    where = f"{name}, entry {index + 1}"
+def _segment(index: int, entry: Any, reference: str, where: str) -> Segment:
     if not isinstance(entry, dict) or not isinstance(entry.get("wav"), str | int):
         raise DataError(f"{where}: no `wav`; every segment needs wav, offset and duration.")
     wav = str(entry["wav"])

@@ -42,15 +42,15 @@ def test_written_yaml_is_read_back(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         (YAML * 2, "s.yaml has 2 segments but the references have 1 lines; they must be as many."),
-        ("- {duration: 1, offset: 2}\n", "s.yaml, entry 1: no `wav`; every segment needs wav, offset and duration."),
-        ("- {wav: a, offset: 2}\n", "s.yaml, entry 1: `duration` must be seconds, 0 or more, but is None."),
+        ("- {duration: 1, offset: 2}\n", "s.yaml, line 1: no `wav`; every segment needs wav, offset and duration."),
+        ("- {wav: a, offset: 2}\n", "s.yaml, line 1: `duration` must be seconds, 0 or more, but is None."),
         (
             "- {wav: a, offset: -2, duration: 1}\n",
-            "s.yaml, entry 1: `offset` must be seconds, 0 or more, but is -2.",
+            "s.yaml, line 1: `offset` must be seconds, 0 or more, but is -2.",
         ),
         (
             "- {wav: a, offset: .nan, duration: 1}\n",
-            "s.yaml, entry 1: `offset` must be seconds, 0 or more, but is nan.",
+            "s.yaml, line 1: `offset` must be seconds, 0 or more, but is nan.",
         ),
         ("a: 1\n", "s.yaml must be a list of segments with wav, offset and duration."),
         ("- [\n", "s.yaml cannot be parsed: line 2: did not find expected node content."),

@@ -86,6 +86,13 @@ def test_manifest(lists: Path) -> None:
     assert len(np.concatenate(list(second.open()))) == 10_240
 
 
+def test_keys_that_mean_nothing_are_noted_once(lists: Path) -> None:
+    lines = ['{"audio": "0.wav", "referense": "x", "id": 3}\n'] * 2
+    (lists / "m.jsonl").write_text("".join(lines))
+    found = [str(problem) for problem in open_dataset(lists / "m.jsonl").problems]
+    assert found == [f"m.jsonl, line 1: the key {key!r} means nothing here" for key in ("id", "referense")]
+
+
 def test_fingerprint_follows_content_not_place(mustc: Path, tmp_path: Path, edit: Edit) -> None:
     before = open_dataset(mustc).fingerprint
     assert open_dataset(mustc).first(2).fingerprint == before

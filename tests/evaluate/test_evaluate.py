@@ -343,9 +343,18 @@ def test_an_output_that_cannot_be_made(run: Run, lists: Path, tmp_path: Path) ->
 
 def test_items_without_references_are_translated(run: Run, lists: Path, tmp_path: Path) -> None:
     (lists / "target.txt").unlink()
-    status, _, errors = run("evaluate", lists, "--model", "toy", "--output", tmp_path / "out")
+    status, shown, errors = run("evaluate", lists, "--model", "toy", "--output", tmp_path / "out")
     assert status == 0 and "The test set has no references: nothing to score." in errors
+    assert shown == f"{tmp_path}/out/instances.log\n"
     assert len(log(tmp_path / "out")) == 4
+
+
+def test_a_model_that_says_nothing_is_scored(run: Run, lists: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        soundfile.write(lists / f"{number}.wav", np.zeros(16_000), 16_000)
+    status, shown, errors = run("evaluate", lists, "--model", "toy", "--policy", "wait_k", "--output", tmp_path / "out")
+    assert status == 0 and "BLEU" in shown and "Traceback" not in errors
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["BLEU"] == 0
 
 
 def test_if_all_fail_nothing_is_scored(run: Run, lists: Path, tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from simulst.errors import DataError
+from simulst.errors import DataError, PolicyError
+from simulst.eval.datasets import open_dataset
 from simulst.eval.recipe import read_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "eval").glob("*.toml"))
 
 
 @pytest.fixture
@@ -103,6 +106,13 @@ def test_refusals(recipe: Path, text: str, sentence: str) -> None:
     assert str(error.value).startswith(sentence)
 
 
+def test_a_policys_complaint_names_the_recipe(recipe: Path, lists: Path) -> None:
+    recipe.write_text(f'policy = "wait_k"\n{data(lists)}[[runs]]\n[[runs]]\n[runs.parameters]\nkk = 9\n')
+    found = read_recipe(recipe)
+    with pytest.raises(PolicyError, match=rf"^{recipe.name}, \[\[runs\]\] number 2: wait_k has no parameter 'kk'"):
+        found.plans[1].spec()
+
+
 def test_files_that_are_no_recipe(recipe: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: no such file or directory"):
         read_recipe(recipe)
@@ -114,18 +124,13 @@ def test_files_that_are_no_recipe(recipe: Path) -> None:
         read_recipe(recipe)
 
 
-def test_the_bundled_recipes_are_readable() -> None:
-    from simulst.cli.evaluate import evaluate
-
-    assert evaluate is not None
-    folder = Path(__file__).parents[2] / "eval"
-    recipes = sorted(folder.glob("*.toml"))
-    assert recipes
-    for path in recipes:
-        recipe = read_recipe(path)
-        assert recipe.dataset.problems == ()
-        for plan in recipe.plans:
-            plan.spec()
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_bundled_recipes_are_readable(path: Path, mustc: Path) -> None:
+    bundled = "examples/corpus" in path.read_text()
+    recipe = read_recipe(path, None if bundled else open_dataset(mustc))
+    assert recipe.dataset.problems == ()
+    for plan in recipe.plans:
+        plan.spec()
 
 
 def test_a_recipe_takes_another_test_set(recipe: Path, mustc: Path) -> None:

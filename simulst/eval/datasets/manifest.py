@@ -9,9 +9,11 @@ from simulst.eval.datasets.item import Dataset, Item, Problem
 from simulst.eval.datasets.probe import Header, Probe, stretch_error
 from simulst.eval.logs import read_json_lines
 
+KEYS = {"audio", "offset", "duration", "text", "reference"}
+
 
 def read_manifest(path: Path, *, lang: str = "") -> Dataset:
-    """An item per line; paths are meant from the manifest's folder. Only `audio` must be there, other keys may.
+    """An item per line; paths are meant from the manifest's folder. Only `audio` must be there; unknown keys are noted.
 
     Raises DataError, naming the line, for a value of the wrong kind.
     """
@@ -21,12 +23,16 @@ def read_manifest(path: Path, *, lang: str = "") -> Dataset:
     if not records:
         raise DataError(f"{path} is empty; give one JSON object per line.")
     probe, items, problems = Probe(), list[Item](), list[Problem]()
+    noted = set[str]()
     for index, (record, where) in enumerate(records):
         item, header = _item(index, record, where, path.parent, probe)
         if error := stretch_error(header, item.audio, item.offset_s, item.duration_s):
             problems.append(Problem(where=where, what=error, index=index))
         if item.reference is not None and not item.reference.strip():
             problems.append(Problem(where=where, what="no reference text", fatal=False))
+        for key in sorted(set(record) - KEYS - noted):
+            noted.add(key)
+            problems.append(Problem(where=where, what=f"the key {key!r} means nothing here", fatal=False))
         items.append(item)
     return Dataset(
         name=path.stem,

@@ -7,8 +7,7 @@ from pathlib import Path
 from simulst.errors import DataError
 from simulst.eval.datasets.item import Dataset, Item, Problem, blank_references, check_count
 from simulst.eval.datasets.probe import Probe, stretch_error
-from simulst.eval.logs import read_text
-from simulst.eval.segmentation import Segment, read_lines, read_references, read_segmentation
+from simulst.eval.segmentation import Segment, read_lines, read_references, read_segmentation, segment_places
 
 
 def is_mustc(folder: Path) -> bool:
@@ -32,7 +31,7 @@ def read_mustc(folder: Path, *, long: bool, lang: str = "") -> Dataset:
     lines = read_references(references)
     segments = read_segmentation(yaml, lines, references_name=f"{references.name} has")
     transcripts = _transcripts(yaml.with_suffix(f".{source_lang}"), len(segments)) if source_lang else None
-    places = _places(yaml, len(segments))
+    places = segment_places(yaml, len(segments))
     probe = Probe()
     problems = blank_references(lines, references.name)
     audio = {wav: _audio_file(folder / "wav", wav, places[i]) for i, wav in _first_mentions(segments)}
@@ -89,14 +88,6 @@ def _transcripts(path: Path, count: int) -> list[str] | None:
     lines = read_lines(path)
     check_count(path.name, len(lines), "the segmentation", count)
     return lines
-
-
-def _places(yaml: Path, count: int) -> list[str]:
-    """File and line of every segment where each has one line of its own, else its number."""
-    starts = [n for n, line in enumerate(read_text(yaml).split("\n"), 1) if re.match(r"\s*-\s*\S", line)]
-    if len(starts) == count:
-        return [f"{yaml.name}, line {number}" for number in starts]
-    return [f"{yaml.name}, entry {number + 1}" for number in range(count)]
 
 
 def _first_mentions(segments: Sequence[Segment]) -> list[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 import random
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -28,6 +29,7 @@ def translate_item(
 
     Breaks off with `Cancelled` once `go_on` says no.
     """
+    began = time.thread_time()
     seed_everything(spec.seed + item.index)
     session = Session(model, spec.policy)
     revises = Evidence.RETRACT in session.policy.needs() and not spec.final_only
@@ -59,7 +61,7 @@ def translate_item(
         reference=item.reference,
         chunks=tuple(chunks),
         erased_units=session.stats.words_retracted,
-        extra=_extra(item, session),
+        extra=_extra(item, session) | {"cpu_s": round(time.thread_time() - began, 4)},
     )
 
 
