@@ -247,6 +247,13 @@ def test_escaped_text_has_no_separators_and_comes_back(text: str) -> None:
     assert unescape(escaped) == text
 
 
+def test_time_of_the_processor_is_counted_where_the_log_has_it() -> None:
+    timed = [sentence(0, extra={"cpu_s": 1.5}), sentence(1, extra={"cpu_s": 0.3}), sentence(2)]
+    scores = report_instances(timed, ["guten Tag"] * 3).scores
+    assert scores["CpuRTF"] == pytest.approx(1.8 / 6)
+    assert "CpuRTF" not in report_instances([sentence(0)], ["guten Tag"]).scores
+
+
 def test_anticipated_words_are_summed_over_the_run() -> None:
     def said(index: int, **counts: int) -> Instance:
         return Instance(
