@@ -31,6 +31,9 @@ def live(
     max_clients: Annotated[int, typer.Option(help="Streams at a time; others are told to wait.")] = 8,
     idle_s: Annotated[float, typer.Option(help="Seconds of nothing after which a connection is closed.")] = 60.0,
     workers: Annotated[int, typer.Option(help="Threads for the models; 0: one per core.")] = 0,
+    batch: Annotated[
+        int, typer.Option(help="Streams decoded in one forward at most: for a GPU or a crowded server.")
+    ] = 1,
     token: Annotated[str, typer.Option(help="Secret that clients must give.", envvar="SIMULST_TOKEN")] = "",
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="Another site whose pages may connect; repeatable.", metavar="URL")
@@ -55,28 +58,33 @@ def live(
     from simulst.live.catalogue import Catalogue
     from simulst.live.hub import Limits
     from simulst.live.server import serve_live
+    from simulst.live.together import Together, alone
     from simulst.live.web import Access
     from simulst.models import load_model
 
-    if max_clients < 1 or idle_s <= 0 or not 0 <= port < 65536 or workers < 0:
-        raise SimulstError("--max-clients and --idle-s must be above 0, --port from 0 to 65535, --workers 0 or more.")
+    if max_clients < 1 or idle_s <= 0 or not 0 <= port < 65536 or workers < 0 or batch < 1:
+        raise SimulstError(
+            "--max-clients, --idle-s and --batch must be above 0, --port from 0 to 65535, --workers 0 or more."
+        )
     tls = _tls(tls_cert, tls_key)
     settings = read_settings(set_ or [], policy=policy, model=models[0])
     loaded = load_policy_with(policy, settings, chunk_ms)
-    threads = workers or _cores()
-    _one_thread_each(threads)
+    threads = max(workers or _cores(), batch)
+    _one_thread_each(threads if batch == 1 else 1)
     offered: dict[str, Translator] = {
         _public_name(name): load_model(name, device=device, **(settings.model if name == models[0] else {}))
         for name in models
     }
+    together = Together(offered, streams=batch) if batch > 1 else None
     access = Access(host=host, token=token, origins=tuple(allow_origin or ()))
     asyncio.run(
         serve_live(
-            Catalogue(offered, loaded),
+            Catalogue(together.models if together else offered, loaded),
             port=port,
             access=access,
             limits=Limits(max_clients=max_clients, idle_s=idle_s),
             workers=threads,
+            beside=together or alone,
             tls=tls,
             ready=lambda address: _greet(address, access.local or bool(token), token),
         )

@@ -10,6 +10,7 @@ from simulst.audio.resample import FloatArray, Resampler
 from simulst.audio.stream import PEAK_LIMIT
 from simulst.events import EndEvent, Event, HypothesisEvent, WriteEvent
 from simulst.live.protocol import Hello, ProtocolError
+from simulst.live.together import Beside, alone
 from simulst.session import Session
 
 CATCH_UP_S = 2.0
@@ -46,8 +47,9 @@ class Past:
 class Engine:
     """Decodes and resamples what a client sends and feeds the session; one thread at a time."""
 
-    def __init__(self, session: Session, hello: Hello) -> None:
+    def __init__(self, session: Session, hello: Hello, beside: Beside = alone) -> None:
         self.session = session
+        self._beside = beside
         self.hello = hello
         self._resampler = Resampler(hello.sample_rate)
         self._past = Past()
@@ -65,6 +67,10 @@ class Engine:
         """
         samples = self._resampler.feed(self._decode(data))
         self._fed_s += len(data) / self.hello.frame_bytes / self.hello.sample_rate
+        with self._beside(self.session.model):
+            return self._advance(samples, final, spare)
+
+    def _advance(self, samples: FloatArray, final: bool, spare: bool) -> Output:
         behind = self.hello.pace == "live" and self._fed_s - self.session.audio_s > CATCH_UP_S
         events = self.session.feed(samples, catch_up=behind) if len(samples) else []
         if final:
@@ -73,7 +79,8 @@ class Engine:
 
     def switch(self, session: Session) -> Output:
         """End the session and go on in another one; times and text continue."""
-        events = [event for event in self._finish() if not isinstance(event, EndEvent)]
+        with self._beside(self.session.model):
+            events = [event for event in self._finish() if not isinstance(event, EndEvent)]
         output = self._output(events)
         self._past = Past(
             audio_s=output.audio_s,

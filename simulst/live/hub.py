@@ -13,6 +13,7 @@ from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool, Stalled
 from simulst.live.protocol import Hello, ProtocolError
 from simulst.live.stream import LiveStream, Switch
+from simulst.live.together import Beside, alone
 from simulst.session import Session
 
 HAND_ON_S = 3.0
@@ -81,11 +82,14 @@ class Channel:
 
 
 class Hub:
-    def __init__(self, catalogue: Catalogue, pool: Pool, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, catalogue: Catalogue, pool: Pool, limits: Limits, metrics: Metrics, beside: Beside = alone
+    ) -> None:
         self.catalogue = catalogue
         self.pool = pool
         self.limits = limits
         self.metrics = metrics
+        self.beside = beside
         self.places: dict[str, Place] = {}
         self.channels: dict[str, Channel] = {}
         self.connections = 0
@@ -114,7 +118,7 @@ class Hub:
             session, model, policy = await self._session(hello)
         finally:
             self._opening -= 1
-        stream = LiveStream(Engine(session, hello), self.pool, self.metrics)
+        stream = LiveStream(Engine(session, hello, self.beside), self.pool, self.metrics)
         place = Place(stream=stream, model=model, policy=policy, owner=owner)
         self.places[stream.id] = place
         self.metrics.count("streams_total")

@@ -18,6 +18,7 @@ from simulst.live.hub import Hub, Limits
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool
 from simulst.live.protocol import MAX_AUDIO_BYTES
+from simulst.live.together import Beside, alone
 from simulst.live.web import Access, Web
 
 FLUSH_S = 15.0
@@ -31,6 +32,7 @@ async def serve_live(
     access: Access | None = None,
     limits: Limits | None = None,
     workers: int = 2,
+    beside: Beside = alone,
     tls: ssl.SSLContext | None = None,
     ready: Callable[[str], None] = lambda address: None,
     stop: asyncio.Event | None = None,
@@ -41,7 +43,7 @@ async def serve_live(
     """
     access, limits, stop = access or Access(), limits or Limits(), stop or asyncio.Event()
     pool = Pool(workers)
-    hub = Hub(catalogue, pool, limits, Metrics())
+    hub = Hub(catalogue, pool, limits, Metrics(), beside)
     web = Web(hub, access)
 
     async def handle(socket: ServerConnection) -> None:

@@ -51,7 +51,7 @@ def test_what_cannot_be_is_explained(run: Run, tmp_path: Path) -> None:
     cert.write_text("no certificate")
     assert refused("--tls-cert", cert) == "https needs both --tls-cert and --tls-key."
     assert "are no usable certificate and key" in refused("--tls-cert", cert, "--tls-key", cert)
-    assert refused("--max-clients", 0).startswith("--max-clients and --idle-s must be above 0")
+    assert refused("--max-clients", 0).startswith("--max-clients, --idle-s and --batch must be above 0")
 
 
 @pytest.mark.slow

@@ -1,0 +1,47 @@
+"""Streams of several clients decoded together: one forward for those that are at work in the same moment."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from simulst.errors import SimulstError
+from simulst.translators.base import Translator
+
+WAIT_S = 0.02
+"""What a stream waits for the others before it is computed without them."""
+
+Beside = Callable[[Translator], AbstractContextManager[Any]]
+"""Within it, work on a stream of this model is computed beside that of the other streams."""
+
+
+def alone(model: Translator) -> AbstractContextManager[Any]:
+    """Every stream by itself."""
+    return nullcontext()
+
+
+class Together:
+    """Wraps the models that can decode several streams in one forward; the others are offered as they are.
+
+    Raises SimulstError where none of the models can.
+    """
+
+    def __init__(self, models: dict[str, Translator], *, streams: int) -> None:
+        from simulst.translators.batching import Batcher
+        from simulst.translators.speech_llm import SpeechLLMTranslator
+
+        self._batchers: dict[int, Batcher] = {}
+        self.models = dict[str, Translator]()
+        for name, model in models.items():
+            if isinstance(model, SpeechLLMTranslator):
+                batcher = Batcher(model, streams=streams, wait_s=WAIT_S)
+                model = batcher.translator
+                self._batchers[id(model)] = batcher
+            self.models[name] = model
+        if not self._batchers:
+            raise SimulstError(
+                f"--batch needs a speech LLM; {', '.join(models)} cannot decode several streams together."
+            )
+
+    def __call__(self, model: Translator) -> AbstractContextManager[Any]:
+        batcher = self._batchers.get(id(model))
+        return nullcontext() if batcher is None else batcher.stream()
