@@ -35,6 +35,7 @@ def live(
     session_minutes: Annotated[
         float, typer.Option(help="Then one session of so long, FILE again and again, faster than real time.", min=0.0)
     ] = 0.0,
+    batch: Annotated[int, typer.Option(help="Streams that the server decodes in one forward at most.", min=1)] = 1,
     json_: options.Json = False,
 ) -> None:
     """Start a server and client processes that speak in real time; print round trips, lag, and words lost."""
@@ -42,7 +43,7 @@ def live(
         numbers = [int(number) for number in clients.split(",") if number.strip() and int(number) > 0]
     except ValueError:
         raise SimulstError(f"--clients takes numbers like 1,2,4,8, not {clients!r}.") from None
-    found = measure(source, model, policy, numbers, seconds, session_minutes)
+    found = measure(source, model, policy, numbers, seconds, session_minutes, batch)
     if json_:
         print(json.dumps(found))
     else:
@@ -70,16 +71,22 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def measure(
-    source: Path, model: str, policy: str, numbers: list[int], seconds: float, session_minutes: float = 0.0
+    source: Path,
+    model: str,
+    policy: str,
+    numbers: list[int],
+    seconds: float,
+    session_minutes: float = 0.0,
+    batch: int = 1,
 ) -> dict[str, Any]:
     """All figures; lags are those of all writes of all clients together."""
     from simulst.audio import read_audio
     from simulst.bench.live_session import blocks, long_session
 
-    found: dict[str, Any] = {"model": model, "policy": policy, "seconds": seconds, "clients": {}}
+    found: dict[str, Any] = {"model": model, "policy": policy, "seconds": seconds, "batch": batch, "clients": {}}
     found |= {"cpus": len(os.sched_getaffinity(0)), "load_before": os.getloadavg()[0]}
     expected = _translate([read_audio(source, duration_s=seconds)], model, policy) if numbers else ""
-    with _server(model, policy, max([1, *numbers])) as (address, process):
+    with _server(model, policy, max([1, *numbers]), batch) as (address, process):
         found |= _round_trips(address)
         for number in numbers:
             found["clients"][str(number)] = _crowd(address, process, number, source, policy, seconds, expected)
@@ -106,9 +113,11 @@ def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
 
 
 @contextmanager
-def _server(model: str, policy: str, places: int) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
+def _server(model: str, policy: str, places: int, batch: int) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
     command = [sys.executable, "-m", "simulst.cli", "live", "--port", "0", "--model", model, "--policy", policy]
-    process = subprocess.Popen([*command, "--max-clients", str(places)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--max-clients", str(places), "--batch", str(batch)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     try:
         words = process.stdout.readline().split()
