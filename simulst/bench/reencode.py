@@ -1,21 +1,24 @@
-"""A translator that keeps nothing between chunks: the kept audio is encoded and the context filled anew each time."""
+"""The other way to translate a stream: encode all kept audio and decode all kept text anew at every chunk."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from simulst.errors import ModelError
 from simulst.source import SAMPLE_RATE, SourceBuffer
-from simulst.translators.base import FloatArray, Hypothesis
+from simulst.translators.base import Evidence, FloatArray, Hypothesis, ReadWrite, Turn
 
 
 class ReencodingSession:
-    """Holds samples; every call opens a fresh session on them."""
+    """Begins a fresh session on the kept audio whenever more of it has come; nothing is cached between chunks."""
 
     def __init__(self, translator: Any) -> None:
         self.translator = translator
         self._source = SourceBuffer()
         self._inner: Any = None
+        self._interleaved: Any = None
+        self._words_gone = 0
+        self.tally = getattr(translator.open(), "tally", None)
 
     @property
     def start_s(self) -> float:
@@ -30,16 +33,27 @@ class ReencodingSession:
         self._inner = None
 
     def drop_source(self, to_s: float) -> None:
-        self._source.trim(int(to_s / self.translator.frame_s) * round(self.translator.frame_s * SAMPLE_RATE))
+        first = int(to_s / self.translator.frame_s + 1e-6)
+        if hasattr(self._fresh(), "word_times"):
+            self._words_gone += sum(at < first * self.translator.frame_s for _, at in self._fresh().word_times())
+        self._source.trim(first * round(self.translator.frame_s * SAMPLE_RATE))
+        if self._interleaved is not None:
+            self._interleaved.drop_source(first)
         self._inner = None
 
     def _fresh(self) -> Any:
         if self._inner is None:
             self._inner = self.translator.open()
+            if self.tally is not None:
+                self._inner.tally = self.tally
+                self._inner._first = round(self.start_s / self.translator.frame_s)
+            if self._interleaved is not None:
+                self._inner._interleaved = self._interleaved
+                self._interleaved.cache.crop(0)
             self._inner.extend_source(self._source.read(), is_final=True)
         return self._inner
 
-    def hypothesise(self, prefix: Any, **settings: Any) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], **settings: Any) -> list[Hypothesis]:
         from dataclasses import replace
 
         found = self._fresh().hypothesise(prefix, **settings)
@@ -48,24 +62,36 @@ class ReencodingSession:
             for h in found
         ]
 
+    def read_write(
+        self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        found: Hypothesis = self._fresh().read_write(prefix, plan, final=final, want=want)
+        self._interleaved = self._inner._interleaved
+        return found
+
+    def turns(self) -> tuple[Sequence[Turn], int]:
+        return ((), 0) if self._interleaved is None else self._interleaved.turns()
+
     def source_words(self) -> int:
-        raise ModelError("A re-encoding session does not count source words over the whole stream; use another policy.")
+        return self._words_gone + int(self._fresh().source_words())
 
     def transcript(self) -> str:
         return str(self._fresh().transcript())
 
     def drop_target(self, count: int) -> None:
-        pass
+        if self._interleaved is not None:
+            self._interleaved.drop_target(count)
 
     def snapshot(self) -> object:
         import copy
 
-        return copy.deepcopy(self._source)
+        return copy.deepcopy((self._source, self._words_gone))
 
     def rollback(self, snapshot: object) -> None:
         import copy
 
-        self._source, self._inner = copy.deepcopy(snapshot), None  # type: ignore[assignment]
+        self._source, self._words_gone = copy.deepcopy(snapshot)  # type: ignore[misc]
+        self._inner = None
 
 
 class Reencoding:

@@ -1,9 +1,9 @@
 """`simulst bench stream`: what one chunk costs at the beginning and after an hour, and whether memory grows."""
 
 import json
+import os
 import statistics
 import time
-from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from simulst.bench.compare import capture_cost, clock_of, in_turn, reencode_cost
+from simulst.bench.reencode import reencoding
 from simulst.cli import options
 from simulst.errors import DataError
 
@@ -55,17 +57,6 @@ class Costs:
         return 1000 * statistics.median(part) if part else float("nan")
 
 
-def side_by_side(old: Callable[[int], object], young: Callable[[int], object], chunks: int) -> float:
-    """Cost of `old` over that of `young`, chunk by chunk in turn, so that a busy machine slows both alike."""
-    spent = {"old": 0.0, "young": 0.0}
-    for number in range(chunks):
-        for name, step in (("old", old), ("young", young)) if number % 2 else (("young", young), ("old", old)):
-            began = time.perf_counter()
-            step(number)
-            spent[name] += time.perf_counter() - began
-    return round(spent["old"] / spent["young"], 3)
-
-
 def encoder_costs(model: Any, minutes: int, chunk_ms: int) -> tuple[Costs, float]:
     """Only the encoder, over noise of speech-like level (its cost does not depend on what it hears)."""
     import torch
@@ -81,14 +72,23 @@ def encoder_costs(model: Any, minutes: int, chunk_ms: int) -> tuple[Costs, float
         young = encoder.open()
         for _ in range(round(60_000 / chunk_ms)):
             encoder.step(chunk, young)
-        ratio = side_by_side(
-            lambda _: encoder.step(chunk, state), lambda _: encoder.step(chunk, young), round(120_000 / chunk_ms)
+        old_s, young_s = in_turn(
+            lambda _: encoder.step(chunk, state),
+            lambda _: encoder.step(chunk, young),
+            round(120_000 / chunk_ms),
+            clock_of(model),
         )
-    return costs, ratio
+    return costs, round(old_s / young_s, 3)
 
 
 def run_stream(
-    model: Any, policy: "str | LoadedPolicy", minutes: int, chunk_ms: int | None, audio: Path | None
+    model: Any,
+    policy: "str | LoadedPolicy",
+    minutes: int,
+    chunk_ms: int | None,
+    audio: Path | None,
+    *,
+    compare: bool = False,
 ) -> dict[str, Any]:
     """A whole session: cost by minute, memory after 10 minutes and at the end, tokens."""
     from simulst.session import Session
@@ -96,7 +96,7 @@ def run_stream(
     session = Session(model, policy, chunk_ms=chunk_ms)
     chunk = round(session.chunk_ms * 16)
     talk = speech(audio, 120)
-    costs, memory, minute = Costs(session.chunk_ms / 1000), dict[int, float](), 0
+    costs, memory, minute, cpu_s = Costs(session.chunk_ms / 1000), dict[int, float](), 0, 0.0
     total = round(minutes * 60_000 / session.chunk_ms)
     per_talk = len(talk) // chunk
 
@@ -105,9 +105,10 @@ def run_stream(
         return talk[at : at + chunk]
 
     for number in range(total):
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         session.feed(piece(number))
         costs.seconds.append(time.perf_counter() - began)
+        cpu_s += time.process_time() - cpu_began
         if int((number + 1) * session.chunk_ms / 60_000) > minute:
             minute += 1
             memory[minute] = resident_mb()
@@ -116,19 +117,23 @@ def run_stream(
     for number in range(per_talk):
         young.feed(piece(number))
         session.feed(piece(number))
-    ratio = side_by_side(lambda n: session.feed(piece(n)), lambda n: young.feed(piece(n)), per_talk)
+    old_s, young_s = in_turn(
+        lambda n: session.feed(piece(n)), lambda n: young.feed(piece(n)), per_talk, clock_of(model)
+    )
     begin = min(10, max(1, minutes // 6))
     return {
         "chunk_ms": session.chunk_ms,
         "cost_ms": {str(m): round(costs.at_minute(m), 2) for m in sorted({1, min(10, minutes), minutes})},
-        "ratio_last_first": ratio,
+        "ratio_last_first": round(old_s / young_s, 3),
         "rtf": round(sum(costs.seconds) / (total * session.chunk_ms / 1000), 4),
+        "rtf_cpu": round(cpu_s / (total * session.chunk_ms / 1000), 4),
         "rss_mb": {str(m): round(memory[m], 1) for m in sorted({1, begin, minutes}) if m in memory},
         "rss_growth_mb": round(memory.get(minutes, 0.0) - memory.get(begin, 0.0), 1),
         "commits": stats.writes,
         "tokens_per_commit": round(stats.tokens / max(1, stats.writes), 2),
         "tokens": stats.tokens,
         "decoder_positions_per_token": None if processed is None else round(processed / max(1, stats.tokens), 2),
+        "reencode": reencode_cost(model, policy, session, piece) if compare else None,
     }
 
 
@@ -139,19 +144,27 @@ def stream(
     set_: options.Set = None,
     mode: Annotated[
         Literal["incremental", "reencode"],
-        typer.Option(help="reencode: the encoder starts anew on the kept audio at every chunk, as other systems do."),
+        typer.Option(help="reencode: the whole stream starts anew on the kept audio at every chunk."),
     ] = "incremental",
+    compare: Annotated[
+        bool,
+        typer.Option(help="At its end, beside it: the same model re-encoding its history; attention rows."),
+    ] = True,
+    batch: Annotated[
+        int, typer.Option(min=0, help="Instead: N streams decoded together beside one at a time.", metavar="N")
+    ] = 0,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each stream of --batch.", metavar="S")] = 30.0,
     chunk_ms: options.ChunkMs = None,
     audio: Annotated[Path | None, typer.Option(help="Speech that is repeated.", metavar="FILE")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.", metavar="N")] = 1,
+    batch_threads: Annotated[
+        int, typer.Option(min=0, help="Threads of the model for --batch; 0: as many as processors.", metavar="N")
+    ] = 0,
     json_: options.Json = False,
 ) -> None:
-    """One long stream: cost per chunk at minute 1, 10 and the last, peak memory, real-time factor."""
-    import resource
-
+    """One long stream: cost per chunk at minute 1, 10 and the last, memory, real-time factor; or several together."""
     import torch
 
-    from simulst.bench.reencode import reencoding
     from simulst.cli.settings import load_policy_with, read_settings
     from simulst.models import load_model
 
@@ -159,26 +172,87 @@ def stream(
     settings = read_settings(set_ or [], policy=policy, model=model)
     translator = load_model(model, **settings.model)
     loaded = load_policy_with(policy, settings)
-    result: dict[str, Any] = {"minutes": minutes, "policy": policy, "mode": mode, "threads": threads}
-    if hasattr(translator, "model") and hasattr(translator.model, "encoder") and mode == "incremental":
+    result: dict[str, Any] = {"policy": policy, "load": round(os.getloadavg()[0], 1)}
+    if batch:
+        from simulst.bench.batch import batch_cost, processors
+
+        talk = speech(audio, seconds + 10 * batch)
+        count = threads, batch_threads or processors()
+        result |= batch_cost(translator, loaded, chunk_ms, talk, streams=batch, seconds=seconds, threads=count)
+    else:
+        result |= {"minutes": minutes, "mode": mode, "threads": threads}
+        result |= _long(translator, loaded, minutes, chunk_ms, audio, mode=mode, compare=compare)
+    if json_:
+        print(json.dumps(result))
+    else:
+        print("\n".join(_batch_lines(result) if batch else _lines(result)))
+
+
+def _long(
+    translator: Any,
+    policy: "LoadedPolicy",
+    minutes: int,
+    chunk_ms: int | None,
+    audio: Path | None,
+    *,
+    mode: str,
+    compare: bool,
+) -> dict[str, Any]:
+    import resource
+
+    from simulst.translators.base import Evidence
+
+    result: dict[str, Any] = {}
+    anew = mode == "reencode"
+    if hasattr(translator, "model") and hasattr(translator.model, "encoder") and not anew:
         costs, ratio = encoder_costs(translator, minutes, chunk_ms or 640)
         result["encoder"] = {
             "cost_ms": {str(m): round(costs.at_minute(m), 2) for m in sorted({1, min(10, minutes), minutes})},
             "ratio_last_first": ratio,
         }
-    total = run_stream(reencoding(translator) if mode == "reencode" else translator, loaded, minutes, chunk_ms, audio)
-    result |= {key: total.pop(key) for key in ("rtf", "rss_growth_mb", "tokens_per_commit")}
+    model = reencoding(translator) if anew else translator
+    total = run_stream(model, policy, minutes, chunk_ms, audio, compare=compare and not anew)
+    result |= {key: total.pop(key) for key in ("rtf", "rtf_cpu", "rss_growth_mb", "tokens_per_commit", "reencode")}
+    if compare and not anew and Evidence.ALIGNMENT in policy.policy.needs():
+        chunk = round(total["chunk_ms"] * 16)
+        talk = speech(audio, 60)
+        result["capture"] = capture_cost(translator, [talk[at : at + chunk] for at in range(0, len(talk), chunk)])
     result["total"] = total
     result["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-    if json_:
-        print(json.dumps(result))
-        return
-    if "encoder" in result:
-        encoder = result["encoder"]
-        print(f"encoder  ms per chunk at minute {encoder['cost_ms']}  ratio {encoder['ratio_last_first']}")
-    print(f"total    ms per chunk at minute {total['cost_ms']}  ratio {total['ratio_last_first']}")
-    print(f"RTF {result['rtf']}  memory {total['rss_mb']} MB, growth {result['rss_growth_mb']} MB", end="")
-    print(f", peak {result['peak_rss_mb']} MB")
-    print(f"{total['commits']} commits of {result['tokens_per_commit']} tokens", end="")
+    return result
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    total, lines = result["total"], list[str]()
+    if encoder := result.get("encoder"):
+        lines.append(f"encoder  ms per chunk at minute {encoder['cost_ms']}  ratio {encoder['ratio_last_first']}")
     positions = total["decoder_positions_per_token"]
-    print("" if positions is None else f", {positions} decoder positions per token")
+    lines += [
+        f"total    ms per chunk at minute {total['cost_ms']}  ratio {total['ratio_last_first']}",
+        f"RTF {result['rtf']} (CPU {result['rtf_cpu']})  memory {total['rss_mb']} MB, "
+        f"growth {result['rss_growth_mb']} MB, peak {result['peak_rss_mb']} MB",
+        f"{total['commits']} commits of {result['tokens_per_commit']} tokens"
+        + ("" if positions is None else f", {positions} decoder positions per token"),
+    ]
+    if anew := result.get("reencode"):
+        lines.append(f"re-encoding its history: {anew['ratio']} times the cost of a chunk, {anew['cost_ms']} ms")
+        if rates := anew.get("positions_per_token"):
+            lines.append(f"decoder positions per token {rates}")
+    if capture := result.get("capture"):
+        lines.append(
+            f"attention rows: {capture['ratio']} times a chunk, {capture['ratio_decoding']} times its decoding"
+        )
+    return lines
+
+
+def _batch_lines(result: dict[str, Any]) -> list[str]:
+    lines = [f"{'':<12}{'audio s per s':>14}{'CPU s per audio s':>20}{'threads':>10}"]
+    for name, title in (("alone", "one by one"), ("together", "together")):
+        speed, cpu = result[name]["audio_s_per_s"], result[name]["cpu_s_per_audio_s"]
+        lines.append(f"{title:<12}{speed:>14}{cpu:>20}{result['threads'][name]:>10}")
+    return [
+        *lines,
+        f"{result['streams']} streams of {result['seconds']:g} s: {result['ratio']} times the audio per second, "
+        f"{result['ratio_cpu']} times that per CPU second, {result['together']['requests_per_forward']} requests per "
+        f"forward, the same text in {result['same_text']} of {result['streams']}",
+    ]

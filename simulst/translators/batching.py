@@ -47,6 +47,11 @@ class BatchStats:
     forwards: int = 0
     requests: int = 0
 
+    @property
+    def mean(self) -> float:
+        """Requests per forward."""
+        return self.requests / max(1, self.forwards)
+
 
 class Batcher:
     """Computes for all streams that wait; implements `stream_cache.Forward`."""

@@ -1,0 +1,85 @@
+"""Several streams decoded together beside the same streams one at a time."""
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulst.policies import LoadedPolicy
+    from simulst.translators.base import FloatArray
+
+APART_S = 7.3
+"""The streams begin this far apart in the recording, so that they differ."""
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def batch_cost(
+    model: Any,
+    policy: "str | LoadedPolicy",
+    chunk_ms: int | None,
+    talk: "FloatArray",
+    *,
+    streams: int,
+    seconds: float,
+    threads: tuple[int, int],
+) -> dict[str, Any]:
+    """Seconds of audio per second and CPU time of `streams` recordings, alone (half of them before, half after) and
+    together; `threads` of the model for each."""
+    import torch
+
+    from simulst.session import Session
+    from simulst.translators.batching import Batcher
+
+    starts = [int(i * APART_S * 16_000) for i in range(streams)]
+    recordings = [talk[at : at + int(seconds * 16_000)] for at in starts]
+
+    def translate(translator: Any, audio: "FloatArray") -> str:
+        session = Session(translator, policy, chunk_ms=chunk_ms)
+        chunk = round(session.chunk_ms * 16)
+        for at in range(0, len(audio), chunk):
+            session.feed(audio[at : at + chunk])
+        session.finish()
+        return session.text
+
+    translate(model, recordings[0][:80_000])
+    texts, alone, together, middle = list[str](), _Watch(), _Watch(), streams // 2
+    torch.set_num_threads(threads[0])
+    with alone:
+        texts += [translate(model, audio) for audio in recordings[:middle]]
+    torch.set_num_threads(threads[1])
+    with together, Batcher(model, streams=streams) as batcher:
+        found = batcher.map(translate, recordings)
+    torch.set_num_threads(threads[0])
+    with alone:
+        texts += [translate(model, audio) for audio in recordings[middle:]]
+    audio_s = streams * seconds
+    return {
+        "streams": streams,
+        "seconds": seconds,
+        "threads": {"alone": threads[0], "together": threads[1]},
+        "alone": alone.result(audio_s),
+        "together": together.result(audio_s) | {"requests_per_forward": round(batcher.stats.mean, 2)},
+        "ratio": round(alone.wall_s / together.wall_s, 2),
+        "ratio_cpu": round(alone.cpu_s / together.cpu_s, 2),
+        "same_text": sum(a == b for a, b in zip(texts, found, strict=True)),
+    }
+
+
+class _Watch:
+    """Adds up wall-clock and CPU time of what happens inside."""
+
+    wall_s = cpu_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.wall_s += time.perf_counter() - self._began[0]
+        self.cpu_s += time.process_time() - self._began[1]
+
+    def result(self, audio_s: float) -> dict[str, float]:
+        return {"audio_s_per_s": round(audio_s / self.wall_s, 2), "cpu_s_per_audio_s": round(self.cpu_s / audio_s, 4)}

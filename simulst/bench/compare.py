@@ -1,0 +1,95 @@
+"""Two ways to do the same, in turn and in one run, so that a busy machine slows both alike."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from simulst.bench.reencode import reencoding
+from simulst.errors import ModelError
+
+if TYPE_CHECKING:
+    from simulst.policies import LoadedPolicy
+    from simulst.translators.base import FloatArray
+
+WARM_S = 25.0
+COMPARED_S = 30.0
+WINDOW_S = 15.0
+"""Audio that is kept while the cost of capturing attention is measured."""
+
+
+def clock_of(model: Any) -> Callable[[], float]:
+    """CPU time where the model computes on the CPU (other processes do not count), else wall-clock time."""
+    device = getattr(model, "device", None)
+    return time.process_time if device is None or device.type == "cpu" else time.perf_counter
+
+
+def in_turn(
+    one: Callable[[int], object], other: Callable[[int], object], rounds: int, clock: Callable[[], float]
+) -> tuple[float, float]:
+    """Seconds that `rounds` calls of each took, the order changing from round to round."""
+    spent = [0.0, 0.0]
+    for number in range(rounds):
+        for which in (0, 1) if number % 2 else (1, 0):
+            began = clock()
+            (one, other)[which](number)
+            spent[which] += clock() - began
+    return spent[0], spent[1]
+
+
+def reencode_cost(
+    model: Any, policy: "str | LoadedPolicy", old: Any, piece: "Callable[[int], FloatArray]"
+) -> dict[str, Any]:
+    """Cost of a chunk for the running session `old`, and for the same model that computes its history anew."""
+    from simulst.session import Session
+
+    young = Session(reencoding(model), policy, chunk_ms=old.chunk_ms)
+    chunks = round(COMPARED_S * 1000 / old.chunk_ms)
+    clock = clock_of(model)
+    before = old.stats.tokens, old.decoder_positions
+    for number in range(round(WARM_S * 1000 / old.chunk_ms)):
+        young.feed(piece(number))
+    young_before = young.stats.tokens, young.decoder_positions
+    incremental, anew = in_turn(lambda n: old.feed(piece(n)), lambda n: young.feed(piece(n)), chunks, clock)
+    found: dict[str, Any] = {
+        "cost_ms": {"incremental": round(1000 * incremental / chunks, 2), "reencode": round(1000 * anew / chunks, 2)},
+        "ratio": round(anew / incremental, 2),
+        "rtf": round(anew / COMPARED_S, 4),
+    }
+    if old.decoder_positions is not None and young.decoder_positions is not None:
+        found["positions_per_token"] = {
+            "incremental": _rate(old, *before),
+            "reencode": _rate(young, *young_before),
+        }
+    return found
+
+
+def _rate(session: Any, tokens: int, positions: int) -> float:
+    return round((session.decoder_positions - positions) / max(1, session.stats.tokens - tokens), 2)
+
+
+def capture_cost(model: Any, pieces: "Sequence[FloatArray]") -> dict[str, float]:
+    """What attention rows cost: a chunk's encoding and decoding with them over that without, same prefix and tokens."""
+    from simulst.translators.base import Evidence
+
+    session, clock, prefix = model.open(), clock_of(model), list[int]()
+    spent = {"encoder": 0.0, "with": 0.0, "without": 0.0}
+    wants = {"with": frozenset({Evidence.ALIGNMENT}), "without": frozenset[Evidence]()}
+    for number, samples in enumerate(pieces):
+        began = clock()
+        session.extend_source(samples)
+        spent["encoder"] += clock() - began
+        new: tuple[int, ...] = ()
+        for name in ("with", "without") if number % 2 else ("without", "with"):
+            began = clock()
+            new = session.hypothesise(prefix, max_new=4, want=wants[name])[0].ids
+            spent[name] += clock() - began
+        prefix += new[:2]
+        if session.heard_s - session.start_s > WINDOW_S:
+            session.drop_source(session.heard_s - WINDOW_S)
+        if len(prefix) > 40:
+            session.drop_target(len(prefix) - 40)
+            prefix = prefix[-40:]
+    if not spent["without"]:
+        raise ModelError("There is no speech to measure on.")
+    whole = (spent["encoder"] + spent["with"]) / (spent["encoder"] + spent["without"])
+    return {"ratio": round(whole, 3), "ratio_decoding": round(spent["with"] / spent["without"], 3)}
