@@ -54,7 +54,7 @@ def evaluate(
         result |= _rounded(short=_ours(short, root, ROUNDS), hour=_ours(long, root))
         result = {key.replace("short_", f"short{SHORT}_"): value for key, value in result.items()}
         if speedup:
-            result |= _speedup(short, root, min(files, 40))
+            result |= _speedup(short, root, min(files, 100))
         if python := _simuleval_python(simuleval):
             result["simuleval"] = _theirs(python, short, long, root)
     if json_:
@@ -105,7 +105,8 @@ def measure(command: Sequence[str], environment: dict[str, str] | None = None) -
 def _command(folder: Path, out: Path, *, model: str = "null", workers: int = 1, limit: int | None = None) -> list[str]:
     limited = [] if limit is None else ["--limit", str(limit)]
     return [
-        *(sys.executable, "-m", "simulst.bench.null", "evaluate", str(folder), "--model", model, "--policy", "wait_k"),
+        *(sys.executable, "-P", "-m", "simulst.bench.null", "evaluate", str(folder)),
+        *("--model", model, "--policy", "wait_k"),
         *("--set", "k=3", "--chunk-ms", str(CHUNK_MS), "--workers", str(workers), "--output", str(out), *limited),
     ]
 
@@ -130,7 +131,7 @@ def _speedup(folder: Path, root: Path, limit: int) -> dict[str, float]:
     """
     loops = LOOPS["busy"] * _chunks(folder, limit)
     walls: dict[str, list[float]] = {}
-    for _ in range(ROUNDS):
+    for _ in range(2):
         for workers in (1, 2):
             out = root / f"workers{workers}"
             cost = measure(_command(folder, out, model="busy", workers=workers, limit=limit))
@@ -156,7 +157,7 @@ def _looping(loops: int, *, processes: int) -> float:
     """Wall time of a bare loop that so many processes share."""
     code = f"from simulst.bench.null import spin; spin({loops // processes})"
     began = time.monotonic()
-    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(processes)]
+    running = [subprocess.Popen([sys.executable, "-P", "-c", code]) for _ in range(processes)]
     for process in running:
         process.wait()
     return time.monotonic() - began

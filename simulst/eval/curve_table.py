@@ -7,6 +7,7 @@ import numpy as np
 from simulst.errors import DataError
 from simulst.eval.curve import Curve, Point
 from simulst.eval.curve_figure import axis_label
+from simulst.eval.logs import read_text
 from simulst.eval.metric_units import unit_of
 from simulst.eval.sweep import read_refused
 
@@ -21,10 +22,21 @@ _REST = {
 """Columns that stand in the table where a run has them."""
 
 
+BEGIN, END = "<!-- simulst curve -->\n", "<!-- /simulst curve -->\n"
+"""Around the tables of a document that has more in it."""
+
+
 def write_curve_table(curve: Curve, path: Path) -> None:
-    """Write the tables; DataError where the file cannot be written."""
+    """Write the tables: between BEGIN and END of a document that has both, else as the whole file.
+
+    Raises DataError where the file cannot be read or written.
+    """
+    table = curve_table(curve)
+    document = read_text(path) if path.is_file() else ""
+    head, begin, rest = document.partition(BEGIN)
+    _, end, tail = rest.partition(END)
     try:
-        path.write_text(curve_table(curve), encoding="utf-8")
+        path.write_text(f"{head}{begin}\n{table}\n{end}{tail}" if begin and end else table, encoding="utf-8")
     except OSError as error:
         raise DataError(f"Cannot write {path}: {error.strerror or error}.") from None
 

@@ -127,6 +127,20 @@ def test_the_table_has_a_row_per_run_and_quality_at_equal_latency(tmp_path: Path
         write_curve_table(curve, tmp_path / "no" / "c.md")
 
 
+def test_the_table_takes_its_place_in_a_document(runs: list[Run], tmp_path: Path) -> None:
+    curve = build_curve(runs, resamples=20)
+    document = tmp_path / "doc.md"
+    for old in ("", "an old table\n"):
+        document.write_text(f"# Title\n\n<!-- simulst curve -->\n{old}<!-- /simulst curve -->\n\nThe end.\n")
+        write_curve_table(curve, document)
+        assert document.read_text() == (
+            f"# Title\n\n<!-- simulst curve -->\n\n{curve_table(curve)}\n<!-- /simulst curve -->\n\nThe end.\n"
+        )
+    document.write_text("<!-- simulst curve -->\nno end")
+    write_curve_table(curve, document)
+    assert document.read_text() == curve_table(curve)
+
+
 def test_the_report_has_every_part(runs: list[Run], tmp_path: Path) -> None:
     write_report(runs[0], tmp_path / "r.html", others=runs[1:], resamples=50)
     data = page_data(tmp_path / "r.html")

@@ -194,6 +194,11 @@ def _finish(
         first = next(iter(failed.values()), {"error": "nothing was to be done"})
         raise DataError(f"All {len(failed)} items failed, the first with: {str(first['error']).rstrip('.')}.")
     scores, notes = _score(dataset, instances, folder, settings, spec) if settings.score else ({}, [])
+    if settings.batch > 1:
+        notes = [
+            "Times of computing hold the waiting for other items of the batch; the ideal clock is not touched.",
+            *notes,
+        ]
     if failed:
         notes = [f"{len(failed)} of {len(wanted | unusable)} items failed: {folder.path / 'errors.jsonl'}.", *notes]
     return Result(folder=folder.path, instances=instances, failed=failed, scores=scores, notes=notes)
