@@ -109,10 +109,11 @@ class Pack:
             part = slice(self.start(index), self.ends[index])
             own.write(own.length, keys[:, :, part], values[:, :, part])
         if self.ones:
-            self.slab.reserve(layer, self.longest, keys, values)
             begin = self.start(len(self.alone))
-            for buffer, new in ((self.slab.keys, keys), (self.slab.values, values)):
-                buffer[layer][self._rows, :, self._places] = new[0, :, begin:].transpose(0, 1)
+            with self.slab.lock:
+                self.slab.reserve(layer, self.longest, keys, values)
+                for buffer, new in ((self.slab.keys, keys), (self.slab.values, values)):
+                    buffer[layer][self._rows, :, self._places] = new[0, :, begin:].transpose(0, 1)
             for request in self.ones:
                 self._layer(request, layer).length += 1
 

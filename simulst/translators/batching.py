@@ -1,9 +1,10 @@
 """Several streams of one speech LLM decoded together: one forward for all that wait for one.
 
 Every stream runs in a thread of its own and is written as if it were alone: session, policy and search do not know of
-the others. Whenever all streams wait for the encoder or the decoder, the one that came last computes for all of them.
-Their caches are rows of one buffer, each filled to its own length; a mask hides what lies beyond, and every row has its
-own positions, so a stream says what it says alone.
+the others. Whenever no stream is left that could still come, one of those that wait for the decoder computes for all of
+them, and at the same time one for those that wait for the encoder: two processors are at work with a thread each. New
+entries of all streams go through the decoder one after the other without padding (`batch_group`); every stream keeps its
+own cache, positions and visibility, so it says what it says alone.
 
     with Batcher(model, streams=8) as batcher:
         texts = batcher.map(lambda model, audio: translate(model, audio), recordings)
@@ -53,6 +54,15 @@ class BatchStats:
         return self.requests / max(1, self.forwards)
 
 
+@dataclass(kw_only=True)
+class Lane:
+    """Requests of one kind: those that wait, and how many are being computed."""
+
+    compute: Callable[[list[Request]], None]
+    waiting: list[Request] = field(default_factory=list)
+    computing: int = 0
+
+
 class Batcher:
     """Computes for all streams that wait; implements `stream_cache.Forward`."""
 
@@ -71,7 +81,7 @@ class Batcher:
         prepare(translator.model.decoder)
         self._slab, self._free = Slab(0), list[int]()
         self._turn = threading.Condition(self._slab.lock)
-        self._waiting: list[Request] = []
+        self._encoding, self._decoding = Lane(compute=self._encode), Lane(compute=self._decode)
         self._active = 0
         self._inside = threading.local()
 
@@ -135,44 +145,50 @@ class Batcher:
         return heard
 
     def _ask(self, request: Request) -> Any:
-        with self._turn:
-            if not getattr(self._inside, "yes", False):
-                self._run([request])
-            else:
-                self._waiting.append(request)
-                while not request.done:
-                    if len(self._waiting) >= self._active or (not self._turn.wait(self.wait_s) and not request.done):
-                        self._run_waiting()
+        lane = self._encoding if request.push is not None else self._decoding
+        if not getattr(self._inside, "yes", False):
+            self._compute(Lane(compute=lane.compute), [request])
+        elif mine := self._wait(lane, request):
+            self._compute(lane, mine)
         if request.error is not None:
             raise request.error
         return request.result
 
-    def _run_waiting(self) -> None:
-        """Decode while anybody decodes; encoder steps wait until half of the streams wait for one."""
-        decoding = [request for request in self._waiting if request.push is None]
-        encoding = len(self._waiting) - len(decoding)
-        requests = self._waiting if not decoding or 2 * encoding >= self._active else decoding
-        self._waiting = [request for request in self._waiting if request not in requests]
-        self._run(requests)
-        self._turn.notify_all()
+    def _wait(self, lane: "Lane", request: Request) -> list[Request]:
+        """Wait until somebody has computed the request, or until it is this thread that does, for these requests."""
+        with self._turn:
+            lane.waiting.append(request)
+            if not self._running:
+                self._turn.notify_all()
+            patient = True
+            while not request.done:
+                if lane.waiting and not lane.computing and not (patient and self._running):
+                    requests, lane.waiting = lane.waiting, []
+                    lane.computing = len(requests)
+                    return requests
+                patient = self._turn.wait(self.wait_s)
+        return []
 
-    def _run(self, requests: list[Request]) -> None:
-        """Compute; an error goes to every stream of the forward in which it happened."""
-        pushes = [request for request in requests if request.push is not None]
-        decoding = [request for request in requests if request.push is None]
-        for group, compute in ((pushes, self._encode), (decoding, self._decode)):
-            if not group:
-                continue
-            try:
-                with torch.inference_mode():
-                    compute(group)
-            except BaseException as error:
-                for request in group:
-                    request.error = error
-            for request in group:
+    @property
+    def _running(self) -> int:
+        """Streams that neither wait nor are being computed, so that they may come soon."""
+        return self._active - sum(len(lane.waiting) + lane.computing for lane in (self._encoding, self._decoding))
+
+    def _compute(self, lane: "Lane", requests: list[Request]) -> None:
+        """An error goes to every stream of the forward in which it happened."""
+        try:
+            with torch.inference_mode():
+                lane.compute(requests)
+        except BaseException as error:
+            for request in requests:
+                request.error = error
+        with self._turn:
+            for request in requests:
                 request.done = True
+            lane.computing = 0
             self.stats.forwards += 1
-        self.stats.requests += len(requests)
+            self.stats.requests += len(requests)
+            self._turn.notify_all()
 
     def _encode(self, requests: list[Request]) -> None:
         pushes = [request.push for request in requests if request.push is not None]
