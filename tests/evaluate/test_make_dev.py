@@ -1,0 +1,61 @@
+"""examples/make_dev.py: a folder that `simulst evaluate` takes, with sentences said once."""
+
+import importlib.util
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+
+from simulst.eval.datasets import open_dataset
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "make_dev.py"
+PAIRS = [
+    ("Yes.", "Ja."),
+    ("Yes.", "Jawohl."),
+    ("No.", "Nein."),
+    ("Nope.", "Nein."),
+    ("Go!", "Geh!"),
+    ("Stop.", "Halt."),
+]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_dev", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def speak(text: str, voice: str, rng: Random) -> npt.NDArray[np.int16]:
+        return np.full(1_600 * len(text), 1_000 + len(voice), dtype=np.int16)
+
+    monkeypatch.setattr(module, "speak", speak)
+    return module
+
+
+def test_every_sentence_is_said_once(script: ModuleType) -> None:
+    assert script.distinct(PAIRS, reverse=False) == [PAIRS[0], PAIRS[2], PAIRS[4], PAIRS[5]]
+    assert script.distinct(PAIRS, reverse=True)[:2] == [("Ja.", "Yes."), ("Nein.", "No.")]
+
+
+def test_recordings_are_a_test_set(script: ModuleType, tmp_path: Path) -> None:
+    said = script.distinct(PAIRS, reverse=False)
+    script.build(said, tmp_path, ("a", "b"), 2, 2)
+    dataset = open_dataset(tmp_path, lang="de")
+    assert not dataset.problems
+    assert [item.reference for item in dataset.items] == ["Ja. Nein.", "Geh! Halt."]
+    assert (tmp_path / "transcript.txt").read_text() == "Yes. No.\nGo! Stop.\n"
+    first, rate = soundfile.read(tmp_path / "wav" / "000_a.flac")
+    assert rate == 16_000 and np.abs(first).max() == pytest.approx(0.5, abs=1e-4)
+    assert 0.2 + 0.7 + 2 * 0.3 <= len(first) / rate <= 0.2 + 0.7 + 2 * 0.6
+    script.build(said, tmp_path / "again", ("a", "b"), 2, 2)
+    assert (soundfile.read(tmp_path / "again" / "wav" / "000_a.flac")[0] == first).all()
+
+
+def test_too_few_sentences(script: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="3 recordings need 6 sentences; there are 4"):
+        script.build(script.distinct(PAIRS, reverse=False), tmp_path, ("a",), 3, 2)
