@@ -12,7 +12,7 @@ from simulst.eval.metric_units import unit_of
 from simulst.eval.sweep import read_refused
 
 _STEPS = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0)
-_MOST_LATENCIES = 6
+_MOST_LATENCIES = 12
 _REST = {
     "CpuRTF": "CPU RTF",
     "NE": "NE",
