@@ -3,7 +3,7 @@
 Every stream runs in a thread of its own and is written as if it were alone: session, policy and search do not know of
 the others. Whenever no stream is left that could still come, one of those that wait for the decoder computes for all of
 them, and at the same time one for those that wait for the encoder: two processors are at work with a thread each. New
-entries of all streams go through the decoder one after the other without padding (`batch_group`); every stream keeps its
+entries of all streams go through the decoder one after the other without padding (`batch_group`); every stream has its
 own cache, positions and visibility, so it says what it says alone.
 
     with Batcher(model, streams=8) as batcher:

@@ -1,10 +1,17 @@
 """Streaming equals full, nothing leaks from the future, and the one-block form is Moonshine itself."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulst.encoders.block_causal import BlockCausalConfig, BlockCausalEncoder, padded_samples
+from simulst.encoders.block_causal import (
+    FRAME_SAMPLES,
+    TAIL_SAMPLES,
+    BlockCausalConfig,
+    BlockCausalEncoder,
+    padded_samples,
+)
 from simulst.encoders.moonshine import convert_encoder
 
 TINY = BlockCausalConfig(
@@ -127,3 +134,25 @@ def test_one_block_is_the_encoder_of_transformers() -> None:
     with torch.no_grad():
         want = theirs.model.encoder(torch.nn.functional.pad(audio, (0, 511))).last_hidden_state
         assert (ours.full(audio) - want).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("frames", [1, 2, 48, 96])
+def test_a16_samples_for_exactly_so_many_frames(frames: int) -> None:
+    """399 + 320 B samples are B frames of wav2vec 2.0; of this encoder it takes its tail and 384 for each frame."""
+    from transformers import Wav2Vec2Config
+
+    config = Wav2Vec2Config()
+
+    def lengths(samples: int) -> int:
+        for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return samples
+
+    assert (lengths(399 + 320 * frames), lengths(400 + 320 * frames)) == (frames, frames + 1)
+    encoder = BlockCausalEncoder(BlockCausalConfig(model_dim=16, inner_dim=16, layers=1, heads=2, rotary_dim=4))
+    samples = TAIL_SAMPLES + FRAME_SAMPLES * frames
+    x = torch.zeros(1, 1, samples)
+    with torch.no_grad():
+        found = encoder._convolve(encoder.conv1(x))
+        one_less = encoder._convolve(encoder.conv1(x[..., 1:])) if frames > 1 else found[:, 1:]
+    assert (found.shape[1], one_less.shape[1]) == (frames, frames - 1)

@@ -16,6 +16,11 @@ def test_turns_of_fifty_and_sixty_entries() -> None:
     assert checkpoints == [80, 140, 190]
 
 
+def test_as_many_as_fit_stay() -> None:
+    assert oldest_turns([80, 110, 260], 260, 150) == 110
+    assert oldest_turns([80, 109, 260], 260, 150) == 260
+
+
 def test_nothing_goes_while_there_is_room() -> None:
     assert evict_turns([80, 140], 150, maximum=150, system=30) == ([(0, 150)], [80, 140])
 
