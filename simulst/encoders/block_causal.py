@@ -203,8 +203,8 @@ class BlockCausalEncoder(nn.Module):
         return (x - mean.to(x.dtype)[..., None, None]) * scale.to(x.dtype)[..., None, None] * weight + bias
 
     def _convolve(self, x: Tensor) -> Tensor:
-        """[N, D, 6 n + 7] -> [N, n, D]."""
-        return F.gelu(self.conv3(F.gelu(self.conv2(x)))).transpose(1, 2)
+        """[N, D, 6 n + 7] -> [N, n, D]; float32 into a model of half precision is rounded here."""
+        return F.gelu(self.conv3(F.gelu(self.conv2(x.to(self.conv2.weight))))).transpose(1, 2)
 
     def _layers_parallel(self, x: Tensor, frame: Tensor, total: int) -> Tensor:
         c = self.config

@@ -12,6 +12,7 @@ from simulst.encoders.block_causal import (
     BlockCausalEncoder,
     padded_samples,
 )
+from simulst.encoders.block_causal_batch import Push, step_many
 from simulst.encoders.moonshine import convert_encoder
 
 TINY = BlockCausalConfig(
@@ -58,6 +59,21 @@ def test_streaming_equals_full_in_double_precision_over_many_left_contexts() -> 
     want = model.full(audio[None])[0]
     # statistics are gathered in float32 after the first convolution, which bounds the agreement
     assert (streamed(model, audio, [7_001, 333]) - want).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_half_precision_stays_near_float32(together: bool) -> None:
+    audio = 0.3 * torch.randn(2, 30_000, generator=torch.Generator().manual_seed(1))
+    want = [streamed(encoder(), one, [10_000]) for one in audio]
+    model = encoder().bfloat16()
+    if together:
+        states = [model.open() for _ in audio]
+        got = step_many(model, [Push(samples=a, state=s, is_final=True) for a, s in zip(audio, states, strict=True)])
+    else:
+        got = [streamed(model, one, [10_000]) for one in audio]
+    for mine, exact in zip(got, want, strict=True):
+        assert mine.dtype == torch.bfloat16
+        assert (mine.float() - exact).abs().mean() < 0.02 * exact.abs().mean()
 
 
 def test_the_future_changes_nothing_before_its_block() -> None:
