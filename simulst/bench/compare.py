@@ -9,6 +9,7 @@ from simulst.errors import ModelError
 
 if TYPE_CHECKING:
     from simulst.policies import LoadedPolicy
+    from simulst.session import Session
     from simulst.translators.base import FloatArray
 
 WARM_S = 25.0
@@ -45,10 +46,10 @@ def reencode_cost(
     young = Session(reencoding(model), policy, chunk_ms=old.chunk_ms)
     chunks = round(COMPARED_S * 1000 / old.chunk_ms)
     clock = clock_of(model)
-    before = old.stats.tokens, old.decoder_positions
+    before = _done(old)
     for number in range(round(WARM_S * 1000 / old.chunk_ms)):
         young.feed(piece(number))
-    young_before = young.stats.tokens, young.decoder_positions
+    young_before = _done(young)
     incremental, anew = in_turn(lambda n: old.feed(piece(n)), lambda n: young.feed(piece(n)), chunks, clock)
     found: dict[str, Any] = {
         "cost_ms": {"incremental": round(1000 * incremental / chunks, 2), "reencode": round(1000 * anew / chunks, 2)},
@@ -57,14 +58,19 @@ def reencode_cost(
     }
     if old.decoder_positions is not None and young.decoder_positions is not None:
         found["positions_per_token"] = {
-            "incremental": _rate(old, *before),
-            "reencode": _rate(young, *young_before),
+            "incremental": _rate(before, _done(old)),
+            "reencode": _rate(young_before, _done(young)),
         }
     return found
 
 
-def _rate(session: Any, tokens: int, positions: int) -> float:
-    return round((session.decoder_positions - positions) / max(1, session.stats.tokens - tokens), 2)
+def _done(session: "Session") -> tuple[int, int]:
+    """Tokens committed and decoder entries processed so far."""
+    return session.stats.tokens, session.decoder_positions or 0
+
+
+def _rate(before: tuple[int, int], after: tuple[int, int]) -> float:
+    return round((after[1] - before[1]) / max(1, after[0] - before[0]), 2)
 
 
 def capture_cost(model: Any, pieces: "Sequence[FloatArray]") -> dict[str, float]:

@@ -22,7 +22,8 @@ SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 @functools.cache
 def helps() -> bool:
     """Whether this is an AMD processor and torch has the operation."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    known = hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if not (known and torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
         return False
     try:
         return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -126,13 +126,13 @@ class Pack:
             found.append(sdpa_attention_forward(module, part, own.keys, own.values, mask, **settings)[0])
         if self.ones:
             part = queries[0, :, self.start(len(self.alone)) :].transpose(0, 1)[:, :, None]
-            index = self._rows - self.first
-            spread = part.new_zeros(self.end - self.first, *part.shape[1:]).index_copy_(0, index, part)
+            local = self._rows - self.first
+            spread = part.new_zeros(self.end - self.first, *part.shape[1:]).index_copy_(0, local, part)
             keys, values = (
                 b[layer][self.first : self.end, :, : self.longest] for b in (self.slab.keys, self.slab.values)
             )
             attended = sdpa_attention_forward(module, spread, keys, values, self._mask, **settings)[0]
-            found.append(attended[index, 0][None])
+            found.append(attended[local, 0][None])
         return torch.cat(found, dim=1)
 
     @staticmethod

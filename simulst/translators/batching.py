@@ -195,9 +195,10 @@ class Batcher:
         frames = step_many(self.translator.model.encoder, pushes)
         vectors, tokens = self.translator.read_frames(torch.cat(frames))
         counts = [len(one) // self.translator.model.config.stack for one in frames]
-        for request, part, count in zip(requests, vectors.split(counts), counts, strict=True):
-            request.result = part, tokens[:count]
-            tokens = tokens[count:]
+        at = 0
+        for request, count in zip(requests, counts, strict=True):
+            request.result = vectors[at : at + count], tokens[at : at + count]
+            at += count
 
     def _decode(self, requests: list[Request]) -> None:
         if len(requests) == 1:

@@ -67,6 +67,13 @@ def test_streams_of_different_length_say_what_they_say_alone(
     assert batcher.stats.forwards < batcher.stats.requests
 
 
+def test_half_precision_streams_run_together(folder: Path) -> None:
+    model = load_model(folder, dtype="bfloat16")
+    with Batcher(model, streams=3) as batcher:  # type: ignore[arg-type]
+        texts = batcher.map(lambda one, audio: speak(one, "stream_att-f4", audio), RECORDINGS[:3])
+    assert all(texts)
+
+
 def test_rows_are_used_again(folder: Path) -> None:
     with Batcher(load(folder), streams=2) as batcher:
         batcher.map(lambda one, audio: speak(one, "wait_k-3", audio), RECORDINGS * 2)

@@ -88,7 +88,9 @@ def test_random_schedules_equal_one_forward_with_the_training_mask(decoder: Any,
             visible += [grouped.source] * count
     grouped.read(source[grouped.source :])
     expected = once(decoder, source, target, visible)
-    assert torch.stack([one.view(-1) for one in hidden]).sub(expected).abs().max() < 1e-4
+    found = torch.stack([one.view(-1) for one in hidden])
+    assert found.sub(expected).abs().max() < 1e-4
+    assert decoder.lm_head(found).sub(decoder.lm_head(expected)).abs().max() < 1e-4
     assert grouped.source_positions == list(range(23))
     assert grouped.target_positions == list(range(14))
 
