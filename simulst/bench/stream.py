@@ -158,7 +158,8 @@ def stream(
     audio: Annotated[Path | None, typer.Option(help="Speech that is repeated.", metavar="FILE")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.", metavar="N")] = 1,
     batch_threads: Annotated[
-        int, typer.Option(min=0, help="Threads of the model for --batch; 0: as many as processors.", metavar="N")
+        int,
+        typer.Option(min=0, help="Threads of the model for --batch; 0: half the processors, as two work.", metavar="N"),
     ] = 0,
     json_: options.Json = False,
 ) -> None:
@@ -177,7 +178,7 @@ def stream(
         from simulst.bench.batch import batch_cost, processors
 
         talk = speech(audio, seconds + 10 * batch)
-        count = threads, batch_threads or processors()
+        count = threads, batch_threads or max(1, processors() // 2)
         result |= batch_cost(translator, loaded, chunk_ms, talk, streams=batch, seconds=seconds, threads=count)
     else:
         result |= {"minutes": minutes, "mode": mode, "threads": threads}
