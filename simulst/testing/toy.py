@@ -5,13 +5,14 @@ only half heard are wrong, as a real model's are. A word becomes one or two toke
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
 from simulst.source import SAMPLE_RATE, SourceBuffer
 from simulst.testing.scripted import ToyVocabulary
-from simulst.translators.base import Alignment, Evidence, FloatArray, Gate, Hypothesis, TokenStep
+from simulst.translators.base import Alignment, Evidence, FloatArray, Gate, Hypothesis, ReadWrite, TokenStep, Turn
 
 SLOT = 5120  # samples
 FRAME = 1280
@@ -43,7 +44,10 @@ VOCABULARY = ToyVocabulary([piece for word in range(1, WORDS + 1) for piece in _
 
 @dataclass(kw_only=True)
 class ToyTranslator:
-    """Stateless model; `look_ahead_s` of the newest audio cannot be heard until the source ends."""
+    """Stateless model; `look_ahead_s` of the newest audio cannot be heard until the source ends.
+
+    It can give all evidence, but says so only where `provides` is set.
+    """
 
     name: str = "toy"
     provides: frozenset[Evidence] = frozenset(Evidence) - {Evidence.P_CHOOSE, Evidence.SESSION_TOKENS}
@@ -71,6 +75,7 @@ class ToySession:
         self.source = SourceBuffer()
         self._counted = 0  # samples in which words have been counted
         self._words = 0
+        self._turns: list[Turn] = []
 
     @property
     def start_s(self) -> float:
@@ -149,7 +154,10 @@ class ToySession:
             logprob = -0.05 if sound.certain else -2.0
             answer = "continue"
             if gate is not None:
-                step = TokenStep(index=i, token=token, logprob=logprob, weights=rows[len(prefix) + i], n_valid=frames)
+                row_of_token, p_choose = rows[len(prefix) + i], 0.9 if sound.certain else 0.1
+                step = TokenStep(
+                    index=i, token=token, logprob=logprob, weights=row_of_token, n_valid=frames, p_choose=p_choose
+                )
                 answer = gate(step)
             if answer != "continue":
                 kept = answer == "stop_keep"
@@ -171,6 +179,23 @@ class ToySession:
             alignment=alignment if want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS} else None,
             score=-float(variant),
         )
+
+    def read_write(
+        self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        """Writes what is certain, and at the end everything; every call is a turn."""
+
+        def certain(step: TokenStep) -> Literal["continue", "stop_drop"]:
+            return "continue" if final or step.logprob > -1 else "stop_drop"
+
+        written = self._one(prefix, 0, plan.most, certain, want)
+        begun_s = self._turns[-1].end_s if self._turns else self.start_s
+        entries = round((self.heard_s - begun_s) / self.model.frame_s) + len(written.ids)
+        self._turns.append(Turn(tokens=len(written.ids), end_s=self.heard_s, entries=entries))
+        return written
+
+    def turns(self) -> tuple[Sequence[Turn], int]:
+        return self._turns, 0
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
@@ -200,16 +225,22 @@ class ToySession:
 
     def drop_source(self, to_s: float) -> None:
         self.source.trim(int(to_s / self.model.frame_s + 1e-6) * FRAME)
+        self._turns = [turn for turn in self._turns if turn.end_s > to_s + 1e-6]
 
     def drop_target(self, count: int) -> None:
-        pass
+        for at, turn in enumerate(self._turns):
+            gone = min(count, turn.tokens)
+            self._turns[at] = replace(turn, tokens=turn.tokens - gone, entries=turn.entries - gone)
+            count -= gone
 
     def snapshot(self) -> object:
-        return (self.source.read(), self.source.start, self.source.is_final, self._counted, self._words)
+        state = (self._counted, self._words, list(self._turns))
+        return (self.source.read(), self.source.start, self.source.is_final, *state)
 
     def rollback(self, snapshot: object) -> None:
         assert isinstance(snapshot, tuple)
-        samples, start, is_final, self._counted, self._words = snapshot
+        samples, start, is_final, self._counted, self._words, turns = snapshot
+        self._turns = list(turns)
         self.source = SourceBuffer()
         self.source.start = start
         self.source.append(samples, is_final=is_final)

@@ -18,7 +18,7 @@ from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary
 from simulst.testing.checkpoints import tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
-from simulst.translators.base import Translator
+from simulst.translators.base import Evidence, Translator
 
 
 def scripted() -> Translator:
@@ -48,11 +48,11 @@ def speech_llm(**options: str) -> Translator:
 
 TRANSLATORS: dict[str, Callable[[], Translator]] = {
     "scripted": scripted,
-    "toy": ToyTranslator,
+    "toy": lambda: ToyTranslator(provides=frozenset(Evidence)),
     "tiny-whisper": whisper,
     "tiny-speech-llm": speech_llm,
     "tiny-speech-llm-grouped": lambda: speech_llm(positions="grouped", cache="evict"),
-    "toy-look-ahead": lambda: ToyTranslator(name="toy-look-ahead", look_ahead_s=0.31),
+    "toy-look-ahead": lambda: ToyTranslator(name="toy-look-ahead", provides=frozenset(Evidence), look_ahead_s=0.31),
 }
 
 
