@@ -159,7 +159,7 @@ def stream(
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.", metavar="N")] = 1,
     batch_threads: Annotated[
         int,
-        typer.Option(min=0, help="Threads of the model for --batch; 0: half the processors, as two work.", metavar="N"),
+        typer.Option(min=0, help="Threads of the model for --batch; 0: half of the processors.", metavar="N"),
     ] = 0,
     json_: options.Json = False,
 ) -> None:
