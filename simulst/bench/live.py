@@ -58,7 +58,8 @@ def _show(found: dict[str, Any]) -> None:
     for number, one in found["clients"].items():
         print(
             f"{number:>3} clients: lag {one['lag_median_s']:.2f} s median, {one['lag_p95_s']:.2f} s p95, "
-            f"{one['words_lost']} of {one['words']} words lost, {one['cpu_rtf']:.2f} CPU s per s, "
+            f"{one['words_lost']} of {one['words']} words lost ({one['words_heard']} came), "
+            f"{one['cpu_rtf']:.2f} CPU s per s, "
             f"{one['rss_mb']:.0f} MB"
         )
     if session := found.get("session"):
@@ -177,6 +178,7 @@ def _crowd(
         "lag_median_s": statistics.median(lags),
         "lag_p95_s": _quantile(lags, 0.95),
         "words": len(words) * number,
+        "words_heard": sum(len(result["text"].split()) for result in results),
         "words_lost": sum(len(words) - _common(words, result["text"].split()) for result in results),
         "identical": sum(result["text"] == expected for result in results),
         "backlog_max_s": max(result["backlog_max_s"] for result in results),
