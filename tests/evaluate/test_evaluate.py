@@ -211,6 +211,25 @@ def test_another_run_does_not_mix_in(run: Run, lists: Path, tmp_path: Path) -> N
     assert status == 0 and json.loads((out / "run.json").read_text())["policy"]["name"] == "offline"
 
 
+@pytest.mark.slow
+def test_a_run_does_not_go_on_with_other_weights(run: Run, lists: Path, tmp_path: Path) -> None:
+    from simulst.testing.speech_llm import make_tiny_speech_llm
+
+    model, out = make_tiny_speech_llm(tmp_path / "llm"), tmp_path / "out"
+    command = ("evaluate", lists, "--model", model, "--limit", 1, "--output", out)
+    assert run(*command)[0] == 0 and run(*command)[0] == 0
+    weights = model / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    status, _, errors = run(*command)
+    assert status == 2 and errors.startswith(f'simulst: {out} holds another run: model.weights is "')
+    info = json.loads((out / "run.json").read_text())
+    del info["model"]["weights"]  # as before they were noted
+    (out / "run.json").write_text(json.dumps(info))
+    assert run(*command)[0] == 0
+
+
 def test_other_files_are_left_alone(run: Run, lists: Path, tmp_path: Path) -> None:
     out = tmp_path / "thesis"
     out.mkdir()

@@ -42,7 +42,7 @@ class RunFolder:
             self._clear()
             run = None
         self._new = run is None
-        if run is not None and (clause := difference(_identity(run), _identity(description))):
+        if run is not None and (clause := difference(_identity(run), _identity(description, like=run))):
             raise DataError(
                 f"{self.path} holds another run: {clause}; choose another --output, or start over with --fresh."
             )
@@ -173,5 +173,9 @@ class RunFolder:
                 path.unlink()
 
 
-def _identity(description: dict[str, Any]) -> dict[str, Any]:
-    return {key: description.get(key) for key in _IDENTITY}
+def _identity(description: dict[str, Any], like: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What makes two runs the same; weights only where `like`, an older run, has noted them."""
+    found = {key: description.get(key) for key in _IDENTITY}
+    if like is not None and isinstance(model := like.get("model"), dict) and "weights" not in model:
+        found["model"] = {key: value for key, value in (found["model"] or {}).items() if key != "weights"}
+    return found

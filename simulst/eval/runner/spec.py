@@ -28,9 +28,16 @@ class RunSpec:
 
     def describe(self, dataset: Dataset) -> dict[str, Any]:
         """What run.json says about the run, and what a run that is resumed must have in common with it."""
+        from simulst.models.fingerprint import fingerprint
+
         policy = self.policy.policy
         found = {
-            "model": {"name": self.model, "options": self.options, "dtype": self.dtype or "float32"},
+            "model": {
+                "name": self.model,
+                "options": self.options,
+                "dtype": self.dtype or "float32",
+                "weights": fingerprint(self.model),
+            },
             "policy": {
                 "name": registered_name(self.policy),
                 "preset": self.policy.name,

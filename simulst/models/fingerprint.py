@@ -1,0 +1,38 @@
+"""Which weights a name stands for: a short hash of a model's files."""
+
+import hashlib
+from pathlib import Path
+
+from simulst.errors import ModelError
+
+_KINDS = (".json", ".model", ".safetensors")
+_WHOLE_BYTES, _PIECES = 1_000_000, 16
+"""Larger files count with their size and so many pieces of 64 KB, which takes no time even for many gigabytes."""
+
+
+def fingerprint(name_or_dir: str) -> str:
+    """16 hexadecimal digits, the same wherever the files lie; "" for what is no model."""
+    from simulst.models import CASCADE, _locate
+
+    try:
+        _, loader, directory = _locate(name_or_dir)
+    except ModelError:  # loading it will say so
+        return ""
+    if loader == CASCADE:
+        return "+".join(fingerprint(part) for part in name_or_dir.split("+", 1))
+    found = hashlib.sha256()
+    for path in sorted(path for path in directory.iterdir() if path.suffix in _KINDS and path.is_file()):
+        found.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        _read(path, found)
+    return found.hexdigest()[:16]
+
+
+def _read(path: Path, into: "hashlib._Hash") -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= _WHOLE_BYTES:
+            into.update(file.read())
+            return
+        for piece in range(_PIECES):
+            file.seek((size - 65_536) * piece // (_PIECES - 1))
+            into.update(file.read(65_536))
