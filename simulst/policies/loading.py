@@ -1,5 +1,6 @@
 """From what a person names (a policy, a preset, a class of their own) to a policy with its chunk and history."""
 
+import copyreg
 import dataclasses
 import importlib
 import importlib.util
@@ -93,6 +94,8 @@ def policy_class(spec: str) -> type[Policy]:
     elif ".py:" in spec:
         path, _, name = spec.rpartition(":")
         found = getattr(_module_from_file(Path(path)), name, None)
+        if isinstance(found, type):
+            copyreg.pickle(found, _to_another_process)
     elif "." in spec and all(part.isidentifier() for part in spec.replace(":", ".").split(".")):
         module, _, name = spec.replace(":", ".").rpartition(".")
         try:
@@ -128,6 +131,17 @@ def _module_from_file(path: Path) -> types.ModuleType:
         del sys.modules[name]
         raise PolicyError(f"The policy file {path} fails: {type(error).__name__}: {error}") from error
     return module
+
+
+def _to_another_process(policy: Policy) -> tuple[Any, ...]:
+    """Pickles a policy from a file as that file and its values: there the module has no name yet."""
+    kind: Any = type(policy)
+    values = {item.name: getattr(policy, item.name) for item in dataclasses.fields(kind) if item.init}
+    return _from_file, (f"{Path(sys.modules[kind.__module__].__file__ or '').resolve()}:{kind.__qualname__}", values)
+
+
+def _from_file(spec: str, values: dict[str, Any]) -> Policy:
+    return policy_class(spec)(**values)
 
 
 def preset_folders() -> list[Path]:

@@ -1,3 +1,6 @@
+import pickle
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -124,3 +127,12 @@ def test_preset_files_name_themselves() -> None:
     for folder in preset_folders():
         for path in folder.glob("*.toml"):
             assert tomllib.loads(path.read_text())["name"] == path.stem
+
+
+def test_a_policy_from_a_file_goes_to_another_process(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    policy = load_policy(f"{tmp_path}/mine.py:Mine", k=3, extra=2.5).policy
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer))"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(policy), capture_output=True)
+    assert done.stdout.decode() == f"{policy}\n", done.stderr.decode()
+    assert pickle.loads(pickle.dumps(policy)) == policy
