@@ -112,6 +112,7 @@ def run_stream(
         if int((number + 1) * session.chunk_ms / 60_000) > minute:
             minute += 1
             memory[minute] = resident_mb()
+    memory[minutes] = resident_mb()
     stats, processed = copy(session.stats), session.decoder_positions
     young = Session(model, policy, chunk_ms=chunk_ms)
     for number in range(per_talk):
