@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 RECENT_IDS = 20
 """Committed ids that count for the rule against repeated n-grams."""
+CLOSING_S = 0.5
+"""Silence that a model which reads and writes by itself hears after the end, so that it knows the last word is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,8 @@ class SpeechLLMSession:
         self._source: tuple[SourceWord, ...] = ()
         self._last_ctc = translator.blank
         self._words = 0
+        self._before_end: tuple[dict[str, Any], torch.Tensor] | None = None
+        """What was known before the last piece of audio, and that piece."""
 
     def _new_context(self) -> Context:
         if self.translator.options.positions == "grouped":
@@ -70,10 +74,28 @@ class SpeechLLMSession:
         self._received += len(samples)
         with torch.inference_mode():
             audio = torch.from_numpy(samples.copy()).to(self.translator.model.embeddings)
-            vectors, tokens = self.translator.hear(audio, self._encoder, is_final=is_final)
-            if tokens:
-                self._hear_words(tokens)
-                self._vectors = torch.cat((self._vectors, vectors))
+            if is_final and Evidence.SESSION_TOKENS in self.translator.provides:
+                known = ("_encoder", "_vectors", "_first", "_source", "_last_ctc", "_words")
+                state = {name: getattr(self, name) for name in known}
+                self._before_end = ({**state, "_encoder": self._encoder.clone()}, audio)
+            self._encode(audio, is_final=is_final)
+
+    def _encode(self, audio: torch.Tensor, *, is_final: bool) -> None:
+        vectors, tokens = self.translator.hear(audio, self._encoder, is_final=is_final)
+        if tokens:
+            self._hear_words(tokens)
+            self._vectors = torch.cat((self._vectors, vectors))
+
+    def _hear_silence(self) -> None:
+        """Hear the last piece again with silence after it, once, where nothing of it was read or forgotten yet."""
+        if self._before_end is None:
+            return
+        (state, audio), self._before_end = self._before_end, None
+        read = 0 if self._interleaved is None else self._interleaved.next
+        if state["_first"] == self._first and read <= self._first + len(state["_vectors"]):
+            vars(self).update(state)
+            with torch.inference_mode():
+                self._encode(torch.cat((audio, audio.new_zeros(round(CLOSING_S * 16_000)))), is_final=True)
 
     def _hear_words(self, tokens: Sequence[int]) -> None:
         """Greedy CTC of new vectors: collapse repeats, drop blanks, count word starts."""
@@ -220,6 +242,8 @@ class SpeechLLMSession:
         self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
     ) -> Hypothesis:
         """Read the vectors that are new, write where the model (or the clock) says so; all new ids, in order."""
+        if final:
+            self._hear_silence()
         if self._interleaved is None or tag(self._interleaved.plan) != tag(plan):
             self._interleaved = InterleavedStream(self.translator, self.tally, plan)
         stream, count = self._interleaved, len(self._vectors)
