@@ -86,7 +86,7 @@ def _rows(curve: Curve) -> str:
                 _bounded(point, curve.latency),
                 _two(rtf),
             ]
-            lines.append(_line(cells + [_two(point.scores.get(name)) for name in rest]))
+            lines.append(_line(cells + [_two(point.scores.get(name) or None) for name in rest]))
     return "\n".join(lines)
 
 
