@@ -1,4 +1,4 @@
-"""Live subtitles in under sixty lines: listen, translate, show the last words, keep an SRT file that is valid at any moment.
+"""Live subtitles in under sixty lines: listen, translate, show the last words, keep an SRT file that is always valid.
 
     python examples/live_subtitles.py mic out.srt
     python examples/live_subtitles.py examples/talk.flac out.srt
