@@ -128,7 +128,7 @@ class Connection:
         if self._place is None:
             raise ProtocolError("not_started", "Audio came before hello.")
         if self._place.stream.ended:
-            if not self._told_end:
+            if not self._told_end and self._place.stream.error is None:  # else its own error is on the way
                 self._told_end = True
                 await self._tell(ProtocolError("already_ended", "The stream has ended; hello opens another one."))
             return

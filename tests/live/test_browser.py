@@ -95,6 +95,7 @@ class Page:
         browser.get(address)
         browser.execute_script("localStorage.clear()")
         browser.get(address)
+        browser.get_log("browser")  # what the page before said of its own server, which is gone
         self.wait(lambda: self.js("return document.getElementById('policy').options.length > 0"))
 
     def js(self, script: str, *args: object) -> Any:
