@@ -24,7 +24,6 @@ def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llam
     folder.mkdir(parents=True, exist_ok=True)
     size = 340
     train_vocabulary(SENTENCES * 20, folder / "vocabulary.model", size=size)
-    (folder / "vocabulary.vocab").unlink(missing_ok=True)
     decoder = tiny_decoder_config(size) | {
         "model_type": model_type,
         "hidden_size": 32,

@@ -1,5 +1,6 @@
 """The joint SentencePiece vocabulary, with every mark that later tasks need reserved from the start."""
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,9 +16,10 @@ def train_vocabulary(sentences: Iterable[str], path: Path, size: int = 8000) -> 
     import sentencepiece
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    model = io.BytesIO()  # a model that is written to a file tells everybody where that was
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences),
-        model_prefix=str(path.with_suffix("")),
+        model_writer=model,
         vocab_size=size,
         model_type="bpe",
         byte_fallback=True,
@@ -30,3 +32,4 @@ def train_vocabulary(sentences: Iterable[str], path: Path, size: int = 8000) -> 
         normalization_rule_name="nmt_nfkc",
         minloglevel=2,
     )
+    path.write_bytes(model.getvalue())
