@@ -1,6 +1,5 @@
 """Several streams decoded together beside the same streams one at a time."""
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,6 @@ if TYPE_CHECKING:
 
 APART_S = 7.3
 """The streams begin this far apart in the recording, so that they differ."""
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def batch_cost(
@@ -51,7 +45,8 @@ def batch_cost(
     with alone:
         texts += [translate(model, audio) for audio in recordings[:middle]]
     torch.set_num_threads(threads[1])
-    with together, Batcher(model, streams=streams) as batcher:
+    with together:
+        batcher = Batcher(model, streams=streams)
         found = batcher.map(translate, recordings)
     torch.set_num_threads(threads[0])
     with alone:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulst.cli import options
+from simulst.cli.threads import processors
 from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def measure(
     from simulst.bench.live_session import blocks, long_session
 
     found: dict[str, Any] = {"model": model, "policy": policy, "seconds": seconds, "batch": batch, "clients": {}}
-    found |= {"cpus": len(os.sched_getaffinity(0)), "load_before": os.getloadavg()[0]}
+    found |= {"cpus": processors(), "load_before": os.getloadavg()[0]}
     expected = _translate([read_audio(source, duration_s=seconds)], model, policy) if numbers else ""
     with _server(model, policy, max([1, *numbers]), batch) as (address, process):
         found |= _round_trips(address)

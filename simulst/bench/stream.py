@@ -176,7 +176,8 @@ def stream(
     loaded = load_policy_with(policy, settings)
     result: dict[str, Any] = {"policy": policy, "load": round(os.getloadavg()[0], 1)}
     if batch:
-        from simulst.bench.batch import batch_cost, processors
+        from simulst.bench.batch import batch_cost
+        from simulst.cli.threads import processors
 
         talk = speech(audio, seconds + 10 * batch)
         count = threads, batch_threads or max(1, processors() // 2)

@@ -1,6 +1,5 @@
 """`simulst live`: subtitles in the browser, or with --terminal in the terminal."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
@@ -8,6 +7,7 @@ from urllib.parse import quote
 import typer
 
 from simulst.cli import options
+from simulst.cli.threads import processors
 from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def live(
     tls = _tls(tls_cert, tls_key)
     settings = read_settings(set_ or [], policy=policy, model=models[0])
     loaded = load_policy_with(policy, settings, chunk_ms)
-    threads = max(workers or _cores(), batch)
+    threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
     offered: dict[str, Translator] = {
         _public_name(name): load_model(name, device=device, **(settings.model if name == models[0] else {}))
@@ -96,15 +96,11 @@ def _public_name(model: str) -> str:
     return Path(model).resolve().name if Path(model).is_dir() else model
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _one_thread_each(workers: int) -> None:
     """Several models at work share the cores instead of fighting for them."""
     import torch
 
-    torch.set_num_threads(max(1, _cores() // workers))
+    torch.set_num_threads(max(1, processors() // workers))
 
 
 def _greet(address: str, protected: bool, token: str) -> None:

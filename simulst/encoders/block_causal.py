@@ -268,19 +268,20 @@ class BlockCausalEncoder(nn.Module):
 
         After `is_final` the stream is over; `full` of all samples equals the concatenation of all steps.
         """
+        out = [self._block(window, main, state) for window, main in self._push(samples, state, is_final)]
+        return torch.cat(out) if out else self.conv1.weight.new_zeros(0, self.config.model_dim)
+
+    def _push(self, samples: Tensor, state: EncoderState, is_final: bool) -> Iterator[tuple[Tensor, int]]:
+        """Append samples; the windows that are ready, one after the other, as `_ready`."""
         if state.finished:
             raise RuntimeError("this stream has ended: open a new encoder state")
         state.samples = torch.cat((state.samples, samples.to(state.samples)))
         if is_final:
             state.finished = True
-            missing = self._missing_padding(state)
+            # frames given out so far are a multiple of frame_multiple, so padding the tail pads the whole
+            missing = padded_samples(len(state.samples), self.config.frame_multiple) - len(state.samples)
             state.samples = F.pad(state.samples, (0, missing))
-        out = [self._block(window, main, state) for window, main in self._ready(state, is_final)]
-        return torch.cat(out) if out else self.conv1.weight.new_zeros(0, self.config.model_dim)
-
-    def _missing_padding(self, state: EncoderState) -> int:
-        # frames given out so far are a multiple of frame_multiple, so padding the tail pads the whole
-        return padded_samples(len(state.samples), self.config.frame_multiple) - len(state.samples)
+        return self._ready(state, is_final)
 
     def _ready(self, state: EncoderState, is_final: bool) -> Iterator[tuple[Tensor, int]]:
         """(samples of one block with its look-ahead, main frames in it) while there are whole ones."""

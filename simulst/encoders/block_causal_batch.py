@@ -4,12 +4,11 @@ Blocks that became complete are computed together where they have the same size;
 padded on the left and masked, and its own norm statistics.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from simulst.encoders.block_causal import CONV1_PER_FRAME, BlockCausalEncoder, EncoderState, turns
 
@@ -26,7 +25,7 @@ class Push:
 
 def step_many(encoder: BlockCausalEncoder, pushes: Sequence[Push]) -> list[Tensor]:
     """`encoder.step` for streams that differ; frames [frames, D] of each."""
-    ready = [(push, _begin(encoder, push)) for push in pushes]
+    ready = [(push, encoder._push(push.samples, push.state, push.is_final)) for push in pushes]
     while ready:
         blocks: dict[tuple[int, int], list[tuple[Push, Tensor]]] = {}
         going = []
@@ -42,18 +41,6 @@ def step_many(encoder: BlockCausalEncoder, pushes: Sequence[Push]) -> list[Tenso
         ready = going
     nothing = encoder.conv1.weight.new_zeros(0, encoder.config.model_dim)
     return [torch.cat(push.frames) if push.frames else nothing for push in pushes]
-
-
-def _begin(encoder: BlockCausalEncoder, push: Push) -> Iterator[tuple[Tensor, int]]:
-    """Append the samples; the windows that are ready, one after the other."""
-    state = push.state
-    if state.finished:
-        raise RuntimeError("this stream has ended: open a new encoder state")
-    state.samples = torch.cat((state.samples, push.samples.to(state.samples)))
-    if push.is_final:
-        state.finished = True
-        state.samples = F.pad(state.samples, (0, encoder._missing_padding(state)))
-    return encoder._ready(state, push.is_final)
 
 
 def _blocks(encoder: BlockCausalEncoder, windows: list[Tensor], main: int, states: list[EncoderState]) -> list[Tensor]:

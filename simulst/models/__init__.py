@@ -14,7 +14,7 @@ from simulst.errors import ModelError
 from simulst.models.checkpoint import read_json
 from simulst.models.hub import fetch, is_hub_name
 from simulst.models.options import describe_options
-from simulst.translators.base import Evidence, ModelInfo, Translator
+from simulst.translators.base import DECODING, Evidence, ModelInfo, Translator
 
 DEFAULT_MODEL = "tiny-en-de"
 OWN_FORMAT = "simulst.json"
@@ -42,21 +42,11 @@ CASCADE = "simulst.translators.cascade:load"
 
 _HUB_NAMES = {"whisper-base": "openai/whisper-base", "moonshine-tiny": "UsefulSensors/moonshine-tiny"}
 
-_DECODING = frozenset(
-    {
-        Evidence.PREFIX,
-        Evidence.ALIGNMENT,
-        Evidence.ALIGNMENT_HEADS,
-        Evidence.LOGPROBS,
-        Evidence.NBEST,
-        Evidence.RETRACT,
-    }
-)
 _KNOWN = (
     ModelInfo(
         name="tiny-en-de",
         description="embedded: block-causal streaming encoder, projector and small causal language model",
-        provides=_DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM, Evidence.GROUPED},
+        provides=DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM, Evidence.GROUPED},
         source="en",
         target="de",
         licence="Apache-2.0",
@@ -65,7 +55,7 @@ _KNOWN = (
     ModelInfo(
         name="whisper-base",
         description="speech of 99 languages to English text, or transcribed; re-encodes a window of audio",
-        provides=_DECODING,
+        provides=DECODING,
         source="99 languages",
         target="en, or the source language",
         licence="MIT",
@@ -74,7 +64,7 @@ _KNOWN = (
     ModelInfo(
         name="moonshine-tiny",
         description="English speech recognition; re-encodes a window of audio",
-        provides=_DECODING,
+        provides=DECODING,
         source="en",
         target="en",
         licence="MIT",
@@ -143,7 +133,7 @@ def option_names(name_or_dir: str | Path) -> frozenset[str]:
 
 def options_for(name_or_dir: str | Path, needs: frozenset[Evidence]) -> dict[str, str]:
     """Options of a model that bring evidence which it lacks without them; nothing where there are none."""
-    if needs <= _DECODING:
+    if needs <= DECODING:
         return {}
     try:
         loader = _locate(str(name_or_dir))[1]

@@ -39,6 +39,19 @@ class Evidence(StrEnum):
     """Decoding from scratch, without a forced prefix; what was shown may be taken back."""
 
 
+DECODING = frozenset(
+    {
+        Evidence.PREFIX,
+        Evidence.ALIGNMENT,
+        Evidence.ALIGNMENT_HEADS,
+        Evidence.LOGPROBS,
+        Evidence.NBEST,
+        Evidence.RETRACT,
+    }
+)
+"""What every model with attention over the source provides."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Alignment:
     """Attention over source frames, one *predicting* row per token: the query that produced the token's logits.

@@ -6,8 +6,8 @@ them, and at the same time one for those that wait for the encoder: two processo
 entries of all streams go through the decoder one after the other without padding (`batch_group`); every stream has its
 own cache, positions and visibility, so it says what it says alone.
 
-    with Batcher(model, streams=8) as batcher:
-        texts = batcher.map(lambda model, audio: translate(model, audio), recordings)
+    batcher = Batcher(model, streams=8)
+    texts = batcher.map(lambda model, audio: translate(model, audio), recordings)
 
 `map` keeps `streams` jobs going. Servers that have their own threads wrap what a thread does for one piece of audio in
 `with batcher.stream():`, pass `batcher.translator` to their sessions, and give a `wait_s` after which those that wait
@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -84,14 +83,6 @@ class Batcher:
         self._encoding, self._decoding = Lane(compute=self._encode), Lane(compute=self._decode)
         self._active = 0
         self._inside = threading.local()
-
-    def __enter__(self) -> "Batcher":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
     # -- caches in rows of one slab ---------------------------------------------------------------------------------
 

@@ -16,20 +16,11 @@ from simulst.errors import ModelError
 from simulst.models.options import option
 from simulst.source import SAMPLE_RATE
 from simulst.translators.attention import HEADS_FILE, CrossAttention, Head, check_heads, read_heads, whole_layers
-from simulst.translators.base import Evidence
+from simulst.translators.base import DECODING
 from simulst.translators.seq2seq_session import Seq2SeqSession
 from simulst.translators.vocabulary import PieceVocabulary
 
-PROVIDES = frozenset(
-    {
-        Evidence.PREFIX,
-        Evidence.ALIGNMENT,
-        Evidence.ALIGNMENT_HEADS,
-        Evidence.LOGPROBS,
-        Evidence.NBEST,
-        Evidence.RETRACT,
-    }
-)
+PROVIDES = DECODING
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from simulst.models import onednn
 from simulst.models.checkpoint import torch_device, torch_dtype
 from simulst.models.options import option, parse_options
 from simulst.translators.attention import HEADS_FILE, Head, check_heads, read_heads, whole_layers
-from simulst.translators.base import Evidence
+from simulst.translators.base import DECODING, Evidence
 from simulst.translators.rotary import Rotary
 from simulst.translators.self_attention import SelfAttention
 from simulst.translators.speech_llm_model import SpeechLLM, SpeechLLMConfig, load_weights, read_config
@@ -27,18 +27,7 @@ from simulst.translators.speech_llm_session import SpeechLLMSession
 from simulst.translators.stream_cache import DirectForward, Forward, StreamCache, Tally
 from simulst.translators.vocabulary import PieceVocabulary
 
-PROVIDES = frozenset(
-    {
-        Evidence.PREFIX,
-        Evidence.ALIGNMENT,
-        Evidence.ALIGNMENT_HEADS,
-        Evidence.LOGPROBS,
-        Evidence.NBEST,
-        Evidence.CTC_COUNTS,
-        Evidence.SOURCE_LM,
-        Evidence.RETRACT,
-    }
-)
+PROVIDES = DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM}
 VOCABULARY_FILE = "vocabulary.model"
 UNLOCKS = {Evidence.GROUPED: "positions=grouped"}
 """Evidence that an option brings."""

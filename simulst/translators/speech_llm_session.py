@@ -93,7 +93,7 @@ class SpeechLLMSession:
         (state, audio), self._before_end = self._before_end, None
         read = 0 if self._interleaved is None else self._interleaved.next
         if state["_first"] == self._first and read <= self._first + len(state["_vectors"]):
-            vars(self).update(state)
+            vars(self).update(state, _encoder=state["_encoder"].clone())  # a snapshot may hold the same
             with torch.inference_mode():
                 self._encode(torch.cat((audio, audio.new_zeros(round(CLOSING_S * 16_000)))), is_final=True)
 

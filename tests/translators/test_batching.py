@@ -60,8 +60,8 @@ def test_streams_of_different_length_say_what_they_say_alone(
 ) -> None:
     model = load(folder, **options)
     alone = [speak(model, policy, audio) for audio in RECORDINGS]
-    with Batcher(model, streams=3) as batcher:
-        together = batcher.map(lambda one, audio: speak(one, policy, audio), RECORDINGS)
+    batcher = Batcher(model, streams=3)
+    together = batcher.map(lambda one, audio: speak(one, policy, audio), RECORDINGS)
     assert together == alone
     assert any(alone)
     assert batcher.stats.forwards < batcher.stats.requests
@@ -69,14 +69,14 @@ def test_streams_of_different_length_say_what_they_say_alone(
 
 def test_half_precision_streams_run_together(folder: Path) -> None:
     model = load_model(folder, dtype="bfloat16")
-    with Batcher(model, streams=3) as batcher:  # type: ignore[arg-type]
-        texts = batcher.map(lambda one, audio: speak(one, "stream_att-f4", audio), RECORDINGS[:3])
+    batcher = Batcher(model, streams=3)  # type: ignore[arg-type]
+    texts = batcher.map(lambda one, audio: speak(one, "stream_att-f4", audio), RECORDINGS[:3])
     assert all(texts)
 
 
 def test_rows_are_used_again(folder: Path) -> None:
-    with Batcher(load(folder), streams=2) as batcher:
-        batcher.map(lambda one, audio: speak(one, "wait_k-3", audio), RECORDINGS * 2)
+    batcher = Batcher(load(folder), streams=2)
+    batcher.map(lambda one, audio: speak(one, "wait_k-3", audio), RECORDINGS * 2)
     assert batcher._slab.rows <= 4
 
 
@@ -107,7 +107,8 @@ def test_an_error_in_one_job_ends_the_run_and_is_raised(folder: Path) -> None:
             raise ValueError("this one")
         return speak(model, "wait_k-3", audio)
 
-    with Batcher(load(folder), streams=3) as batcher, pytest.raises(ValueError, match="this one"):
+    batcher = Batcher(load(folder), streams=3)
+    with pytest.raises(ValueError, match="this one"):
         batcher.map(job, RECORDINGS)
 
 
@@ -116,21 +117,21 @@ def test_servers_wait_only_so_long_for_others(folder: Path) -> None:
     model = load(folder)
     alone = speak(model, "wait_k-3", RECORDINGS[0])
     texts, ready, over = list[str](), threading.Event(), threading.Event()
-    with Batcher(model, streams=2, wait_s=0.001) as batcher:
+    batcher = Batcher(model, streams=2, wait_s=0.001)
 
-        def idle() -> None:
-            with batcher.stream():
-                ready.set()
-                over.wait(60)
+    def idle() -> None:
+        with batcher.stream():
+            ready.set()
+            over.wait(60)
 
-        other = threading.Thread(target=idle)
-        other.start()
-        ready.wait(60)
-        with batcher.stream() as translator:
-            texts.append(speak(translator, "wait_k-3", RECORDINGS[0]))
-        over.set()
-        other.join()
-        texts.append(speak(batcher.translator, "wait_k-3", RECORDINGS[0]))  # outside a stream: at once
+    other = threading.Thread(target=idle)
+    other.start()
+    ready.wait(60)
+    with batcher.stream() as translator:
+        texts.append(speak(translator, "wait_k-3", RECORDINGS[0]))
+    over.set()
+    other.join()
+    texts.append(speak(batcher.translator, "wait_k-3", RECORDINGS[0]))  # outside a stream: at once
     assert texts == [alone, alone]
 
 
