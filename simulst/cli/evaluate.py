@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulst.bundled import bundled_path
 from simulst.cli import options
 from simulst.errors import DataError, PolicyError, SimulstError
 
@@ -33,6 +34,7 @@ def evaluate(
     source: Annotated[
         Path,
         typer.Argument(
+            parser=bundled_path,
             help="Recipe, MuST-C split folder, folder with source.txt and target.txt, or manifest.jsonl.",
             metavar="RECIPE.toml|DIR",
         ),
@@ -50,7 +52,8 @@ def evaluate(
         int, typer.Option("--batch", "-b", min=1, help="Items that each process translates together.", metavar="N")
     ] = 1,
     data: Annotated[
-        Path | None, typer.Option(help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl")
+        Path | None,
+        typer.Option(parser=bundled_path, help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl"),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,

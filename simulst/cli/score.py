@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulst.bundled import bundled_path
 from simulst.cli import options
 
 if TYPE_CHECKING:
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 def score(
     log: Annotated[Path, typer.Argument(help="SimulEval, simulstream or OmniSTEval log.", metavar="LOG")],
     references: Annotated[
-        Path | None, typer.Option(help="One reference per line (default: those in the log).", metavar="FILE")
+        Path | None,
+        typer.Option(parser=bundled_path, help="One reference per line (default: those in the log).", metavar="FILE"),
     ] = None,
     segmentation: Annotated[
-        Path | None, typer.Option(help="Segments of long recordings: MuST-C yaml or json.", metavar="FILE")
+        Path | None,
+        typer.Option(parser=bundled_path, help="Segments of long recordings: MuST-C yaml or json.", metavar="FILE"),
     ] = None,
     unit: Annotated[str, typer.Option(help="Latency unit: word or char.", metavar="NAME")] = "word",
     lang: Annotated[str, typer.Option(help="Target language; chooses the BLEU tokenizer.", metavar="XX")] = "",
@@ -32,7 +35,9 @@ def score(
         ),
     ] = "auto",
     log_config: Annotated[Path | None, typer.Option(help="simulstream's evaluation yaml.", metavar="FILE")] = None,
-    sources: Annotated[Path | None, typer.Option(help="Source sentences, for COMET.", metavar="FILE")] = None,
+    sources: Annotated[
+        Path | None, typer.Option(parser=bundled_path, help="Source sentences, for COMET.", metavar="FILE")
+    ] = None,
     tokenizer: Annotated[str, typer.Option(help="sacrebleu tokenizer instead of the language's.", metavar="N")] = "",
     moses: Annotated[bool, typer.Option("--moses", help="omnisteval: align Moses tokens (its --lang).")] = False,
     band: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from simulst.bundled import bundled
 from simulst.cli import options
 from simulst.errors import SimulstError
 
@@ -23,7 +24,10 @@ SUFFIXES = {".txt": "text", ".srt": "srt", ".vtt": "vtt", ".jsonl": "jsonl"}
 
 
 def translate(
-    source: Annotated[str, typer.Argument(help="Audio file, URL, - (wav or raw s16le 16 kHz) or mic.", metavar="SRC")],
+    source: Annotated[
+        str,
+        typer.Argument(parser=bundled, help="Audio file, URL, - (wav or raw s16le 16 kHz) or mic.", metavar="SRC"),
+    ],
     model: options.Model = options.DEFAULT_MODEL,
     policy: options.Policy = options.DEFAULT_POLICY,
     set_: options.Set = None,
