@@ -166,6 +166,22 @@ def test_hub_name_is_one_sentence_when_offline(tmp_path: Path) -> None:
     )
 
 
+def test_a_connection_that_breaks_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of requests in old releases of the hub's client, of httpx in new ones, where such an error is no OSError."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    broken = HfHubHTTPError.__mro__[1]("the server disconnected")
+
+    def download(*_: object, **__: object) -> None:
+        raise broken
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert sentence_of("someone/something") == (
+        "'someone/something' cannot be fetched from the Hugging Face hub: the server disconnected"
+    )
+
+
 def test_descriptions_need_no_weights(moonshine_dir: Path) -> None:
     known = {info.name: info for info in describe_models()}
     assert set(known) == set(MODELS)
