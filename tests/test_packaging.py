@@ -57,7 +57,7 @@ def run(installed: Path, tmp_path: Path) -> Run:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
     def call(program: str, *arguments: str) -> str:
-        command = [installed / program, *arguments]
+        command = [str(installed / program), *arguments]
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout

@@ -18,9 +18,8 @@ def fetch(name: str) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    trouble = HfHubHTTPError.__bases__[
-        0
-    ]  # of the connection; which library's depends on the release of the hub's client
+    # What the client raises when a connection breaks: of requests in its old releases, of httpx in its new ones.
+    trouble = next(kind for kind in HfHubHTTPError.__bases__ if issubclass(kind, Exception))
     try:
         return Path(
             huggingface_hub.snapshot_download(name, allow_patterns=_FILES, ignore_patterns=["*fp32*"], etag_timeout=10)
