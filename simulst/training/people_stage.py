@@ -58,7 +58,7 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
         return None
     from simulst import Session, load_model, load_policy
 
-    model, policy = load_model(config.recogniser), load_policy("offline")
+    model, policy = load_model(config.recogniser), load_policy("offline", beams=1)
 
     def recognise(samples: npt.NDArray[np.float32]) -> str:
         session = Session(model, policy)
