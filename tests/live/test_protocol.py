@@ -1,5 +1,6 @@
 """The protocol's own rules, and its document."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,7 +67,7 @@ def test_the_document_names_every_message_and_field(serve: Callable[..., Any], c
     for message in [*first.seen, *second.seen, *watcher.seen]:
         seen.setdefault(message["type"], set()).update(set(message) - {"type", "seq"})
     answers = documented("From the server")
-    answers["end"] -= {"shutdown"}  # a value
+    answers["end"] -= {"shutdown", "idle"}  # values
     answers["retract"] -= {"write"}  # what may follow
     answers = {kind: fields - {"seq"} for kind, fields in answers.items()}
     answers["ready"] -= {"hello"}
@@ -153,6 +156,32 @@ def test_the_example_is_short_and_runs(tmp_path: Path) -> None:
         [sys.executable, example, "no.wav", "out.srt"], cwd=tmp_path, capture_output=True, text=True
     )
     assert (missing.returncode, missing.stderr.split(":")[0]) == (1, "no.wav does not exist")
+
+
+def example(name: str) -> str:
+    """The first block of Python in a document."""
+    document = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    return document.split("```python\n", 1)[1].split("```", 1)[0]
+
+
+@pytest.mark.parametrize("minutes", [0, pytest.param(70, marks=pytest.mark.slow)])
+def test_the_client_in_the_document_runs(
+    serve: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    """Word for word but for the address and, so that it writes often, the chunks; its export may pass 1 MiB."""
+    words = [int(word) for word in np.random.default_rng(0).integers(1, 61, minutes * 187 or 12)]
+    samples = np.concatenate([toy_audio(words[start : start + 500]) for start in range(0, len(words), 500)])
+    soundfile.write(tmp_path / "talk.flac", samples, 16_000, subtype="PCM_24")
+    address = serve().address.removeprefix("http://")
+    code = example("protocol.md").replace("127.0.0.1:8765", address)
+    code = code.replace('"pace": "file"', '"pace": "file", "chunk_ms": 320')
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    exported = (tmp_path / "talk.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in exported.splitlines()]
+    assert done.stdout == "".join(line["text"] for line in lines[:-1]) == lines[-1]["text"]
+    assert len(done.stdout.split()) == pytest.approx(len(words), rel=0.02)
+    assert (len(exported) > 1 << 20) == bool(minutes)
 
 
 @pytest.mark.parametrize("code", [*CLOSE_CODES, *protocol.NOT_FATAL])
