@@ -599,3 +599,32 @@ def test_english_speech_becomes_german_subtitles(tmp_path: Path) -> None:
         driver.quit()
         server.terminate()
         server.wait(30)
+
+
+WHISPER = Path(os.environ.get("SIMULST_WEIGHTS", "~/.cache/simulst/weights")).expanduser() / "whisper-base"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not WHISPER.is_dir(), reason="whisper-base is not there")
+def test_whisper_is_served_to_the_page_however_slow_the_machine(tmp_path: Path) -> None:
+    """With an idle limit far below the time of some of its steps: a file as fast as it goes, never cut off."""
+    samples, rate = soundfile.read(ROOT / "examples" / "talk.flac", dtype="float32", frames=16 * 16_000)
+    soundfile.write(tmp_path / "talk.wav", samples, rate, subtype="PCM_16")
+    command = [sys.executable, "-m", "simulst.cli", "live", "--port", "0", "--model", str(WHISPER), "--idle-s", "16"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    driver = open_browser(tmp_path, tmp_path / "talk.wav")
+    try:
+        page = Page(driver, server.stdout.readline().split()[3])
+        page.translate_file(tmp_path / "talk.wav")
+        page.wait(lambda: page.status == "Ready" and page.text, 300)
+        assert page.find("#alert").text == ""
+        for shown in (page.text, page.find("#transcript").get_attribute("textContent")):
+            words = re.findall(r"\w+", shown.lower())
+            assert {"grandfather", "house", "river"} <= set(words)
+            assert not [one for one, other in zip(words, words[1:], strict=False) if one == other]
+        page.quiet()
+    finally:
+        driver.quit()
+        server.terminate()
+        server.wait(60)
