@@ -1,6 +1,7 @@
 """The page in a real browser: Chromium and chromedriver from the system, a fake microphone, files, broken networks."""
 
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -622,7 +623,7 @@ def test_whisper_is_served_to_the_page_however_slow_the_machine(tmp_path: Path) 
         for shown in (page.text, page.find("#transcript").get_attribute("textContent")):
             words = re.findall(r"\w+", shown.lower())
             assert {"grandfather", "house", "river"} <= set(words)
-            assert not [one for one, other in zip(words, words[1:], strict=False) if one == other]
+            assert not [one for one, other in itertools.pairwise(words) if one == other]
         page.quiet()
     finally:
         driver.quit()
