@@ -19,7 +19,7 @@ from simulst.policies.base import Committed, Decision, Policy, SourceView
 from simulst.policies.forced import SILENCE_KEPT_S, segment_cut
 from simulst.policies.history import HistoryConfig, HistorySelector, Selector, cap_audio
 from simulst.source import SAMPLE_RATE, SourceBuffer, checked_samples
-from simulst.transcript import lost_words
+from simulst.transcript import LongTranscript
 from simulst.translators.base import Evidence, Translator
 
 
@@ -100,7 +100,7 @@ class Session:
         self._started: float | None = None
         self._outbox: list[Event] = []
         self._shown_hypothesis = ""
-        self._past_transcript = ""
+        self._transcript = LongTranscript()
         self._mark = self._compute_before = 0.0
         self.lag = 0.0
         """Seconds from the end of the source words behind the latest write to that write, computing included."""
@@ -129,7 +129,8 @@ class Session:
 
     def transcript(self) -> str:
         """Recognised source text, "" where the model has none; of kept audio only unless `keep_transcript` is set."""
-        return f"{self._past_transcript} {self._translator.transcript()}".strip()
+        kept = self._translator.transcript()
+        return self._transcript.text(kept) if self._keep_transcript else kept
 
     def feed(self, samples: npt.ArrayLike, *, catch_up: bool = False) -> list[Event]:
         """Take samples, decide for every complete chunk, and return what happened.
@@ -321,7 +322,7 @@ class Session:
             before = self._translator.transcript() if self._keep_transcript else ""
             self._translator.drop_source(min(to_s, self._translator.heard_s))
             if self._keep_transcript:
-                self._past_transcript += lost_words(before, self._translator.transcript())
+                self._transcript.forget(before, self._translator.transcript())
 
     def _make_room(self, samples: int) -> None:
         """Trim so that the next samples fit under the source cap; force the policy on where that would lose speech."""
