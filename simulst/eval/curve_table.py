@@ -10,6 +10,7 @@ from simulst.eval.curve_figure import axis_label
 from simulst.eval.logs import read_text
 from simulst.eval.metric_units import unit_of
 from simulst.eval.sweep import read_refused
+from simulst.outputs import write_whole
 
 _STEPS = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0)
 _MOST_LATENCIES = 12
@@ -36,7 +37,7 @@ def write_curve_table(curve: Curve, path: Path) -> None:
     head, begin, rest = document.partition(BEGIN)
     _, end, tail = rest.partition(END)
     try:
-        path.write_text(f"{head}{begin}\n{table}\n{end}{tail}" if begin and end else table, encoding="utf-8")
+        write_whole(path, f"{head}{begin}\n{table}\n{end}{tail}" if begin and end else table)
     except OSError as error:
         raise DataError(f"Cannot write {path}: {error.strerror or error}.") from None
 
