@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -68,7 +67,7 @@ class Session:
         self.policy = loaded.policy
         self.name = loaded.name
         self.chunk_ms = loaded.chunk_ms if chunk_ms is None else chunk_ms
-        if not isinstance(self.chunk_ms, Real) or not np.isfinite(float(self.chunk_ms)):
+        if not (isinstance(self.chunk_ms, int | float | np.number) and np.isfinite(self.chunk_ms)):
             raise PolicyError(f"chunk_ms is {chunk_ms!r:.80}; it must be a number of milliseconds")
         check_fits(loaded, model)
         self._retracts = Evidence.RETRACT in loaded.policy.needs()

@@ -50,7 +50,8 @@ def _connect(url: str, shown: str, *, raw: bool = False) -> InputContainer:
     try:
         options = {"protocol_whitelist": NETWORK}
         kind = "data" if raw else None
-        return av.open(url, "r", format=kind, options=options, timeout=(TIMEOUT_S, TIMEOUT_S))
+        container: InputContainer = av.open(url, "r", format=kind, options=options, timeout=(TIMEOUT_S, TIMEOUT_S))
+        return container
     except (av.FFmpegError, OSError, ValueError) as error:
         raise AudioError(f"{shown} cannot be opened: {_reason(error)}.") from None
 
