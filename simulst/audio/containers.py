@@ -21,10 +21,10 @@ NETWORK = "http,https,tcp,tls,crypto,httpproxy,rtmp,rtmps,rtsp,rtp,udp,srt,hls,d
 TIMEOUT_S = 15.0
 BAD_PACKETS = 25
 """So many undecodable packets in a row mean damage; fewer are tags and transmission errors."""
-KNOWN_LENGTH = frozenset({"mov", "matroska", "wav", "flac", "aiff", "avi", "asf"})
-"""Formats whose header states the duration."""
-GUESSED_LENGTH = frozenset({"aac", "ac3", "eac3", "dts", "loas", "mp3"})
-"""Formats of mere frames, whose duration FFmpeg guesses from the first bit rate (mp3 may state it nevertheless)."""
+KNOWN_LENGTH = frozenset({"mov", "matroska", "flac", "avi", "asf"})
+"""Formats whose header states the duration; where it states bytes, simulst.audio.claims judges."""
+GUESSED_LENGTH = frozenset({"aac", "ac3", "eac3", "dts", "loas", "mp3", "wav"})
+"""Formats whose duration FFmpeg guesses from a bit rate (mp3 may state it nevertheless)."""
 PIPED = frozenset({"wav", "w64", "aiff", "au", "caf"})
 """Formats whose sizes FFmpeg fits to what is there, hiding a cut: behind an address they are read as pipes."""
 

@@ -1,7 +1,6 @@
 """Recordings that stand behind one another in one file (`cat a.ogg b.ogg`), each of which libsndfile reads alone."""
 
 import functools
-import io
 import mmap
 import os
 import re
@@ -49,19 +48,13 @@ class Link:
             yield file
 
 
-class Window(io.RawIOBase):
-    """A stretch of a file as a file of its own."""
+class Window:
+    """A stretch of a file as a file of its own, as far as soundfile uses one."""
 
     def __init__(self, file: BinaryIO, span: Span) -> None:
         self._file = file
         self._begin, self._end = span
         file.seek(self._begin)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def tell(self) -> int:
         return self._file.tell() - self._begin
@@ -70,9 +63,8 @@ class Window(io.RawIOBase):
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._end - self._begin}[whence]
         return self._file.seek(self._begin + max(0, origin + offset)) - self._begin
 
-    def read(self, count: int = -1) -> bytes:
-        left = max(0, self._end - self._file.tell())
-        return self._file.read(left if count < 0 else min(count, left))
+    def read(self, count: int) -> bytes:
+        return self._file.read(max(0, min(count, self._end - self._file.tell())))
 
 
 def find_links(path: Path) -> list[Link]:

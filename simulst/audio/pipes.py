@@ -84,8 +84,7 @@ def _open(pipe: PushBack, name: str, length: int | None) -> AudioStream:
     if kind == "wav":
         return _open_wav(pipe, name, length)
     if kind == "sndfile":
-        claim = read_claim(io.BytesIO(pipe.peek(CLAIM_HEAD)))
-        return open_container(pipe, name, present=lambda: 1.0 if claim is None else claim.present(pipe.count))
+        return _open_claimed(pipe, name, pipe.peek(CLAIM_HEAD))
     if kind == "container" or sync.in_frames(pipe.peek(sync.HEAD_BYTES)):
         return open_container(pipe, name)
     return _stream(pipe, RAW, name, None)
@@ -103,8 +102,14 @@ def _open_wav(pipe: PushBack, name: str, length: int | None) -> AudioStream:
     header = read_wav_header(read, name)
     if not header.readable:
         pipe.push(head)
-        return open_container(pipe, name)
+        return _open_claimed(pipe, name, head)
     return _stream(pipe, header, name, length)
+
+
+def _open_claimed(pipe: PushBack, name: str, head: bytes) -> AudioStream:
+    """Through PyAV, with what `head` claims about the length checked at the end."""
+    claim = read_claim(io.BytesIO(head))
+    return open_container(pipe, name, present=lambda: 1.0 if claim is None else claim.present(pipe.count))
 
 
 def _stream(pipe: PushBack, header: WavHeader, name: str, length: int | None) -> AudioStream:

@@ -78,7 +78,7 @@ def read_wav_header(read: Callable[[int], bytes], name: str) -> WavHeader:
             layout = _layout(body)
         elif kind == b"ds64" and size >= 16:
             data64 = struct.unpack("<Q", body[8:16])[0]
-    if layout is None or not layout[1] or not layout[2] or layout[3] % 8:
+    if layout is None or not layout[1] or not layout[2]:
         raise AudioError(f"{name} has a damaged wav header.")
     coding, channels, rate, bits = layout
     length = believed(size) if riff[:4] == b"RIFF" or size != 0xFFFFFFFF else believed(data64 or 0, 64)

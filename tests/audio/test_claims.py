@@ -4,6 +4,7 @@ import functools
 import http.server
 import io
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -95,11 +96,10 @@ def test_a_cut_is_reported_whatever_the_header(tmp_path: Path, suffix: str) -> N
     path = save(tmp_path / f"a.{suffix}", noise(3.0), subtype="PCM_16")
     assert len(whole(path)) == 48_000
     path.write_bytes(path.read_bytes()[:48_000])
-    found = refusal(path)
-    assert f"{path} is cut short or damaged: 1.4" in found or f"{path} is cut short or damaged: 1.5" in found
-    assert " of 3.00 s can be read." in found or suffix == "caf"
-    with pytest.raises(AudioError, match="cut short"):
-        piped(path.read_bytes())
+    assert re.search(r" is cut short or damaged: 1\.[345]\d s of 3\.00 s can be read\.$", refusal(path))
+    if suffix != "caf":  # of which FFmpeg reads nothing from a pipe
+        with pytest.raises(AudioError, match="cut short"):
+            piped(path.read_bytes())
 
 
 @pytest.fixture
@@ -168,7 +168,8 @@ def test_frames_in_a_pipe_are_decoded_not_taken_for_samples(
 ) -> None:
     path = encode(tmp_path / "a.bin", noise(2.0), codec, container, **options)
     assert len(piped(path.read_bytes())) == pytest.approx(32_000, abs=3_500)
-    assert len(piped(path.read_bytes()[77:])) == pytest.approx(32_000, abs=4_500) or container in ("mp3", "mp2", "eac3")
+    if codec != "eac3" and container != "mp2":  # whose frames are too long to be told when the first is cut
+        assert len(piped(path.read_bytes()[77:])) == pytest.approx(32_000, abs=4_500)
 
 
 def test_raw_samples_stay_raw_samples() -> None:
@@ -192,6 +193,14 @@ def test_a_wav_may_hold_any_coding(tmp_path: Path, codec: str) -> None:
             frame.sample_rate = 8_000
             for packet in [*track.encode(frame), *track.encode(None)]:
                 out.mux(packet)
+    elif codec == "aac":
+        data = encode(tmp_path / "a.aac", noise(2.0), codec, "adts").read_bytes()
+        layout = struct.pack("<HHIIHH", 0xFF, 1, 16_000, 8_000, 1, 16)
+        size = struct.pack("<I", len(data))
+        path = tmp_path / "a.wav"
+        path.write_bytes(
+            b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt \x10\0\0\0" + layout + b"data" + size + data
+        )
     else:
         path = encode(tmp_path / "a.wav", noise(2.0), codec, "wav")
     assert len(whole(path)) == pytest.approx(32_000, abs=3_500)
@@ -210,7 +219,7 @@ def test_a_stretch_is_sought_not_decoded_to(
     convert = simulst.audio.containers._to_float
     monkeypatch.setattr(simulst.audio.containers, "_to_float", lambda frame: decoded.append(1) or convert(frame))  # type: ignore[func-returns-value]
     found = read_audio(path, start_s=50.0, duration_s=1.0)
-    assert len(decoded) < 250  # of some 3,000
+    assert len(decoded) < 500  # of some 3,000
     place = max(
         range(-16, 17), key=lambda by: float(np.dot(found[100:-100], expected[100 + by : len(expected) - 100 + by]))
     )
