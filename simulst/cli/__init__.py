@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import typer
@@ -123,6 +124,8 @@ def run(args: Sequence[str] | None = None) -> int:
     except SimulstError as error:
         return _complain(str(error))
     except OSError as error:
+        with suppress(OSError):
+            flush_output()  # which would fail again when the interpreter ends
         return _complain(_what_failed(error))
     except KeyboardInterrupt:
         return 130
