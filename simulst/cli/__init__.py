@@ -126,7 +126,7 @@ def run(args: Sequence[str] | None = None) -> int:
     except OSError as error:
         with suppress(OSError):
             flush_output()  # which would fail again when the interpreter ends
-        return _complain(_what_failed(error))
+        return 1 if isinstance(error, BrokenPipeError) else _complain(_what_failed(error))
     except KeyboardInterrupt:
         return 130
     return code if isinstance(code, int) else 0
