@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from simulst.commit import Change, CommitLog
 from simulst.decoder import NotFinite, SessionDecoder
-from simulst.errors import AudioError, PolicyError
+from simulst.errors import AudioError, ModelError, PolicyError
 from simulst.events import EndEvent, Event, HypothesisEvent, WriteEvent
 from simulst.policies import LoadedPolicy, check_fits, load_policy
 from simulst.policies.alignment import anchors
@@ -60,16 +60,22 @@ class Session:
         keep_transcript: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not hasattr(model, "provides"):
+            raise ModelError(f"A session takes a loaded model, not {model!r:.80}; load_model makes one of a name.")
         loaded = load_policy(policy)
         self.model = model
         self.policy = loaded.policy
         self.name = loaded.name
         self.chunk_ms = loaded.chunk_ms if chunk_ms is None else chunk_ms
+        if not (isinstance(self.chunk_ms, int | float | np.number) and np.isfinite(self.chunk_ms)):
+            raise PolicyError(f"chunk_ms is {chunk_ms!r:.80}; it must be a number of milliseconds")
         check_fits(loaded, model)
         self._retracts = Evidence.RETRACT in loaded.policy.needs()
         chosen = loaded.history if history is None else history
         if isinstance(chosen, str):
             chosen = HistoryConfig(method=chosen)
+        if not isinstance(chosen, HistoryConfig) and not hasattr(chosen, "select"):
+            raise PolicyError(f"history is {chosen!r:.80}; it must be a HistoryConfig, a selector or a method's name")
         selector = HistorySelector(chosen.resolve(model.provides)) if isinstance(chosen, HistoryConfig) else chosen
         self.selector: Selector = selector
         self._max_source_s = min(model.max_source_s, selector.max_audio_s or model.max_source_s)

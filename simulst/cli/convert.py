@@ -28,13 +28,16 @@ def convert(
     needs --references.
     """
     from simulst.eval.units import UNITS
+    from simulst.outputs import refuse_inputs
 
     if unit not in UNITS:
         raise DataError(f"Unknown unit {unit!r}; choose word or char.")
     if to not in (*LOGS, *SETS):
         raise DataError(f"Unknown format {to!r}; choose one of {', '.join((*LOGS, *SETS))}.")
-    if output.exists() and output.samefile(source):
-        raise DataError("INPUT and --output are the same file; choose another --output.")
+    beside = {"must-c": output.with_suffix(".txt"), "documents": output.with_suffix(".txt")}
+    beside["simulstream"] = output.with_name(output.stem + "_cfg.yaml")
+    for path in (output, beside.get(to, output)):
+        refuse_inputs(path, source, references, segmentation, log_config)
     if to in SETS:
         written = _convert_set(source, to, output, references, lang)
     else:
@@ -90,5 +93,7 @@ def _convert_set(source: Path, to: str, output: Path, references: Path | None, l
     if text == output:
         raise DataError("--output names the list of segments, e.g. set.yaml; the text goes beside it as .txt.")
     write_segmentation(output, segments, documents=to == "documents")
-    text.write_text("".join(" ".join(s.reference.split("\n")) + "\n" for s in segments), encoding="utf-8")
+    from simulst.outputs import write_whole
+
+    write_whole(text, "".join(" ".join(s.reference.split("\n")) + "\n" for s in segments))
     return [output, text]

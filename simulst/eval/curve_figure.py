@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from simulst.errors import DataError
 from simulst.eval.curve import Curve
 from simulst.eval.metric_units import unit_of
+from simulst.outputs import whole_file
 
 _MARKERS = "os^Dvp*X"
 _COLOURS = ("#0b57c2", "#b5460f", "#0f7b53", "#8e3aa8", "#8a6a00", "#c2255c", "#00727f", "#555e68")
@@ -30,9 +30,8 @@ def write_curve_figure(curve: Curve, path: Path) -> None:
             axes.spines[side].set_visible(False)
         axes.legend(frameon=False)
         try:
-            figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
-        except OSError as error:
-            raise DataError(f"Cannot write {path}: {error.strerror or error}.") from None
+            with whole_file(path) as scratch:
+                figure.savefig(scratch, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
         finally:
             pyplot.close(figure)
 

@@ -13,6 +13,7 @@ from simulst.eval.clock import increments
 from simulst.eval.logs import Instance, instance_from_json, read_json_lines, read_text, write_instances
 from simulst.eval.simulstream_log import read_simulstream, write_simulstream
 from simulst.eval.units import Unit
+from simulst.outputs import write_whole
 
 LogFormat = Literal["simuleval", "simulstream", "omnisteval", "resegmented", "text"]
 WRITABLE: tuple[LogFormat, ...] = ("simuleval", "simulstream", "omnisteval", "text")
@@ -68,9 +69,9 @@ def write_log(path: str | os.PathLike[str], instances: Sequence[Instance], to: L
         write_simulstream(target, config, instances, unit)
         return [target, config]
     if to == "omnisteval":
-        target.write_text("".join(_omnisteval_line(i, unit) for i in instances), encoding="utf-8")
+        write_whole(target, "".join(_omnisteval_line(i, unit) for i in instances))
     elif to == "text":
-        target.write_text("".join(" ".join(i.prediction.split("\n")) + "\n" for i in instances), encoding="utf-8")
+        write_whole(target, "".join(" ".join(i.prediction.split("\n")) + "\n" for i in instances))
     else:
         write_instances(target, [_with_cumulative_times(i) for i in instances])
     return [target]
@@ -138,7 +139,7 @@ def write_resegmented(path: str | os.PathLike[str], segments: Sequence[ScoredSeg
             if segment.limit_ms is not None:
                 record["time_to_recording_end"] = segment.limit_ms
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    write_whole(Path(path), "".join(lines))
 
 
 def _read_plain_text(path: str | os.PathLike[str]) -> list[Instance]:

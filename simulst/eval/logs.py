@@ -15,6 +15,7 @@ from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.units import Unit, split_units
+from simulst.outputs import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ def append_instance(path: str | os.PathLike[str], instance: Instance, *, sync: b
 
 def write_instances(path: str | os.PathLike[str], instances: Iterable[Instance]) -> None:
     text = "".join(json.dumps(instance_to_json(instance), allow_nan=False) + "\n" for instance in instances)
-    Path(path).write_text(text, encoding="utf-8")
+    write_whole(Path(path), text)
 
 
 def read_instances(path: str | os.PathLike[str]) -> list[Instance]:

@@ -14,6 +14,7 @@ from simulst.eval.page import render
 from simulst.eval.runs import Run, latency_metric
 from simulst.eval.significance import DEFAULT_RESAMPLES, Interval, Sample, intervals, resampling_weights
 from simulst.eval.tables import SegmentRow
+from simulst.outputs import write_whole
 
 SHOWN_SEGMENTS = 20
 _TALK_METRICS = ("BLEU", "chrF2++")
@@ -45,7 +46,7 @@ def write_report(
         data["curve"] = curve = curve_data(build_curve([run, *others], latency=latency, resamples=resamples))
         data["units"] |= curve["units"]
     page = render("report.html", title=f"{run.name}: simulst report", data=data, scripts=("chart.js", "report.js"))
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
 
 
 def _subtitle(run: Run) -> str:

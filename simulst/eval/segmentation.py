@@ -11,6 +11,7 @@ from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.logs import Instance, read_text
+from simulst.outputs import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ def write_segmentation(path: str | os.PathLike[str], segments: Sequence[Segment]
         fields = {"duration": f"{segment.duration_s:.6f}", "offset": f"{segment.offset_s:.6f}", "rW": "0", "uW": "0"}
         fields |= {"speaker_id": _yaml_name(segment.speaker or "NA"), "wav": _yaml_name(segment.wav)}
         lines.append("- {" + ", ".join(f"{key}: {value}" for key, value in fields.items()) + "}\n")
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    write_whole(Path(path), "".join(lines))
 
 
 def shift_to_first_segment(segments: Sequence[Segment]) -> list[Segment]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from simulst.errors import DataError
 from simulst.eval.logs import read_text
+from simulst.outputs import write_whole
 
 if TYPE_CHECKING:
     from simulst.eval.score import ScoreReport
@@ -39,9 +40,9 @@ class SegmentRow:
 def write_score_files(report: "ScoreReport", folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report.scores, indent=1, ensure_ascii=False, allow_nan=False)
-    _replace(folder / "scores.json", text + "\n")
+    write_whole(folder / "scores.json", text + "\n")
     rows = [f"{name}\t{value:.6f}\t{report.signatures.get(name, '')}" for name, value in report.scores.items()]
-    _replace(folder / "scores.tsv", "\n".join(["metric\tvalue\tsignature", *rows]) + "\n")
+    write_whole(folder / "scores.tsv", "\n".join(["metric\tvalue\tsignature", *rows]) + "\n")
     write_segments(report, folder / "segments.tsv")
 
 
@@ -69,7 +70,7 @@ def write_segments(report: "ScoreReport", path: Path) -> None:
             escape(segment.source),
         ]
         lines.append("\t".join(cells))
-    _replace(path, "\n".join(lines) + "\n")
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def read_segments(path: str | os.PathLike[str]) -> list[SegmentRow]:
@@ -154,10 +155,3 @@ def _units(cell: str) -> tuple[str, ...]:
     if not isinstance(units, list) or not all(isinstance(unit, str) for unit in units):
         raise ValueError(cell)
     return tuple(units)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the whole file or nothing."""
-    scratch = path.with_name(path.name + ".tmp")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)

@@ -1,5 +1,6 @@
 """Any test set as SimulEval's lists."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import soundfile
 from simulst.audio import SAMPLE_RATE
 from simulst.errors import DataError
 from simulst.eval.datasets.item import Dataset
+from simulst.outputs import whole_file, write_whole
 
 
 def write_lists(dataset: Dataset, output: Path) -> int:
@@ -27,10 +29,13 @@ def write_lists(dataset: Dataset, output: Path) -> int:
         path.parent.mkdir(exist_ok=True)
         samples = np.concatenate(list(item.open()))
         integers = np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
-        soundfile.write(path, integers, SAMPLE_RATE, subtype="PCM_16")
+        wav = io.BytesIO()
+        soundfile.write(wav, integers, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        with whole_file(path) as scratch:
+            scratch.write_bytes(wav.getvalue())
         sources.append(str(path.resolve()))
         cut += 1
     references = [" ".join((item.reference or "").split("\n")).strip() for item in dataset.items]
-    (output / "source.txt").write_text("".join(f"{line}\n" for line in sources), encoding="utf-8")
-    (output / "target.txt").write_text("".join(f"{line}\n" for line in references), encoding="utf-8")
+    write_whole(output / "source.txt", "".join(f"{line}\n" for line in sources))
+    write_whole(output / "target.txt", "".join(f"{line}\n" for line in references))
     return cut

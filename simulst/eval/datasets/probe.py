@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
 from simulst.audio import open_file
 from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_RATE
 from simulst.errors import AudioError
@@ -41,14 +39,14 @@ def _read(path: Path) -> Header:
     if not path.stat().st_size:
         return Header(error=f"{path} is empty: it holds no audio")
     try:
-        info = soundfile.info(str(path))
-        rate, channels, duration_s = info.samplerate, info.channels, info.frames / max(1, info.samplerate)
-    except (soundfile.LibsndfileError, OSError):
-        try:
-            with open_file(path) as stream:
-                rate, channels, duration_s = stream.sample_rate, stream.channels, stream.duration_s or 0.0
-        except AudioError as error:
-            return Header(error=str(error).rstrip("."))
+        with open_file(path) as stream:
+            rate, channels, duration_s = stream.sample_rate, stream.channels, stream.duration_s
+        if duration_s is None:
+            from simulst.audio.containers import counted_s
+
+            duration_s = counted_s(path)
+    except AudioError as error:
+        return Header(error=str(error).rstrip("."))
     if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
         return Header(error=f"{path} has a sample rate of {rate} Hz; it must lie in {MIN_RATE_HZ} to {MAX_RATE_HZ}")
     empty = "" if duration_s > 0 else f"{path} holds no samples: the recording is empty"
