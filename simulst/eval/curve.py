@@ -9,6 +9,7 @@ import numpy as np
 
 from simulst.errors import DataError
 from simulst.eval.metric_units import unit_of
+from simulst.eval.outputs import write_text
 from simulst.eval.page import render
 from simulst.eval.quality import METRICS
 from simulst.eval.runs import Run, latency_metric, same_segments
@@ -168,7 +169,7 @@ def write_curve_page(curve: Curve, path: Path) -> None:
     if curve.baseline:
         data["comparison"] = comparison_data(curve)
     page = render("curve.html", title="Quality against latency", data=data, scripts=("chart.js", "curve.js"))
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def comparison_data(curve: Curve) -> dict[str, Any]:

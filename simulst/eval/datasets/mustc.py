@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from simulst.errors import DataError
@@ -39,7 +40,7 @@ def read_mustc(folder: Path, *, long: bool, lang: str = "") -> Dataset:
     problems += [problem for _, found in short for problem in found]
     items = _talks(segments, audio, places, probe) if long else [item for item, _ in short]
     if long:
-        problems = [_of_talk(problem, segments, items) for problem in problems]
+        problems = [_of_talk(problem, segments, items, probe) for problem in problems]
     return Dataset(
         name=f"{yaml.stem} {source_lang}-{target_lang}".replace(" -", " "),
         path=folder,
@@ -151,10 +152,11 @@ def _talks(segments: Sequence[Segment], audio: dict[str, Path], places: list[str
     return items
 
 
-def _of_talk(problem: Problem, segments: Sequence[Segment], talks: Sequence[Item]) -> Problem:
-    """The same problem, of the talk that the segment belongs to."""
+def _of_talk(problem: Problem, segments: Sequence[Segment], talks: Sequence[Item], probe: Probe) -> Problem:
+    """The same problem, of the talk that the segment belongs to, or of the segment where the talk has no problem."""
     if problem.index is None:
         return problem
     wav = segments[problem.index].wav
     talk = next(item for item in talks if item.name == wav)
-    return Problem(where=problem.where, what=problem.what, fatal=problem.fatal, index=talk.index)
+    segment = problem.index if not probe(talk.audio).error else None
+    return replace(problem, index=talk.index, segment=segment)
