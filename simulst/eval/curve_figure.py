@@ -32,7 +32,8 @@ def write_curve_figure(curve: Curve, path: Path) -> None:
         axes.legend(frameon=False)
         try:
             with whole_file(path) as file:
-                figure.savefig(file, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+                kind = path.suffix[1:]
+                figure.savefig(file, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
         finally:
             pyplot.close(figure)
 

@@ -15,13 +15,22 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A file beside `path`, with the same ending, that takes its place once the block has ended well.
 
     What no file can take the place of, a device or a pipe, is yielded itself. A link goes on pointing where it points.
+    DataError where the system refuses.
     """
-    path = path.resolve()
+    try:
+        with _scratch(path.resolve()) as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from None
+
+
+@contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path
         return
     if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     scratch = path.with_name(f".{path.stem[:40]}-{os.getpid()}{path.suffix}")
     try:
         yield scratch

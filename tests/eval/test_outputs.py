@@ -93,13 +93,24 @@ def test_a_full_disk_leaves_what_was_there(
         convert,
     ]
     for command in commands:
-        try:
-            code = call(capsys, *command)[0]
-        except OSError:
-            code = 2  # the sentence is the business of `run`
-        assert code == 2, command
+        code, out, err = call(capsys, *command)
+        assert (code, out, err.count("\n")) == (2, "", 1), command
+        assert err.startswith("simulst: Cannot write ") and err.endswith(": No space left on device.\n")
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == files
     assert [path.read_bytes() for path in files] == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_device_is_one_sentence(capsys: pytest.CaptureFixture[str], scored: Path, tmp_path: Path) -> None:
+    (tmp_path / "full.svg").symlink_to("/dev/full")
+    for command in (
+        ("report", scored, "-o", "/dev/full"),
+        ("convert", SHORT / "instances.log", "--to", "text", "-o", "/dev/full"),
+        ("curve", scored, "-o", tmp_path / "full.svg", "--resamples", 20),
+    ):
+        code, out, err = call(capsys, *command)
+        assert (code, out) == (2, "") and err.startswith("simulst: Cannot write ") and err.count("\n") == 1
+    assert Path("/dev/full").is_char_device()
 
 
 def test_a_conversion_does_not_replace_what_it_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

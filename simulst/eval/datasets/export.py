@@ -44,4 +44,9 @@ def _cut(item: Item, path: Path) -> None:
     samples = np.concatenate(list(item.open()))
     integers = np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
     with whole_file(path) as file:
-        soundfile.write(file, integers, SAMPLE_RATE, subtype="PCM_16")
+        try:
+            soundfile.write(file, integers, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+        except soundfile.LibsndfileError as error:  # which does not tell a full disk from others
+            raise DataError(
+                f"Cannot write {path}: {error.error_string.removeprefix('Error : ').rstrip('.')}."
+            ) from None
