@@ -33,9 +33,9 @@ def read_mustc(folder: Path, *, long: bool, lang: str = "") -> Dataset:
     segments = read_segmentation(yaml, lines, references_name=f"{references.name} has")
     transcripts = _transcripts(yaml.with_suffix(f".{source_lang}"), len(segments)) if source_lang else None
     places = segment_places(yaml, len(segments))
-    probe = Probe()
     problems = blank_references(lines, references.name)
     audio = {wav: _audio_file(folder / "wav", wav, places[i]) for i, wav in _first_mentions(segments)}
+    probe = Probe(audio.values())
     short = [_segment_item(s, audio[s.wav], places[s.index], transcripts, probe) for s in segments]
     problems += [problem for _, found in short for problem in found]
     items = _talks(segments, audio, places, probe) if long else [item for item, _ in short]

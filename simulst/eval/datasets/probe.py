@@ -1,5 +1,9 @@
 """What the headers of recordings tell before anything is decoded."""
 
+import io
+import stat
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +11,12 @@ import soundfile
 
 from simulst.audio import open_file
 from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_RATE
+from simulst.audio.wav import read_wav_header
 from simulst.errors import AudioError
 
+THREADS = 8
+"""Most of the time to open a decoder is waiting for the disk."""
+_HEAD_BYTES = 4096
 TOLERANCE_S = 0.5
 """A segment may end this much after its recording (MuST-C's ends are rounded); what is there is used."""
 
@@ -26,13 +34,37 @@ class Header:
 class Probe:
     """Headers by path, each read once."""
 
-    def __init__(self) -> None:
-        self._known: dict[Path, Header] = {}
+    def __init__(self, paths: Iterable[Path] = ()) -> None:
+        """`paths` are those that will be asked for: wherever a decoder must be opened, several are at a time."""
+        self._known = {path: _read_wav(path) for path in dict.fromkeys(paths)}
+        rest = [path for path, header in self._known.items() if header is None]
+        with ThreadPoolExecutor(THREADS) as pool:
+            self._known |= dict(zip(rest, pool.map(_read, rest), strict=True))
 
     def __call__(self, path: Path) -> Header:
-        if path not in self._known:
-            self._known[path] = _read(path)
-        return self._known[path]
+        header = self._known.get(path)
+        if header is None:
+            header = self._known[path] = _read(path)
+        return header
+
+
+def _read_wav(path: Path) -> Header | None:
+    """What the first bytes of a plain wav file tell, for less than it takes to open a decoder; None for all others."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        with path.open("rb", buffering=0) as file:
+            head = io.BytesIO(file.read(_HEAD_BYTES))
+        if head.getbuffer()[:4] != b"RIFF":
+            return None
+        header = read_wav_header(head.read, str(path))
+    except (OSError, AudioError):
+        return None
+    if header.data_bytes is None or not header.readable:
+        return None
+    frames = min(header.data_bytes, status.st_size - header.data_offset) // header.frame_bytes
+    return _judged(path, header.sample_rate, header.channels, frames / max(1, header.sample_rate))
 
 
 def _read(path: Path) -> Header:
@@ -41,14 +73,18 @@ def _read(path: Path) -> Header:
     if not path.stat().st_size:
         return Header(error=f"{path} is empty: it holds no audio")
     try:
-        info = soundfile.info(str(path))
-        rate, channels, duration_s = info.samplerate, info.channels, info.frames / max(1, info.samplerate)
+        with soundfile.SoundFile(path) as file:
+            rate, channels, duration_s = file.samplerate, file.channels, file.frames / max(1, file.samplerate)
     except (soundfile.LibsndfileError, OSError):
         try:
             with open_file(path) as stream:
                 rate, channels, duration_s = stream.sample_rate, stream.channels, stream.duration_s or 0.0
         except AudioError as error:
             return Header(error=str(error).rstrip("."))
+    return _judged(path, rate, channels, duration_s)
+
+
+def _judged(path: Path, rate: int, channels: int, duration_s: float) -> Header:
     if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
         return Header(error=f"{path} has a sample rate of {rate} Hz; it must lie in {MIN_RATE_HZ} to {MAX_RATE_HZ}")
     empty = "" if duration_s > 0 else f"{path} holds no samples: the recording is empty"

@@ -100,9 +100,11 @@ class RunFolder:
 
     def failures(self) -> dict[int, dict[str, Any]]:
         """The last failure of every item that is not done."""
+        return self._failures(self.done())
+
+    def _failures(self, done: dict[int, Instance]) -> dict[int, dict[str, Any]]:
         path = self.path / ERRORS
         records = [record for record, _ in read_json_lines(path)[0]] if path.is_file() else []
-        done = self.done()
         return {int(record["index"]): record for record in records if record.get("index") not in done}
 
     def merge(self) -> None:
@@ -113,7 +115,7 @@ class RunFolder:
             found.update({instance.index: instance for instance in read_instances(log)})
         lines = (json.dumps(instance_to_json(found[index]), allow_nan=False) + "\n" for index in sorted(found))
         self._replace(LOG, "".join(lines))
-        records: dict[int, dict[str, Any]] = self.failures()
+        records: dict[int, dict[str, Any]] = self._failures(found)
         for path in errors:
             records.update({int(r["index"]): r for r, _ in read_json_lines(path)[0] if r.get("index") not in found})
         text = "".join(json.dumps(records[i], ensure_ascii=False) + "\n" for i in sorted(records))
