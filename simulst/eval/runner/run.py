@@ -17,6 +17,7 @@ from simulst.eval.logs import Instance
 from simulst.eval.runner.folder import RunFolder
 from simulst.eval.runner.gang import Gang, local_device
 from simulst.eval.runner.machine import machine, now, versions
+from simulst.eval.runner.memory import give_back
 from simulst.eval.runner.pool import Outcome, Work, run_here, run_workers, set_threads
 from simulst.eval.runner.progress import NoProgress, Progress
 from simulst.eval.runner.spec import RunSpec
@@ -99,6 +100,7 @@ def run_evaluation(
         raise
     finally:
         leader.release()
+        give_back()
 
 
 class ModelLoader:
