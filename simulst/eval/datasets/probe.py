@@ -1,7 +1,7 @@
 """What the headers of recordings tell before anything is decoded."""
 
-import io
 import stat
+import struct
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ import soundfile
 
 from simulst.audio import open_file
 from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_RATE
-from simulst.audio.wav import read_wav_header
 from simulst.errors import AudioError
 
 THREADS = 8
 """Most of the time to open a decoder is waiting for the disk."""
-_HEAD_BYTES = 4096
+_WAV = struct.Struct("<4sI4s4sIHHIIHH4sI")
+"""RIFF, size, WAVE, fmt, 16, coding, channels, rate, bytes a second, bytes a frame, bits, data, size."""
 TOLERANCE_S = 0.5
 """A segment may end this much after its recording (MuST-C's ends are rounded); what is there is used."""
 
@@ -49,22 +49,23 @@ class Probe:
 
 
 def _read_wav(path: Path) -> Header | None:
-    """What the first bytes of a plain wav file tell, for less than it takes to open a decoder; None for all others."""
+    """What the shortest wav header tells, for less than it takes to open a decoder; None unless all of it agrees."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return None
         with path.open("rb", buffering=0) as file:
-            head = io.BytesIO(file.read(_HEAD_BYTES))
-        if head.getbuffer()[:4] != b"RIFF":
-            return None
-        header = read_wav_header(head.read, str(path))
-    except (OSError, AudioError):
+            head = file.read(_WAV.size)
+    except OSError:
         return None
-    if header.data_bytes is None or not header.readable:
+    if len(head) < _WAV.size:
         return None
-    frames = min(header.data_bytes, status.st_size - header.data_offset) // header.frame_bytes
-    return _judged(path, header.sample_rate, header.channels, frames / max(1, header.sample_rate))
+    *layout, channels, rate, rate_bytes, frame_bytes, bits, data, data_bytes = _WAV.unpack(head)
+    plain = layout == [b"RIFF", status.st_size - 8, b"WAVE", b"fmt ", 16, 1] and data == b"data" and bits == 16
+    sound = channels in (1, 2) and frame_bytes == 2 * channels and rate_bytes == rate * frame_bytes
+    if not plain or not sound or not 0 < data_bytes <= status.st_size - _WAV.size or data_bytes % frame_bytes:
+        return None
+    return _judged(path, rate, channels, data_bytes / frame_bytes / max(1, rate))
 
 
 def _read(path: Path) -> Header:
