@@ -98,9 +98,9 @@ def latency_metric(runs: list[Run], wanted: str = "") -> str:
     if wanted:
         lacking = next(run for run in runs if wanted not in run.scores)
         raise DataError(f"{lacking.folder} has no {wanted}; it has {', '.join(lacking.scores)}.")
-    if lacking := [run for run in runs if not run.has_latency]:
-        why = "its log has no times" if any(row.units for row in lacking[0].rows) else "none of its segments has output"
-        raise DataError(f"{lacking[0].folder} has no latency, because {why}; leave it out.")
+    if silent := [run for run in runs if not run.has_latency]:
+        why = "its log has no times" if any(row.units for row in silent[0].rows) else "none of its segments has output"
+        raise DataError(f"{silent[0].folder} has no latency, because {why}; leave it out.")
     raise DataError("The runs have no latency metric in common; score them with the same profile.")
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import simulst.eval.runner.run
 from simulst.eval.datasets import Item
 from simulst.eval.logs import Instance
 from simulst.eval.runner.folder import RunFolder
+from simulst.eval.runner.stream import translate_item
 
 Run = Callable[..., tuple[int, str, str]]
 TOY = Path(__file__).parents[1] / "cli" / "toy_simulst.py"
@@ -110,7 +110,7 @@ def test_the_run_before_stays_until_the_first_item(
 ) -> None:
     """A kill before the first item leaves the old run to the next command, a kill after it the new one."""
     before, seen = contents(finished), list[bool]()
-    real = simulst.eval.runner.run.translate_item
+    real = translate_item
 
     def watched(model: object, spec: object, item: Item) -> Instance:
         seen.append((finished / ".previous" / "instances.log").is_file())
