@@ -1,8 +1,10 @@
-"""Files that commands write: whole or not at all, and never over an input."""
+"""Files that commands write: whole or not at all, and never over what was read."""
 
+import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -29,32 +31,43 @@ def reason(error: OSError) -> str:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A scratch file beside `path` to write; it takes the place of `path` at the end, or vanishes after an error.
+    """A file beside `path`, with the same ending, that takes its place once the block has ended well.
 
-    Devices and pipes are written directly. Raises OutputError.
+    What no file can take the place of, a device or a pipe, is yielded itself. A link goes on pointing where it points.
+    OutputError where the system refuses.
     """
-    with naming(path):
-        target = path.resolve()
-        if target.exists() and not target.is_file():
-            yield path
-            return
-        # It keeps the suffix, which may say the format.
-        scratch = target.with_name(f".simulst-{os.getpid()}{target.suffix[:16]}")
-        try:
-            yield scratch
-            if target.exists():
-                scratch.chmod(target.stat().st_mode & 0o7777)
-            scratch.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                scratch.unlink()
-            raise
+    with naming(path), _scratch(path.resolve()) as file:
+        yield file
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all. Raises OutputError."""
-    with whole_file(path) as scratch:
-        scratch.write_text(text, encoding="utf-8", newline="\n")
+@contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    scratch = path.with_name(f".{path.stem[:40]}-{os.getpid()}{path.suffix[:16]}")
+    try:
+        yield scratch
+        if path.exists():
+            shutil.copymode(path, scratch)
+        os.replace(scratch, path)
+    finally:
+        with suppress(OSError):
+            scratch.unlink()
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write files that belong together, in UTF-8; none of them changes unless all of them could be written."""
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stack.enter_context(whole_file(path)).write_bytes(text.encode())
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write one file in UTF-8. Raises OutputError."""
+    write_texts({Path(path): text})
 
 
 @contextmanager
@@ -64,9 +77,18 @@ def growing_file(path: Path) -> Iterator[TextIO]:
         yield file
 
 
-def refuse_inputs(output: Path, *inputs: Path | int | None) -> None:
-    """Raise OutputError where `output` is one of the inputs (paths or file descriptors) by whatever name."""
-    for one in inputs:
-        with suppress(OSError, ValueError):
-            if one is not None and os.path.samestat(os.stat(output), os.stat(one)) and output.is_file():
-                raise OutputError(f"{output} is an input of this command: choose another --output.")
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path | int | None]) -> None:
+    """OutputError where an output is a file that the command reads (path or descriptor), by whatever name."""
+    known = {_identity(one) for one in inputs if one is not None} - {None}
+    for output in outputs:
+        if _identity(output) in known:
+            raise OutputError(f"{output} is read by this command and would be overwritten; choose another --output.")
+
+
+def _identity(file: Path | int) -> tuple[int, int] | None:
+    """What two names of one file have in common; None where there is no file that could be overwritten."""
+    try:
+        found = os.stat(file)
+    except (OSError, ValueError):
+        return None
+    return (found.st_dev, found.st_ino) if os.path.isfile(file) else None

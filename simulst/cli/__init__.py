@@ -105,7 +105,10 @@ def _root(ctx: typer.Context, version: bool = typer.Option(False, "--version", h
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; exits 0, 2 with one sentence on stderr for what the user can mend, or 130 for Ctrl-C."""
+    """Run the command line; exits 0, 2 with one sentence on stderr for what the user can mend, 130 for Ctrl-C.
+
+    A command may add a status of its own, as `evaluate` does for items that failed.
+    """
     sys.exit(run(args))
 
 

@@ -34,16 +34,22 @@ def convert(
         raise DataError(f"Unknown unit {unit!r}; choose word or char.")
     if to not in (*LOGS, *SETS):
         raise DataError(f"Unknown format {to!r}; choose one of {', '.join((*LOGS, *SETS))}.")
-    beside = {"must-c": output.with_suffix(".txt"), "documents": output.with_suffix(".txt")}
-    beside["simulstream"] = output.with_name(output.stem + "_cfg.yaml")
-    for path in (output, beside.get(to, output)):
-        refuse_inputs(path, source, references, segmentation, log_config)
+    refuse_inputs(_written(output, to), (source, log_config, references, segmentation))
     if to in SETS:
         written = _convert_set(source, to, output, references, lang)
     else:
         written = _convert_log(source, to, output, unit, log_config, references, segmentation, profile)
     for path in written:
         print(path)
+
+
+def _written(output: Path, to: str) -> list[Path]:
+    """Every file that the conversion writes."""
+    from simulst.eval.formats import log_files
+
+    if to in ("must-c", "documents"):
+        return [output, output.with_suffix(".txt")]
+    return log_files(output, to)
 
 
 def _convert_log(
@@ -78,7 +84,8 @@ def _convert_log(
 
 def _convert_set(source: Path, to: str, output: Path, references: Path | None, lang: str) -> list[Path]:
     from simulst.eval.iwslt import read_iwslt, write_iwslt
-    from simulst.eval.segmentation import read_references, read_segmentation, write_segmentation
+    from simulst.eval.segmentation import read_references, read_segmentation, segmentation_text
+    from simulst.outputs import write_texts
 
     if source.suffix.lower() in (".xml", ".sgm", ".sgml"):
         segments = read_iwslt(source)
@@ -92,8 +99,6 @@ def _convert_set(source: Path, to: str, output: Path, references: Path | None, l
     text = output.with_suffix(".txt")
     if text == output:
         raise DataError("--output names the list of segments, e.g. set.yaml; the text goes beside it as .txt.")
-    write_segmentation(output, segments, documents=to == "documents")
-    from simulst.outputs import write_whole
-
-    write_whole(text, "".join(" ".join(s.reference.split("\n")) + "\n" for s in segments))
+    lines = "".join(" ".join(s.reference.split("\n")) + "\n" for s in segments)
+    write_texts({output: segmentation_text(segments, documents=to == "documents"), text: lines})
     return [output, text]

@@ -124,7 +124,7 @@ def _check_output(output: Path | None, source: str, policy: str) -> None:
             raise SimulstError("Standard output is closed: name a file with --output.")
         return
     heard = 0 if source == "-" else file_of_url(source) if source[:7].lower() == "file://" else Path(source)
-    refuse_inputs(output, heard, Path(policy))
+    refuse_inputs([output], [heard, Path(policy)])
 
 
 def _view(session: "Session", stream: "AudioStream") -> "TerminalView":

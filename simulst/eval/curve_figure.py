@@ -18,7 +18,8 @@ def write_curve_figure(curve: Curve, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "simulst", "font.size": 10}):
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "simulst", "font.size": 10, "text.parse_math": False}
+    with pyplot.rc_context(settings):
         figure, axes = pyplot.subplots(figsize=(7, 4.6), layout="constrained")
         for number, (name, points) in enumerate(curve.series().items()):
             _draw_series(axes, curve, number, name, points)
@@ -30,8 +31,9 @@ def write_curve_figure(curve: Curve, path: Path) -> None:
             axes.spines[side].set_visible(False)
         axes.legend(frameon=False)
         try:
-            with whole_file(path) as scratch:
-                figure.savefig(scratch, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+            with whole_file(path) as file:
+                kind = path.suffix[1:]
+                figure.savefig(file, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
         finally:
             pyplot.close(figure)
 

@@ -34,7 +34,7 @@ def test_the_recording_is_never_the_output(run: Run, speech: Path, tmp_path: Pat
     for source, output in [(speech, soft), (speech, hard), (soft, speech), (f"file://{speech}", speech)]:
         status, out, err = run("translate", source, "--model", "toy", "-f", "text", "-o", output)
         assert (status, out) == (2, "")
-        assert err == f"simulst: {output} is an input of this command: choose another --output.\n"
+        assert err == f"simulst: {output} is read by this command and would be overwritten; choose another --output.\n"
         assert speech.read_bytes() == before
 
 
@@ -44,7 +44,7 @@ def test_what_is_redirected_to_standard_input_is_never_the_output(speech: Path) 
     with speech.open("rb") as stdin:
         done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, timeout=60)
     assert (done.returncode, speech.read_bytes()) == (2, before)
-    assert "is an input of this command" in done.stderr
+    assert "is read by this command" in done.stderr
 
 
 def test_an_output_of_no_known_format_and_a_second_one_are_refused(run: Run, speech: Path, tmp_path: Path) -> None:
