@@ -98,7 +98,7 @@ def test_an_output_is_written_whole_or_stays_what_it_was(tmp_path: Path) -> None
     done = spawn("convert", log, "--to", "text", "-o", tmp_path / "none" / "out.txt")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     before = log.read_text()
-    assert "is an input" in spawn("convert", log, "--to", "text", "-o", log).stderr
+    assert "is read by this command" in spawn("convert", log, "--to", "text", "-o", log).stderr
     assert log.read_text() == before
 
 
