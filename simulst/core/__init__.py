@@ -1,0 +1,1 @@
+"""What everything rests on: session loop, commit log, events, and the protocols of policies and translators."""
