@@ -7,7 +7,7 @@ import pytest
 
 from simulst.eval.metrics.names import unit_of
 from simulst.eval.score.inputs import report_log
-from simulst.eval.score.profiles import PROFILES
+from simulst.eval.segment.profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")

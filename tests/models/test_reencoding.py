@@ -10,7 +10,7 @@ from simulst.core.session import Session
 from simulst.errors import ModelError
 from simulst.eval.logs.instances import Instance
 from simulst.eval.metrics.latency_table import run_ratios
-from simulst.eval.score.profiles import PROFILES
+from simulst.eval.segment.profiles import PROFILES
 from simulst.models import load_model
 from simulst.testing.speech_llm import make_tiny_speech_llm
 

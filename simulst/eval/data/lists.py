@@ -5,7 +5,7 @@ from pathlib import Path
 from simulst.errors import DataError
 from simulst.eval.data.item import Dataset, Item, Problem, blank_references
 from simulst.eval.data.probe import Probe
-from simulst.eval.segment.segmentation import read_lines, read_references, read_segmentation
+from simulst.eval.data.segmentation import read_lines, read_references, read_segmentation
 
 
 def read_lists(

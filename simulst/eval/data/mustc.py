@@ -8,7 +8,7 @@ from pathlib import Path
 from simulst.errors import DataError
 from simulst.eval.data.item import Dataset, Item, Problem, blank_references, check_count
 from simulst.eval.data.probe import Probe, stretch_error
-from simulst.eval.segment.segmentation import Segment, read_lines, read_references, read_segmentation, segment_places
+from simulst.eval.data.segmentation import Segment, read_lines, read_references, read_segmentation, segment_places
 
 
 def is_mustc(folder: Path) -> bool:

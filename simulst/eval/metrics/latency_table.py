@@ -5,8 +5,8 @@ from statistics import fmean
 
 from simulst.eval.logs.instances import Instance
 from simulst.eval.metrics import latency
-from simulst.eval.score.profiles import Profile
 from simulst.eval.segment.align import CLOCKS, ScoredSegment
+from simulst.eval.segment.profiles import Profile
 
 Row = dict[str, float | None]
 

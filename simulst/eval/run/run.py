@@ -247,8 +247,8 @@ def _score(
 
 def _check_scoring(dataset: Dataset, settings: Settings) -> None:
     """What the scorer would refuse after hours."""
-    from simulst.eval.score.profiles import get_profile
     from simulst.eval.score.scoring import Options
+    from simulst.eval.segment.profiles import get_profile
 
     options = Options(**settings.scoring)
     get_profile(options.profile, long_form=dataset.segments is not None)

@@ -8,22 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from simulst.errors import DataError
+from simulst.eval.data.segmentation import Segment, read_lines, read_references, read_segmentation
 from simulst.eval.logs.instances import Instance
-from simulst.eval.score.profiles import PROFILES, Profile, get_profile
+from simulst.eval.logs.units import UNITS, Unit
 from simulst.eval.score.scoring import Options as Options
 from simulst.eval.score.scoring import ScoreReport as ScoreReport
 from simulst.eval.score.scoring import assemble, merged
 from simulst.eval.segment.align import ScoredSegment, long_segments, short_segments
+from simulst.eval.segment.profiles import PROFILES, Profile, get_profile
+from simulst.eval.segment.recordings import match_recordings, shift_to_first_segment
 from simulst.eval.segment.resegmentation import Band
-from simulst.eval.segment.segmentation import (
-    Segment,
-    match_recordings,
-    read_lines,
-    read_references,
-    read_segmentation,
-    shift_to_first_segment,
-)
-from simulst.eval.segment.units import UNITS, Unit
 
 
 def score_log(

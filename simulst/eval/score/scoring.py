@@ -8,10 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from simulst.eval.logs.instances import Instance
+from simulst.eval.logs.units import Unit
 from simulst.eval.metrics.anticipation import anticipation
 from simulst.eval.metrics.latency_table import Row, corpus_latency, degeneracy, run_ratios, segment_latency
 from simulst.eval.metrics.quality import QualityCounts, bleu_tokenizer, comet_score, count_quality
-from simulst.eval.score.profiles import Profile
 from simulst.eval.score.signature import (
     clock_names,
     latency_signature,
@@ -19,8 +19,9 @@ from simulst.eval.score.signature import (
     ratio_signature,
     segmenter_name,
 )
+from simulst.eval.score.tables import segment_table, write_score_files
 from simulst.eval.segment.align import ScoredSegment
-from simulst.eval.segment.units import Unit
+from simulst.eval.segment.profiles import Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +64,9 @@ class ScoreReport:
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write scores.json (flat), scores.tsv (with signatures) and segments.tsv (times and both texts)."""
-        from simulst.eval.score.tables import write_score_files
-
-        write_score_files(self, Path(folder))
+        alone = self.quality.segment_chrf2() if self.quality else [None] * len(self.segments)
+        rows = [row | {"chrF2": value} for row, value in zip(self.segment_scores, alone, strict=True)]
+        write_score_files(Path(folder), self.scores, self.signatures, segment_table(self.segments, rows))
 
 
 def assemble(

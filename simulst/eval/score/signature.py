@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import simulst
 from simulst.eval.logs.instances import Instance
-from simulst.eval.score.profiles import Profile
+from simulst.eval.segment.profiles import Profile
 
 UNDEFINED_LANGUAGE = "none"
 
