@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 3
 """Exit status of a run that has come to its end with items missing, which --skip-bad had not been told to leave out."""
-SHOWN = ("BLEU", "chrF2++", "StreamLAAL", "StreamLAAL_CA", "LongYAAL", "LAAL", "LAAL_CA", "NE", "RTF", "ComputeRTF")
 
 
 class Stopped(KeyboardInterrupt):
@@ -67,6 +66,7 @@ def evaluate(
     dtype: Annotated[str | None, typer.Option(help="float32 (default), bfloat16, float16.", metavar="NAME")] = None,
     unit: Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")] = None,
     profile: Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")] = None,
+    metric: options.Metric = None,
     seed: Annotated[int | None, typer.Option(help="Of whatever is sampled.", metavar="N")] = None,
     final_only: Annotated[
         bool,
@@ -101,6 +101,8 @@ def evaluate(
         recipe = replace(recipe, plans=named([_overridden(plan, chosen, set_ or []) for plan in recipe.plans]))
         if profile is not None:
             recipe = replace(recipe, scoring={**recipe.scoring, "profile": profile})
+        if metric:
+            recipe = replace(recipe, scoring={**recipe.scoring, "metrics": metric})
         settings = {
             "workers": workers,
             "threads": threads,
@@ -200,11 +202,8 @@ def _print(results: "list[Result]", output: Path, *, json_: bool) -> None:
         documents = [{"output": str(r.folder), "failed": len(r.failed), **r.scores} for r in results]
         print(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False))
         return
-    from simulst.eval.metrics.names import unit_of
-
-    names = [name for name in SHOWN if any(name in result.scores for result in results)]
-    if "ComputeRTF" in names:
-        names = [name for name in names if name != "RTF"]  # SimulEval's, which is not about computing
+    units = {name: unit for result in results for name, unit in result.summary.items()}
+    names = list(units)
     if not names:
         print("\n".join(str(result.folder / "instances.log") for result in results))
         return
@@ -213,7 +212,6 @@ def _print(results: "list[Result]", output: Path, *, json_: bool) -> None:
     for result in results:
         cells = [_cell(result.scores.get(name), max(9, len(name))) for name in names]
         print(f"{result.folder.name:<{width}}  " + "  ".join(cells))
-    units = {name: unit_of(name) for name in names}
     latencies = [name for name in names if units[name] == "ms"]
     if latencies:
         table = output / ("scores.tsv" if len(results) == 1 else "*/scores.tsv")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from simulst.eval.metrics.names import unit_of
+from simulst.eval.metrics.registry import display_of
 from simulst.eval.score.inputs import report_log
 from simulst.eval.segment.profiles import PROFILES
 
@@ -27,7 +27,7 @@ def test_every_metric_is_named() -> None:
     for name in printed:
         stem = name.split("_")[0].removeprefix("Stream").removeprefix("Long")
         assert re.search(rf"\b{re.escape(stem)}", TEXT), name
-        assert unit_of(name) in ("ms", "", "%", "units")
+        assert display_of(name).unit in ("ms", "", "%", "units")
 
 
 def test_no_difference_in_the_tables_is_larger_than_a_thousandth() -> None:
