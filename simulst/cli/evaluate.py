@@ -56,6 +56,7 @@ def evaluate(
         Path | None,
         typer.Option(parser=bundled_path, help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl"),
     ] = None,
+    dataset: options.Dataset = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; the run before stays until the first item is done.")
@@ -97,7 +98,7 @@ def evaluate(
     }
     leads = not launched_by_torchrun() or _rank() == 0
     try:
-        recipe = _recipe(source, data, long=long, lang=lang, limit=limit)
+        recipe = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
         recipe = replace(recipe, plans=named([_overridden(plan, chosen, set_ or []) for plan in recipe.plans]))
         if profile is not None:
             recipe = replace(recipe, scoring={**recipe.scoring, "profile": profile})
@@ -133,18 +134,18 @@ def evaluate(
         raise typer.Exit(SOME_FAILED)
 
 
-def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: int | None) -> "Recipe":
+def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: int | None, kind: str = "") -> "Recipe":
     from simulst.eval.data import open_dataset
     from simulst.eval.run.recipe import Plan, Recipe, read_recipe
 
     if source.suffix == ".toml":
-        if data is None and (long or lang):
-            raise DataError("A recipe says `long` and `lang` itself, in [data].")
-        recipe = read_recipe(source, None if data is None else open_dataset(data, long=long, lang=lang))
+        if data is None and (long or lang or kind):
+            raise DataError("A recipe says `long`, `lang` and `kind` itself, in [data].")
+        recipe = read_recipe(source, None if data is None else open_dataset(data, long=long, lang=lang, kind=kind))
     elif data is not None:
         raise DataError("--data is for recipes; name the test set itself instead.")
     else:
-        recipe = Recipe(dataset=open_dataset(source, long=long, lang=lang), plans=(Plan(),))
+        recipe = Recipe(dataset=open_dataset(source, long=long, lang=lang, kind=kind), plans=(Plan(),))
     return replace(recipe, dataset=recipe.dataset.first(limit))
 
 

@@ -1,40 +1,96 @@
-"""Test sets: MuST-C folders (by segment or by talk), SimulEval's lists, JSON-lines manifests."""
+"""Test sets: MuST-C folders (by segment or by talk), SimulEval's lists, JSON-lines manifests, and those of one's own.
 
+A kind of test set is one file and one line in DATASETS.
+"""
+
+import importlib
 from pathlib import Path
 
+from simulst.bundled import bundled_path
 from simulst.errors import DataError
 from simulst.eval.data.item import Dataset as Dataset
 from simulst.eval.data.item import Item as Item
 from simulst.eval.data.item import Problem as Problem
+from simulst.eval.data.kind import DatasetKind as DatasetKind
 from simulst.eval.data.lists import read_lists as read_lists
 from simulst.eval.data.manifest import read_manifest as read_manifest
-from simulst.eval.data.mustc import is_mustc, read_mustc, split_folders
+from simulst.eval.data.mustc import read_mustc as read_mustc
+from simulst.plugins import brief, module_from_file
 
-__all__ = ["Dataset", "Item", "Problem", "open_dataset", "read_lists", "read_manifest", "read_mustc"]
+DATASETS: dict[str, str] = {
+    "mustc": "simulst.eval.data.mustc:MustC",
+    "lists": "simulst.eval.data.lists:Lists",
+    "manifest": "simulst.eval.data.manifest:Manifest",
+}
+"""Names to `module:Class`, in the order in which they are tried."""
 
 
-def open_dataset(path: str | Path, *, long: bool = False, lang: str = "") -> Dataset:
-    """The test set in a folder or manifest, recognised by what is there; only headers of recordings are read.
+def open_dataset(path: str | Path, *, long: bool = False, lang: str = "", kind: str = "") -> Dataset:
+    """The test set in a folder or file, of a kind of DATASETS, `file.py:Class`, or recognised by what is there.
 
-    Raises DataError for what is no test set or contradicts itself; see `Dataset.problems` for single items.
+    Only headers of recordings are read. Raises DataError for what is not a test set or contradicts itself; see
+    `Dataset.problems` for single items.
     """
     place = Path(path)
+    own = dataset_kind(kind) if kind else None
     if not place.exists():
-        raise DataError(f"{place} does not exist: give a MuST-C split, a folder with source.txt, or a .jsonl manifest.")
-    if place.is_file():
-        if place.suffix != ".jsonl":
-            raise DataError(f"{place} is no test set: a manifest ends in .jsonl, a recipe in .toml.")
-        return read_manifest(place, lang=lang)
-    if is_mustc(place):
-        return read_mustc(place, long=long, lang=lang)
-    if (place / "source.txt").is_file():
-        if long:
-            raise DataError(f"{place} holds lists; --long needs a MuST-C split, or `segmentation` in a recipe.")
-        target = place / "target.txt"
-        return read_lists(place / "source.txt", target if target.is_file() else None, lang=lang)
-    if splits := split_folders(place):
-        listed = ", ".join(str(split) for split in splits[:6])
-        raise DataError(f"{place} holds whole MuST-C splits; give one of them: {listed}.")
-    raise DataError(
-        f"{place} is no test set: it has neither wav/ and txt/SPLIT.yaml (MuST-C) nor source.txt (SimulEval)."
-    )
+        known = [own.what] if own and own.what else [one.what for one in _kinds()]
+        raise DataError(f"{place} does not exist: give {', or '.join(_joined(known))}.")
+    if ".py:" in kind and own:
+        return _read_own(own, kind, place, long=long, lang=lang)
+    return (own or _recognised(place)).read(place, long=long, lang=lang)
+
+
+def dataset_kind(spec: str) -> DatasetKind:
+    """A name of DATASETS or `file.py:Class`; DataError with the known names for whatever is neither."""
+    path, _, name = spec.rpartition(":")
+    if path.endswith(".py"):
+        found = vars(module_from_file(bundled_path(path), what="dataset", error=DataError)).get(name)
+    elif spec in DATASETS:
+        module, _, name = DATASETS[spec].partition(":")
+        found = vars(importlib.import_module(module)).get(name)
+    else:
+        raise DataError(f"Unknown kind of test set {spec!r}; known are {', '.join(DATASETS)}, or file.py:Class.")
+    if not (isinstance(found, type) and issubclass(found, DatasetKind)):
+        raise DataError(f"{spec} is not a kind of test set: {name} must extend simulst.eval.data.DatasetKind.")
+    try:
+        return found()
+    except TypeError as problem:  # what is abstract is missing, or it wants arguments
+        raise DataError(f"{spec} cannot be used: {brief(problem)}") from problem
+
+
+def _kinds() -> list[DatasetKind]:
+    return [dataset_kind(name) for name in DATASETS]
+
+
+def _recognised(place: Path) -> DatasetKind:
+    kinds = _kinds()
+    found = next((kind for kind in kinds if kind.matches(place)), None)
+    if found is not None:
+        return found
+    if hint := next((hint for kind in kinds if (hint := kind.hint(place))), ""):
+        raise DataError(hint)
+    signs = " nor ".join(_joined([kind.signs for kind in kinds if kind.signs]))
+    raise DataError(f"{place} is no test set: it has neither {signs}.")
+
+
+def _joined(texts: list[str]) -> list[str]:
+    """The last one apart from the others."""
+    return [", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts
+
+
+def _read_own(kind: DatasetKind, spec: str, place: Path, *, long: bool, lang: str) -> Dataset:
+    """What fails in it becomes one sentence."""
+    try:
+        found: object = kind.read(place, long=long, lang=lang)
+    except DataError:
+        raise
+    except Exception as problem:
+        raise DataError(f"The kind of test set {spec} fails on {place}: {brief(problem)}") from problem
+    if not isinstance(found, Dataset):
+        raise DataError(f"The kind of test set {spec} gives {type(found).__name__}, not a simulst.eval.data.Dataset.")
+    if not found.items:
+        raise DataError(f"The kind of test set {spec} finds no items in {place}.")
+    if [item.index for item in found.items] != list(range(len(found.items))):
+        raise DataError(f"The kind of test set {spec} must number its items 0, 1, 2 and so on, in `index`.")
+    return found
