@@ -44,7 +44,7 @@ COMPUTE_RTF = Metric(
     name="ComputeRTF",
     unit="",
     kind="run",
-    definition="RTF in long form, ComputeRTF in short form: seconds of computation per second of audio, from the "
+    definition="seconds of computation per second of audio, from the "
     "chunks if the log has them (`compute:chunks`), else up to the last emission (`compute:last-emission`)",
     corpus=_wall,
     long_name="RTF",
