@@ -57,7 +57,7 @@ def test_a_metric(copied: Path, tmp_path: Path) -> None:
 def test_a_kind_of_test_set(copied: Path, tmp_path: Path) -> None:
     line = '"covost": "simulst.eval.data.covost:CoVoST"'
     source = ROOT / "examples" / "my_dataset.py"
-    add(copied, "simulst/eval/data/covost.py", source, "simulst/eval/data/__init__.py", "DATASETS", line)
+    add(copied, "simulst/eval/data/covost.py", source, "simulst/eval/data/kinds.py", "DATASETS", line)
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "a.flac").symlink_to(CLIP)
     table = tmp_path / "covost_v2.en_de.dev.tsv"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from simulst.eval.data import DATASETS, dataset_kind, open_dataset
+from simulst.eval.data import open_dataset
+from simulst.eval.data.kinds import DATASETS, dataset_kind
 from simulst.eval.run.recipe import read_recipe
 from simulst.testing import toy_audio, toy_text
 

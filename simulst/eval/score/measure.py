@@ -1,6 +1,6 @@
 """What metrics give on segments: a row for each of them, and the means."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from simulst.eval.metrics.metric import Metric, Need, Row, View
@@ -40,11 +40,12 @@ def _row(segment: ScoredSegment, timed: Sequence[tuple[str, Metric]], others: Se
     for clock in CLOCKS:
         if clock in segment.times:
             view = View(segment, clock)
-            row |= {name + clock: _value(metric, view) for name, metric in timed}
-    view = View(segment)
-    return row | {name: _value(metric, view) for name, metric in others}
+            row |= {name + clock: value for name, value in _values(view, timed)}
+    return row | dict(_values(View(segment), others))
 
 
-def _value(metric: Metric, view: View) -> float | None:
-    lacking = (metric.timed and not view.times) or (Need.LENGTH in metric.needs and view.source_ms <= 0)
-    return None if lacking or metric.segment is None else metric.segment(view)
+def _values(view: View, metrics: Sequence[tuple[str, Metric]]) -> Iterator[tuple[str, float | None]]:
+    lacking = {need for need, known in ((Need.TIMES, view.times), (Need.LENGTH, view.source_ms > 0)) if not known}
+    for name, metric in metrics:
+        if metric.segment is not None:
+            yield name, None if lacking and metric.needs & lacking else metric.segment(view)
