@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from simulst.activity import SpeechActivity
 from simulst.commit import Change, CommitLog
 from simulst.decoder import NotFinite, SessionDecoder
 from simulst.errors import AudioError, PolicyError
@@ -92,7 +93,14 @@ class Session:
         self._translator = self.model.open()
         bind = getattr(self.selector, "bind", None)
         self._history: Selector = self.selector if bind is None else bind(self._translator)
-        self._decoder = SessionDecoder(self.model, self._translator, self.selector.wants, whole=self._show_hypotheses)
+        self._activity = SpeechActivity()
+        self._decoder = SessionDecoder(
+            self.model,
+            self._translator,
+            self.selector.wants,
+            whole=self._show_hypotheses,
+            activity=self._activity,
+        )
         self._log = CommitLog(self.model.vocabulary)
         self._state: Any = self.policy.start()
         self._received = 0  # samples given to the translator
@@ -223,6 +231,8 @@ class Session:
         self._compute_before = self.stats.compute_s
         self._make_room(len(chunk))
         self._translator.extend_source(chunk, is_final=is_final)
+        self._activity.extend(chunk)
+        self._activity.trim(self._translator.start_s)
         self._received += len(chunk)
         self._source.trim(self._received)
 
@@ -236,7 +246,8 @@ class Session:
         )
 
     def _committed(self) -> Committed:
-        return Committed(prefix=self._log.prefix, dropped=self._log.dropped, words=self._log.words)
+        log = self._log
+        return Committed(prefix=log.prefix, dropped=log.dropped, words=log.words, kept_words=log.kept_words)
 
     def _step(self, *, final: bool) -> None:
         decision = self._decide(final=final, is_final=final)

@@ -71,7 +71,7 @@ class NullSession:
         spin(self.loops)
         return [Hypothesis(ids=(1,), stop="eos")]
 
-    def source_words(self) -> int:
+    def source_words(self, since_s: float = 0.0) -> int:
         return 0
 
     def transcript(self) -> str:

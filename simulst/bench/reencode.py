@@ -72,8 +72,9 @@ class ReencodingSession:
     def turns(self) -> tuple[Sequence[Turn], int]:
         return ((), 0) if self._interleaved is None else self._interleaved.turns()
 
-    def source_words(self) -> int:
-        return self._words_gone + int(self._fresh().source_words())
+    def source_words(self, since_s: float = 0.0) -> int:
+        gone = self._words_gone if since_s <= 0 else 0
+        return gone + int(self._fresh().source_words(since_s))
 
     def transcript(self) -> str:
         return str(self._fresh().transcript())

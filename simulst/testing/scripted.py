@@ -80,6 +80,7 @@ class ScriptedSession:
         self.model = model
         self.source = SourceBuffer()
         self.extensions = 0
+        self.ends_s: list[float] = []
         self.prefixes: list[tuple[int, ...]] = []
         self.dropped_targets: list[int] = []
 
@@ -94,6 +95,7 @@ class ScriptedSession:
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         self.source.append(samples, is_final=is_final)
         self.extensions += 1
+        self.ends_s.append(self.source.end_s)
 
     def hypothesise(
         self,
@@ -195,9 +197,13 @@ class ScriptedSession:
             for ids in (pool[min(i, len(pool) - 1)] if line.others else line.ids for i in range(len(texts)))
         ]
 
-    def source_words(self) -> int:
+    def source_words(self, since_s: float = 0.0) -> int:
+        before = sum(end_s <= since_s + 1e-6 for end_s in self.ends_s) if since_s > 0 else 0
+        return self._counted(self.extensions) - self._counted(before)
+
+    def _counted(self, extensions: int) -> int:
         counts = self.model.source_words
-        return counts[min(self.extensions, len(counts)) - 1] if counts and self.extensions else 0
+        return counts[min(extensions, len(counts)) - 1] if counts and extensions else 0
 
     def transcript(self) -> str:
         return "one two three four" if self.extensions else ""

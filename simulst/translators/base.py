@@ -171,8 +171,9 @@ class TranslatorSession(Protocol):
         """
         ...
 
-    def source_words(self) -> int:
-        """Source words heard since the stream began (never decreases); needs CTC_COUNTS."""
+    def source_words(self, since_s: float = 0.0) -> int:
+        """Source words heard since the stream began (never decreases), or those of kept audio that begin at the
+        absolute time `since_s` or later; needs CTC_COUNTS."""
         ...
 
     def transcript(self) -> str:

@@ -142,8 +142,8 @@ class CascadeSession:
             prefix, max_new=max_new, n_best=n_best, sample=sample, seed=seed, gate=gate, want=want
         )
 
-    def source_words(self) -> int:
-        return self._forgotten + len(self._words)
+    def source_words(self, since_s: float = 0.0) -> int:
+        return self._forgotten + len(self._words) if since_s <= 0 else sum(w.end_s > since_s for w in self._words)
 
     def transcript(self) -> str:
         return self._text.transcript() if self._words else ""

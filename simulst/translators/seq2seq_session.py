@@ -75,7 +75,7 @@ class Seq2SeqSession:
         self._source = copy.deepcopy(source)
         vars(self).update(rest)
 
-    def source_words(self) -> int:
+    def source_words(self, since_s: float = 0.0) -> int:
         raise ModelError(
             f"Model '{self.translator.name}' does not count source words; use a policy that counts by time, "
             "or a model with CTC such as tiny-en-de."

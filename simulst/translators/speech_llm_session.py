@@ -109,8 +109,11 @@ class SpeechLLMSession:
             self._last_ctc = token
         self._source = (*self._source, *found)
 
-    def source_words(self) -> int:
-        return self._words
+    def source_words(self, since_s: float = 0.0) -> int:
+        if since_s <= 0:
+            return self._words
+        starts, frame_s = self.translator.vocabulary.starts_word, self.translator.frame_s
+        return sum(starts(word.token) and word.vector * frame_s >= since_s - 1e-6 for word in self._source)
 
     def transcript(self) -> str:
         """Greedy CTC of the kept audio."""
