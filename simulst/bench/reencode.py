@@ -28,6 +28,10 @@ class ReencodingSession:
     def heard_s(self) -> float:
         return self._source.end_s
 
+    @property
+    def source_end(self) -> int:
+        return self._source.end
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         self._source.append(np.asarray(samples, dtype=np.float32), is_final=is_final)
         self._inner = None

@@ -32,6 +32,9 @@ class Consensus(Policy):
         return LocalAgreementState()
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        if state.unchanged(decoder):
+            waits: Decision = state.waits(committed.total)
+            return waits
         hypothesis = decoder.hypothesise()[0]
         before = [remembered.after(committed.total) for remembered in state.recent]
         state.recent = [Remembered(total=committed.total, hypothesis=hypothesis)]

@@ -64,6 +64,8 @@ class ScriptedTranslator:
     max_source_s: float = 30.0
     source_words: Sequence[int] = ()
     """Word counts, one per extension of the source; the last one stays."""
+    block: int | None = None
+    """Samples after which new source becomes visible; none: all at once."""
     padding: int = 0
     """Columns after the valid ones, whose weights exceed all others."""
     opened: "list[ScriptedSession]" = field(default_factory=list)
@@ -91,6 +93,10 @@ class ScriptedSession:
     @property
     def heard_s(self) -> float:
         return self.source.end_s
+
+    @property
+    def source_end(self) -> int:
+        return self.source.end if self.model.block is None else self.source.end // self.model.block
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         self.source.append(samples, is_final=is_final)

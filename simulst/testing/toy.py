@@ -86,6 +86,10 @@ class ToySession:
         return self._heard / SAMPLE_RATE
 
     @property
+    def source_end(self) -> int:
+        return self._heard
+
+    @property
     def _heard(self) -> int:
         hidden = 0 if self.source.is_final else round(self.model.look_ahead_s * SAMPLE_RATE)
         return max(self.source.start, self.source.end - hidden)

@@ -150,6 +150,14 @@ class TranslatorSession(Protocol):
         """Absolute end of the audio that decoding can see (a streaming encoder may lag its input by the look-ahead)."""
         ...
 
+    @property
+    def source_end(self) -> int:
+        """Where the source that decoding sees ends, in units of the model (samples, vectors, words committed).
+
+        Equal numbers at two steps mean that nothing was added to the source between them, whatever `heard_s` says.
+        """
+        ...
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Append 16 kHz mono samples in [-1, 1]; `is_final` flushes look-ahead, after it nothing more may come."""
         ...

@@ -40,6 +40,10 @@ class Seq2SeqSession:
     def heard_s(self) -> float:
         return self._source.end_s
 
+    @property
+    def source_end(self) -> int:
+        return self._source.end
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Append samples; beyond the encoder's longest window the oldest audio is forgotten."""
         samples = np.asarray(samples, dtype=np.float32)

@@ -66,6 +66,10 @@ class SpeechLLMSession:
     def heard_s(self) -> float:
         return min((self._first + len(self._vectors)) * self.translator.frame_s, self._received / 16_000)
 
+    @property
+    def source_end(self) -> int:
+        return self._first + len(self._vectors)
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Encode the blocks that became complete; frames that are out are never computed again."""
         samples = np.asarray(samples, dtype=np.float32)

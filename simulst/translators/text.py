@@ -52,6 +52,10 @@ class TextTranslatorSession:
     def heard_s(self) -> float:
         return float(len(self.words))
 
+    @property
+    def source_end(self) -> int:
+        return len(self.words)
+
     def extend_text(self, words: Sequence[str], *, is_final: bool = False) -> None:
         self.words = (*self.words, *words)
         self.is_final = is_final
