@@ -11,12 +11,13 @@ from typing import Literal, Protocol
 
 from simulst.commit import CommittedToken
 from simulst.errors import PolicyError
+from simulst.policies.sentences import CLOSERS, STRONG_MARKS, ends_sentence
 from simulst.translators.base import Evidence, TranslatorSession
 
+SENTENCE_TAIL = 12
+"""Tokens before a mark that tell whether it ends a sentence."""
 AUDIO_MARGIN_S = 0.5
 """Audio is never cut later than this before the source of the last committed token."""
-STRONG_MARKS = frozenset(".!?:;…。！？：；．")
-CLOSERS = "\"'»«”’“)]}」』）"
 
 _NOT_OPENING = CLOSERS + "".join(STRONG_MARKS) + " "
 
@@ -105,10 +106,17 @@ def fixed_tokens(kept: Sequence[CommittedToken], config: HistoryConfig, segment_
 def punctuation(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
     """Keep what follows the last strong mark that ends a sentence; all when nothing follows it yet."""
     for i in range(len(kept) - 1, 0, -1):
-        opens = kept[i].starts_word and kept[i].text.strip(_NOT_OPENING) and not kept[i].text[0].isdigit()
-        if opens and ends_sentence([token.text for token in kept[max(0, i - 4) : i]]):
+        opens = kept[i].starts_word and kept[i].text.strip(_NOT_OPENING)
+        before = [token.text for token in kept[max(0, i - SENTENCE_TAIL) : i]]
+        if opens and ends_sentence(before, _word_at(kept, i)):
             return i
     return 0
+
+
+def _word_at(kept: Sequence[CommittedToken], index: int) -> str:
+    """The text of the word that begins at `index`."""
+    end = next((i for i in range(index + 1, len(kept)) if kept[i].starts_word), len(kept))
+    return "".join(token.text for token in kept[index:end])
 
 
 def segment_reset(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
@@ -129,11 +137,6 @@ METHODS: dict[str, Method] = {
     "segment_reset": segment_reset,
     "turns": turns,
 }
-
-
-def ends_sentence(pieces: Sequence[str]) -> bool:
-    """Whether text that ends in these pieces ends in a strong mark, closing quotes and brackets left aside."""
-    return "".join(pieces).rstrip(CLOSERS)[-1:] in STRONG_MARKS and bool("".join(pieces))
 
 
 def _word_start_at_or_after(kept: Sequence[CommittedToken], index: int) -> int:
