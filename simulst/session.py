@@ -18,7 +18,7 @@ from simulst.policies import LoadedPolicy, check_fits, load_policy
 from simulst.policies.alignment import anchors
 from simulst.policies.base import Committed, Decision, Policy, SourceView
 from simulst.policies.forced import SILENCE_KEPT_S, segment_cut
-from simulst.policies.history import HistoryConfig, HistorySelector, Selector, cap_audio
+from simulst.policies.history import HistoryConfig, HistorySelector, Selector
 from simulst.source import SAMPLE_RATE, SourceBuffer, checked_samples
 from simulst.transcript import lost_words
 from simulst.translators.base import Evidence, Translator
@@ -340,7 +340,7 @@ class Session:
         if need_s <= self._translator.start_s:
             return
         need_s += self.model.frame_s  # audio goes in whole frames
-        trim = cap_audio(self._log.kept, start_s=self._translator.start_s, need_s=need_s)
+        trim = self._history.make_room(self._log.kept, start_s=self._translator.start_s, need_s=need_s)
         if trim is not None:
             self._trim(trim.tokens, trim.to_s)
         else:

@@ -153,6 +153,10 @@ class Selector(Protocol):
 
     def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim: ...
 
+    def make_room(self, kept: Sequence[CommittedToken], *, start_s: float, need_s: float) -> Trim | None:
+        """What goes so that audio before `need_s` may go; None where speech would be lost that nothing covers."""
+        ...
+
 
 class HistorySelector:
     """Applies a resolved `HistoryConfig`; stateless, shared by any number of sessions."""
@@ -177,6 +181,10 @@ class HistorySelector:
         if len(kept) - drop > self.config.max_tokens:
             drop = _word_start_at_or_after(kept, len(kept) - self.config.max_tokens)
         return Trim(tokens=drop, to_s=self._cut(kept, drop, start_s) if drop else None)
+
+    def make_room(self, kept: Sequence[CommittedToken], *, start_s: float, need_s: float) -> Trim | None:
+        """Under the source cap: whole words, see `cap_audio`."""
+        return cap_audio(kept, start_s=start_s, need_s=need_s)
 
     def _cut(self, kept: Sequence[CommittedToken], drop: int, start_s: float) -> float | None:
         rest = kept[drop:]

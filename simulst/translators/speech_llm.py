@@ -51,10 +51,11 @@ class Options:
     positions: Literal["batch", "grouped"] = option(
         "batch", "one count over speech and text, or one for each: then no text is decoded twice"
     )
-    cache: Literal["rebuild", "evict", "none"] = option(
-        "rebuild",
-        "what a trim does to cached speech: fill the cache anew, or close it up and recompute nothing; none: nothing "
-        "is cached from chunk to chunk, as in systems that re-encode their history, only to see what that costs",
+    cache: Literal["auto", "rebuild", "evict", "none"] = option(
+        "auto",
+        "what a trim does to cached speech: fill the cache anew (rebuild), or close it up and recompute nothing (evict); "
+        "auto: evict for streams in turns, rebuild for others; none: nothing is cached from chunk to chunk, as in "
+        "systems that re-encode their history, only to see what that costs",
     )
     heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
 
@@ -129,8 +130,8 @@ class SpeechLLMTranslator:
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
         self.evicts, self.forgets = options.cache == "evict", options.cache == "none"
-        moves = self.evicts or options.positions == "grouped"
-        self.rotary = Rotary.of(model.decoder) if moves else None
+        self.rotary = self._rotary(required=self.evicts or options.positions == "grouped")
+        self.evicts_turns = self.evicts or (options.cache == "auto" and self.rotary is not None)
         self.forward: Forward = DirectForward(model.decoder, self.attention.recording)
         suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
@@ -146,6 +147,17 @@ class SpeechLLMTranslator:
             self.suppress_in_write = suppress.clone()
             self.suppress_in_write[vocabulary.eos] = True
             self.suppress_in_write[self.read_mark] = False
+
+    def _rotary(self, *, required: bool) -> Rotary | None:
+        """What moves cached keys; None where nothing asks for it, or nothing but `cache=auto` and it cannot be."""
+        if not required and (self.options.cache != "auto" or Evidence.SESSION_TOKENS not in self.provides):
+            return None
+        try:
+            return Rotary.of(self.model.decoder)
+        except ModelError:
+            if required:
+                raise
+            return None
 
     @property
     def device(self) -> torch.device:
