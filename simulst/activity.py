@@ -88,3 +88,11 @@ class SpeechActivity:
         gone = min(max(0, int(to_s / FRAME_S + 1e-6) - self._first), len(self._flags))
         del self._flags[:gone]
         self._first += gone
+
+    def segment_over(self, since_s: float, heard_s: float, *, least_s: float, pause_s: float) -> bool:
+        """Whether at least `least_s` of speech since an absolute time was heard whole and a pause follows it now."""
+        runs = list(self.runs(since_s))
+        if not runs or sum(end - begin for begin, end in runs) < least_s:
+            return False
+        end_s = runs[-1][1]
+        return end_s <= heard_s and self.end_s - end_s >= pause_s - 1e-9

@@ -73,6 +73,7 @@ class Session:
             chosen = HistoryConfig(method=chosen)
         selector = HistorySelector(chosen.resolve(model.provides)) if isinstance(chosen, HistoryConfig) else chosen
         self.selector: Selector = selector
+        self._segments = chosen if isinstance(chosen, HistoryConfig) else HistoryConfig()
         self._max_source_s = min(model.max_source_s, selector.max_audio_s or model.max_source_s)
         self._chunk = round(self.chunk_ms * SAMPLE_RATE / 1000)
         if self._chunk < 1:
@@ -250,17 +251,28 @@ class Session:
         return Committed(prefix=log.prefix, dropped=log.dropped, words=log.words, kept_words=log.kept_words)
 
     def _step(self, *, final: bool) -> None:
-        decision = self._decide(final=final, is_final=final)
+        over = not final and self._segment_over()
+        decision = self._decide(final=final or over, is_final=final)
         self._apply(decision)
         self.stats.steps += 1
-        if decision.segment_end and not final:
+        if (over or decision.segment_end) and not final:
             self._state = self.policy.start()
-        if not final:
+        if over:
+            self._trim(len(self._log.kept), self._translator.heard_s)
+        elif not final:
             trim = self._history.select(
                 self._log.kept, start_s=self._translator.start_s, segment_end=decision.segment_end
             )
             self._trim(trim.tokens, trim.to_s)
         self._report_hypothesis(decision, final)
+
+    def _segment_over(self) -> bool:
+        """Whether a pause ends a segment here, whatever the policy."""
+        config, translator = self._segments, self._translator
+        if config.segment_s is None:
+            return False
+        limits = {"least_s": config.segment_s, "pause_s": config.pause_s}
+        return self._activity.segment_over(translator.start_s, translator.heard_s, **limits)
 
     def _decide(self, *, final: bool, is_final: bool) -> Decision:
         """The policy's decision; with `final` its ungated last one, of the stream or of forced progress."""

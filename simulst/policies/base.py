@@ -115,6 +115,8 @@ class Policy(ABC):
     default_chunk_ms: ClassVar[int] = 640
     default_history: ClassVar[str] = "auto"
     """History method when neither preset nor user names one; the names are in `simulst.policies.history`."""
+    default_segment_s: ClassVar[float | None] = None
+    """Speech after which a pause ends a segment, likewise; None: no segments."""
 
     def needs(self) -> frozenset[Evidence]:
         """`requires` and whatever this configuration needs on top."""

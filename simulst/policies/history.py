@@ -5,6 +5,7 @@ runs on hours of speech with the same selection. A method says how much text to 
 source; caps on both always hold. Only whole words go.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -47,6 +48,12 @@ class HistoryConfig:
     max_entries: int = 320
     """Cache entries (speech vectors, tokens, marks) above which `turns` forgets whole oldest turns."""
 
+    segment_s: float | None = None
+    """Speech after which a pause ends a segment: all of it is translated, then text and audio are forgotten; none: no
+    segments."""
+    pause_s: float = 0.5
+    """Silence that counts as such a pause."""
+
     def __post_init__(self) -> None:
         if self.method != "auto" and self.method not in METHODS:
             raise PolicyError(f"history.method is {self.method!r}; it must be one of auto, {', '.join(METHODS)}")
@@ -57,8 +64,10 @@ class HistoryConfig:
         for name in ("words", "tokens", "ms_per_word", "max_tokens", "max_entries"):
             if getattr(self, name) < 1:
                 raise PolicyError(f"history.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.max_audio_s is not None and not self.max_audio_s > 0:
-            raise PolicyError(f"history.max_audio_s is {self.max_audio_s}; it must be above 0")
+        for name in ("max_audio_s", "segment_s", "pause_s"):
+            seconds = getattr(self, name)
+            if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+                raise PolicyError(f"history.{name} is {seconds}; it must be above 0")
 
     def resolve(self, provides: frozenset[Evidence]) -> "HistoryConfig":
         """The same with `auto` settled for a model."""

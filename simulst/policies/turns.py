@@ -34,7 +34,7 @@ class TurnSelector:
         return Trim(tokens=sum(turn.tokens for turn in turns[:gone]), to_s=turns[gone - 1].end_s)
 
     def make_room(self, kept: Sequence[CommittedToken], *, start_s: float, need_s: float) -> Trim | None:
-        """Under the source cap too whole turns go, speech with its text; words only where one turn is longer than that."""
+        """Under the source cap too whole turns go, speech with its text; words only where one turn exceeds it."""
         turns, _ = self.session.turns()
         gone = next((i + 1 for i, turn in enumerate(turns) if turn.end_s >= need_s), 0)
         if not gone:

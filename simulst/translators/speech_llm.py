@@ -53,7 +53,7 @@ class Options:
     )
     cache: Literal["auto", "rebuild", "evict", "none"] = option(
         "auto",
-        "what a trim does to cached speech: fill the cache anew (rebuild), or close it up and recompute nothing (evict); "
+        "what a trim does to cached speech: fill the cache anew (rebuild), or close it up as it is (evict); "
         "auto: evict for streams in turns, rebuild for others; none: nothing is cached from chunk to chunk, as in "
         "systems that re-encode their history, only to see what that costs",
     )
