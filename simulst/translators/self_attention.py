@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from simulst.errors import ModelError
-from simulst.translators.attention import _QUERIES, Head, _recorder, by_layer, check_heads, median_filter
+from simulst.translators.attention import _QUERIES, Head, _recorder, by_layer, check_heads, smoothed
 from simulst.translators.base import FloatArray
 
 
@@ -66,7 +66,7 @@ class SelfAttention:
         columns = torch.arange(*source, device=positions.device) if isinstance(source, tuple) else source
         places = positions if places is None else places
         found = [
-            median_filter(self._layer_rows(queries[at], keys[at], positions, places, heads, columns), median_frames)
+            smoothed(self._layer_rows(queries[at], keys[at], positions, places, heads, columns), median_frames)
             for at, heads in sorted(by_layer(self.heads).items())
         ]
         joined = torch.cat(found, dim=1)

@@ -18,7 +18,7 @@ from simulst.errors import ModelError
 from simulst.models import onednn
 from simulst.models.checkpoint import torch_device, torch_dtype
 from simulst.models.options import option, parse_options
-from simulst.translators.attention import HEADS_FILE, Head, check_heads, read_heads, whole_layers
+from simulst.translators.attention import HEADS_FILE, Head, check_heads, median_width, read_heads, whole_layers
 from simulst.translators.base import DECODING, Evidence
 from simulst.translators.rotary import Rotary
 from simulst.translators.self_attention import SelfAttention
@@ -45,7 +45,7 @@ class Options:
     )
     beams: int = option(1, "beam width of decoding")
     no_repeat_ngram: int = option(5, "no n-gram of this length comes twice; 0: off")
-    median_frames: int = option(1, "width of the median filter over alignment frames; 1: off")
+    median_s: float = option(0.0, "width of the median filter over alignment frames, in seconds; 0: off")
     top_p: float = option(0.9, "probability mass that sampling draws from")
     temperature: float = option(1.0, "temperature of sampling")
     positions: Literal["batch", "grouped"] = option(
@@ -62,6 +62,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.beams < 1 or self.beams > 32:
             raise ModelError(f"Option 'beams' must be between 1 and 32, not {self.beams}.")
+        if not 0 <= self.median_s <= 5:
+            raise ModelError(f"Option 'median_s' must be between 0 and 5, not {self.median_s}.")
         if not 0 < self.top_p <= 1 or not self.temperature > 0:
             raise ModelError("Option 'top_p' must be in (0, 1] and 'temperature' above 0.")
         if self.cache == "none" and self.positions == "grouped":
@@ -121,6 +123,7 @@ class SpeechLLMTranslator:
         marked = {Evidence.SESSION_TOKENS} if {"read_write", "turns"} & set(config.tasks) else set()
         self.provides = PROVIDES | grouped | marked
         self.frame_s = config.frame_s
+        self.median_frames = median_width(options.median_s, self.frame_s)
         self.max_source_s = config.max_source_s
         self.speech_mark = vocabulary.mark("<sp>")
         self.source_mark = vocabulary.mark(config.languages[config.source])

@@ -74,6 +74,7 @@ def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None =
 class Whisper(Seq2SeqTranslator):
     """Weights of Whisper with a prompt of language and task."""
 
+    median_s = 0.14  # 7 frames of 20 ms
     tokens_per_second = 8.0  # byte-level pieces of non-Latin scripts are short
 
     def __init__(
