@@ -49,6 +49,7 @@ class Scripted:
     n_valid: int | None = None
     logprobs: tuple[float, ...] | None = None
     p_choose: tuple[float, ...] | None = None
+    no_speech: float | None = None
     others: tuple[tuple[int, ...], ...] = ()
 
 
@@ -160,6 +161,7 @@ class ScriptedSession:
             next_id=next_id,
             logprobs=line.logprobs if count == len(line.ids) or line.logprobs is None else line.logprobs[:count],
             alignment=self._wanted(alignment, want),
+            no_speech=line.no_speech if Evidence.NO_SPEECH in want else None,
         )
 
     @staticmethod

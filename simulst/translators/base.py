@@ -24,6 +24,8 @@ class Evidence(StrEnum):
     ALIGNMENT_HEADS = "alignment_heads"
     """The same, with the rows of every alignment head beside their mean."""
     LOGPROBS = "logprobs"
+    NO_SPEECH = "no_speech"
+    """The model's own probability that the kept audio holds no speech."""
     NBEST = "nbest"
     """Several hypotheses after the same prefix: beams or samples."""
     CTC_COUNTS = "ctc_counts"
@@ -81,6 +83,8 @@ class Hypothesis:
     logprobs: tuple[float, ...] | None = None
     """Natural log-probability of each of `ids`."""
     alignment: Alignment | None = None
+    no_speech: float | None = None
+    """Probability of no speech when NO_SPEECH was wanted and the model has one."""
     score: float = 0.0
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class Seq2SeqSession:
         found = self._search(run, step, rules, n_best=n_best, draw=sample, seed=seed, gate=gate)
         found = [self._reviewed(one, run, prefix) for one in found]
         self._text = (*prefix, *found[0].ids)
-        return [
+        hypotheses = [
             to_hypothesis(
                 one,
                 history=history,
@@ -136,6 +137,9 @@ class Seq2SeqSession:
             )
             for one in found
         ]
+        if Evidence.NO_SPEECH not in want:
+            return hypotheses
+        return [replace(one, no_speech=self._no_speech(run)) for one in hypotheses]
 
     def _search(
         self, run: DecoderRun, step: Step, rules: Rules, *, n_best: int, draw: bool, seed: int, gate: Gate | None
@@ -203,6 +207,10 @@ class Seq2SeqSession:
 
     def _suppress_first(self, prefix: tuple[int, ...]) -> Sequence[int]:
         return ()
+
+    def _no_speech(self, run: DecoderRun) -> float | None:
+        """Probability that the window holds no speech, where the model knows one."""
+        return None
 
     def _reviewed(self, found: Candidate, run: DecoderRun, prefix: tuple[int, ...]) -> Candidate:
         """A last word on a candidate, such as "this was no speech"."""
