@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulst.bundled import bundled_path, talk
 from simulst.cli import options
 from simulst.cli.threads import processors
 from simulst.errors import SimulstError
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 PINGS = 90
 """As many as a client may send in a burst."""
-TALK = Path(__file__).parents[2] / "examples" / "talk.flac"
+TALK = talk()
 
 
 def live(
-    source: Annotated[Path, typer.Option(help="What every client says.", metavar="FILE")] = TALK,
+    source: Annotated[Path, typer.Option(parser=bundled_path, help="What every client says.", metavar="FILE")] = TALK,
     model: options.Model = options.DEFAULT_MODEL,
     policy: options.Policy = options.DEFAULT_POLICY,
     clients: Annotated[
@@ -116,7 +117,7 @@ def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
 
 @contextmanager
 def _server(model: str, policy: str, places: int, batch: int) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
-    command = [sys.executable, "-m", "simulst.cli", "live", "--port", "0", "--model", model, "--policy", policy]
+    command = [sys.executable, "-P", "-m", "simulst", "live", "--port", "0", "--model", model, "--policy", policy]
     process = subprocess.Popen(
         [*command, "--max-clients", str(places), "--batch", str(batch)], stdout=subprocess.PIPE, text=True
     )
@@ -165,7 +166,7 @@ def _crowd(
     expected: str,
 ) -> dict[str, Any]:
     cpu_s = _cpu_s(server.pid)
-    command = [sys.executable, "-m", "simulst.bench.live_client", address, str(source), str(seconds), policy]
+    command = [sys.executable, "-P", "-m", "simulst.bench.live_client", address, str(source), str(seconds), policy]
     crowd = [
         subprocess.Popen([*command, str(0.64 * place / number)], stdout=subprocess.PIPE, text=True)
         for place in range(number)
