@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from simulst.errors import PolicyError
-from simulst.policies.alignment import (
+from simulst.core.alignment import (
     IntArray,
     Normalisation,
     attended_frames,
@@ -21,9 +20,10 @@ from simulst.policies.alignment import (
     running_median,
     valid_rows,
 )
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete
-from simulst.translators.base import Alignment, Evidence, TokenStep
+from simulst.core.boundary import complete
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Alignment, Evidence, TokenStep
+from simulst.errors import PolicyError
 
 
 @dataclass(kw_only=True)

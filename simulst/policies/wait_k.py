@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+from simulst.core.boundary import complete, word_starts
+from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence, TokenStep, Vocabulary
 from simulst.errors import PolicyError
-from simulst.policies.base import READ, Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete, word_starts
 from simulst.policies.greedy import greedy
-from simulst.translators.base import Evidence, TokenStep, Vocabulary
 
 
 @dataclass(kw_only=True)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulst.activity import SpeechActivity
-from simulst.source import FloatArray
+from simulst.core.activity import SpeechActivity
+from simulst.core.source import FloatArray
 
 
 def sound(seconds: float, level: float = 0.1, seed: int = 0) -> FloatArray:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from simulst import Session, load_policy
+from simulst.core.events import WriteEvent
 from simulst.errors import PolicyError
-from simulst.events import WriteEvent
 from simulst.policies import POLICIES
 from simulst.testing import ToyTranslator, toy_audio
 from simulst.testing.toy import toy_text

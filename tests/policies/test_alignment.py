@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simulst.policies.alignment import anchors, attended_frames, normalise, running_median
-from simulst.translators.attention import median_width, smoothed
-from simulst.translators.base import Alignment, FloatArray
+from simulst.core.alignment import anchors, attended_frames, normalise, running_median
+from simulst.core.translator import Alignment, FloatArray
+from simulst.models.attention import median_width, smoothed
 
 
 def rows(*values: list[float]) -> FloatArray:

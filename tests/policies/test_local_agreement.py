@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulst.core.policy import Policy
+from simulst.core.session import Session
 from simulst.errors import PolicyError
-from simulst.policies.base import Policy
+from simulst.models.cascade import Cascade, Options
 from simulst.policies.consensus import Consensus
 from simulst.policies.local_agreement import LocalAgreement, common_prefix
-from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary, play, toy_audio
-from simulst.translators.cascade import Cascade, Options
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "_x", "_y", "e"])
 

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulst.core.policy import Policy
+from simulst.core.session import Session
+from simulst.core.translator import DECODING
 from simulst.errors import PolicyError
 from simulst.policies import load_policy
-from simulst.policies.base import Policy
 from simulst.policies.confidence import Confidence
 from simulst.policies.consensus import Consensus, edit_ratio
 from simulst.policies.emma import Emma
 from simulst.policies.greedy import Greedy
-from simulst.session import Session
 from simulst.testing import Scripted, ToyTranslator, ToyVocabulary, play
-from simulst.translators.base import DECODING
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "d", "_long", "_lung"])
 

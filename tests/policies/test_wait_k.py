@@ -3,13 +3,13 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from simulst.core.history import HistoryConfig
+from simulst.core.policy import Policy
+from simulst.core.session import Session
+from simulst.core.translator import Evidence, FloatArray
 from simulst.errors import PolicyError
-from simulst.policies.base import Policy
-from simulst.policies.history import HistoryConfig
 from simulst.policies.wait_k import WaitK
-from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary, play, toy_audio
-from simulst.translators.base import Evidence, FloatArray
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "_e", "f", ","])
 
