@@ -54,7 +54,7 @@ def load_policy(spec: "str | Path | Policy | LoadedPolicy", **overrides: Any) ->
             name=type(spec).__name__,
             policy=spec,
             chunk_ms=spec.default_chunk_ms,
-            history=HistoryConfig(method=spec.default_history),
+            history=HistoryConfig(method=spec.default_history, segment_s=spec.default_segment_s),
         )
         return load_policy(loaded, **overrides)
     text = str(spec)
@@ -210,6 +210,7 @@ def _build(
     own = {k: v for k, v in overrides.items() if k != "chunk_ms" and not k.startswith("history.")}
     table = {**history, **{k.removeprefix("history."): v for k, v in overrides.items() if k.startswith("history.")}}
     table.setdefault("method", cls.default_history)
+    table.setdefault("segment_s", cls.default_segment_s)
     chunk = overrides.get("chunk_ms", chunk_ms)
     chunk = cls.default_chunk_ms if chunk is None else _typed(f"{name}: chunk_ms", int, chunk)
     if not 1 <= chunk <= 600_000:
