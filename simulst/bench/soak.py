@@ -186,7 +186,7 @@ def _lines(result: dict[str, Any], marks: "Marks") -> list[str]:
         f"{result['audio_hours']:g} h of audio{', then Ctrl-C' if result['interrupted'] else ''}: "
         f"{result['words']} words, {result['words_lost']} lost",
         ", ".join(f"{key} {value}" for key, value in result.items() if key not in _TOLD),
-        "left behind: " + ("not looked at" if left is None else f"{left['files']} files, {left['threads']} threads"),
+        "left behind: " + ("not looked at" if left is None else ", ".join(f"{n} {name}" for name, n in left.items())),
     ]
 
 
