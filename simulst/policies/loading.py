@@ -170,7 +170,7 @@ def read_preset(path: Path) -> dict[str, Any]:
             raise PolicyError(f"The preset {path} is larger than {_MAX_PRESET_BYTES} bytes.")
         preset = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PolicyError(f"The preset {path} cannot be read: {error}") from error
+        raise PolicyError(f"The preset {path} cannot be read: {str(error).rstrip('.')}.") from error
     unknown = sorted(set(preset) - set(PRESET_KEYS))
     if unknown:
         raise PolicyError(f"The preset {path} has unknown keys {', '.join(unknown)}; known: {', '.join(PRESET_KEYS)}.")
