@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 PRESET_KEYS = ("name", "policy", "chunk_ms", "source", "parameters", "history")
 _MAX_PRESET_BYTES = 100_000
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,7 @@ def preset_names() -> list[str]:
 
 
 def preset_path(name: str) -> Path | None:
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+    if len(name) > _MAX_NAME or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         return None
     return next((p for folder in preset_folders() if (p := folder / f"{name}.toml").is_file()), None)
 

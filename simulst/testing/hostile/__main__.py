@@ -1,4 +1,4 @@
-"""`python -m simulst.testing.hostile KIND FOLDER`: write hostile inputs of a kind, each with the command to try on it."""
+"""`python -m simulst.testing.hostile KIND FOLDER`: write hostile inputs, each with the command to try on it."""
 
 import argparse
 import random
