@@ -125,7 +125,8 @@ def one_line(sentence: str) -> str:
     """The sentence as it is safe to show: names and values in it may hold anything, of any length."""
     if len(sentence) > LONGEST:
         sentence = f"{sentence[: LONGEST // 2]} ... {sentence[-LONGEST // 2 :]}"
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in sentence)
+    end = "" if sentence.endswith((".", "?", "!")) else "."
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in sentence + end)
 
 
 def _quiet() -> None:
