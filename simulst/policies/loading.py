@@ -170,7 +170,7 @@ def read_preset(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_PRESET_BYTES:
             raise PolicyError(f"The preset {path} is larger than {_MAX_PRESET_BYTES} bytes.")
         preset = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise PolicyError(f"The preset {path} cannot be read: {str(error).rstrip('.')}.") from error
     unknown = sorted(set(preset) - set(PRESET_KEYS))
     if unknown:

@@ -86,10 +86,11 @@ def test_names_that_would_spoil_the_terminal_are_shown_escaped_and_shortened(
     assert line.startswith("simulst: ") and line.isprintable() and len(line) < 10_000
 
 
+@pytest.mark.parametrize("text", ["\0", "a = " + "[" * 5_000])
 def test_a_preset_that_is_no_toml_is_named_in_a_whole_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     preset = tmp_path / "my.toml"
-    preset.write_bytes(b"\0")
+    preset.write_text(text)
     assert run(["translate", "a.wav", "--policy", str(preset)]) == 2
     assert re.fullmatch(r"simulst: The preset .*my.toml cannot be read: .*[^.]\.\n", capsys.readouterr().err)

@@ -45,7 +45,7 @@ def changed(model: Path, tmp_path: Path) -> Changed:
         (("encoder", "heads"), True, "encoder.heads must be a whole number"),
         (("encoder", "layers"), 10**9, "encoder.layers must be a whole number from 1 to 1000"),
         (("encoder", "norm_half_life_s"), "x", "encoder.norm_half_life_s must be a number of seconds"),
-        (("encoder", "heads"), 3, "describes no model that can be built"),
+        (("encoder", "heads"), 3, "does not fit simulst.json"),
         (("encoder", "model_dim"), 64, "does not fit simulst.json"),
         (("decoder",), None, "decoder must be an object"),
         (("decoder", "hidden_size"), 2**20, "larger than its model.safetensors"),
