@@ -18,6 +18,8 @@ def check_description(values: Mapping[str, Any], where: str) -> None:
     for key in ("encoder", "decoder", "languages"):
         if not isinstance(values.get(key, {}), dict):
             raise ModelError(f"{where}: {key} must be an object.")
+    if "vocab_size" not in values.get("decoder", {}):
+        raise ModelError(f"{where}: decoder needs vocab_size.")
     for key, value in values.get("encoder", {}).items():
         if key == "norm_half_life_s":
             _seconds(value, f"{where}: encoder.{key}")

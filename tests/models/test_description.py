@@ -48,6 +48,7 @@ def changed(model: Path, tmp_path: Path) -> Changed:
         (("encoder", "heads"), 3, "does not fit simulst.json"),
         (("encoder", "model_dim"), 64, "does not fit simulst.json"),
         (("decoder",), None, "decoder must be an object"),
+        (("decoder",), {}, "decoder needs vocab_size"),
         (("decoder", "hidden_size"), 2**20, "larger than its model.safetensors"),
         (("decoder", "num_attention_heads"), [], "decoder.num_attention_heads must be a whole number"),
         (("decoder", "model_type"), None, "describes no model that can be built"),
