@@ -109,7 +109,7 @@ def test_the_interval_is_that_of_student(freedom: int, quantile: float) -> None:
     xs = [float(n) for n in range(freedom + 2)]
     slope = slope_of(xs, ys)
     line = np.polyfit(xs, ys, 1)
-    spread = np.sqrt(np.sum((ys - np.polyval(line, xs)) ** 2) / freedom / np.sum((xs - np.mean(xs)) ** 2))
+    spread = np.sqrt(np.sum((np.asarray(ys) - np.polyval(line, xs)) ** 2) / freedom / np.sum((xs - np.mean(xs)) ** 2))
     assert (slope.high - slope.low) / 2 / spread == pytest.approx(quantile, rel=0.008)
 
 
@@ -147,8 +147,8 @@ def test_marks_stand_every_half_hour_or_ten_times(hours: float, minutes: float) 
 def test_the_command_prints_a_table_or_one_document(tmp_path: Path) -> None:
     speech = tmp_path / "speech.wav"
     soundfile.write(speech, np.tile(TALK, 2), 16_000, subtype="FLOAT")
-    command = [sys.executable, Path(__file__).parents[1] / "cli" / "toy_simulst.py", "bench", "soak"]
-    command += ["--model", "toy", "--hours", "0.05", "--audio", speech]
+    command = [sys.executable, str(Path(__file__).parents[1] / "cli" / "toy_simulst.py"), "bench", "soak"]
+    command += ["--model", "toy", "--hours", "0.05", "--audio", str(speech)]
     table = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert table.returncode == 0, table.stderr
     lines = table.stdout.splitlines()

@@ -50,7 +50,7 @@ class Case:
 def cases(kind: str) -> st.SearchStrategy[Case]:
     seeds = seeds_of(kind)
     pairs = [(seed, target) for seed in seeds for target in seed.targets]
-    return st.builds(lambda pair, edits: Case(*pair, tuple(edits)), st.sampled_from(pairs), EDITS)
+    return st.builds(lambda pair, edits: Case(pair[0], pair[1], tuple(edits)), st.sampled_from(pairs), EDITS)
 
 
 @pytest.fixture(scope="module")
