@@ -107,9 +107,10 @@ def test_slopes_are_those_of_least_squares() -> None:
 def test_the_interval_is_that_of_student(freedom: int, quantile: float) -> None:
     ys = [(-1.0) ** n * (1 + n / 9) for n in range(freedom + 2)]
     xs = [float(n) for n in range(freedom + 2)]
+    middle = sum(xs) / len(xs)
     slope = slope_of(xs, ys)
     line = np.polyfit(xs, ys, 1)
-    spread = np.sqrt(np.sum((np.asarray(ys) - np.polyval(line, xs)) ** 2) / freedom / np.sum((xs - np.mean(xs)) ** 2))
+    spread = np.sqrt(np.sum((np.asarray(ys) - np.polyval(line, xs)) ** 2) / freedom / sum((x - middle) ** 2 for x in xs))
     assert (slope.high - slope.low) / 2 / spread == pytest.approx(quantile, rel=0.008)
 
 
