@@ -110,7 +110,8 @@ def test_the_interval_is_that_of_student(freedom: int, quantile: float) -> None:
     middle = sum(xs) / len(xs)
     slope = slope_of(xs, ys)
     line = np.polyfit(xs, ys, 1)
-    spread = np.sqrt(np.sum((np.asarray(ys) - np.polyval(line, xs)) ** 2) / freedom / sum((x - middle) ** 2 for x in xs))
+    errors = np.sum((np.asarray(ys) - np.polyval(line, xs)) ** 2)
+    spread = np.sqrt(errors / freedom / sum((x - middle) ** 2 for x in xs))
     assert (slope.high - slope.low) / 2 / spread == pytest.approx(quantile, rel=0.008)
 
 
