@@ -40,6 +40,6 @@ $(READY): requirements.txt requirements-dev.txt pyproject.toml
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	@$(PIP) install torch==2.13.0
 	@$(PIP) install -r requirements.txt -r requirements-dev.txt
-	@$(PIP) install --no-deps fairseq2==0.8.1
+	@$(PIP) install --no-deps fairseq2==0.8.1 simuleval==1.1.4
 	@$(PIP) install --no-deps -e .
 	@touch $@

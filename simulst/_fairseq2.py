@@ -12,6 +12,10 @@ import pathlib
 import sys
 import types
 
+from simulst.errors import ModelError
+
+INSTALL = "pip install --no-deps fairseq2==0.8.1"
+"""Without its native part, which the package index has for no Python after 3.12; simulst's metadata names the rest."""
 _NATIVE_TORCH = "2.9.1"
 
 
@@ -55,7 +59,11 @@ def _stub() -> types.ModuleType:
 
 
 def prepare() -> None:
-    """Make `import fairseq2` safe; call it before the first import of any fairseq2 module."""
+    """Make `import fairseq2` safe; call it before the first import of any fairseq2 module. ModelError without it."""
+    if importlib.util.find_spec("fairseq2") is None:
+        raise ModelError(
+            f"fairseq2, which this model is built on, is not installed; `{INSTALL}` brings what is needed of it."
+        )
     if "fairseq2n" in sys.modules:
         return
     import torch

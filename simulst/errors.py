@@ -23,3 +23,7 @@ class DataError(SimulstError):
 
 class EvidenceError(SimulstError):
     """A translator returned evidence that contradicts its own hypothesis (shape, prefix); nothing was committed."""
+
+
+class MissingPackageError(SimulstError, ModuleNotFoundError):
+    """An optional package is not installed; the message says how to get it."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from simulst.commit import Change, CommitLog
 from simulst.decoder import NotFinite, SessionDecoder
-from simulst.errors import AudioError, PolicyError
+from simulst.errors import AudioError, ModelError, PolicyError
 from simulst.events import EndEvent, Event, HypothesisEvent, WriteEvent
 from simulst.policies import LoadedPolicy, check_fits, load_policy
 from simulst.policies.alignment import anchors
@@ -19,7 +19,7 @@ from simulst.policies.base import Committed, Decision, Policy, SourceView
 from simulst.policies.forced import SILENCE_KEPT_S, segment_cut
 from simulst.policies.history import HistoryConfig, HistorySelector, Selector, cap_audio
 from simulst.source import SAMPLE_RATE, SourceBuffer, checked_samples
-from simulst.transcript import lost_words
+from simulst.transcript import LongTranscript
 from simulst.translators.base import Evidence, Translator
 
 
@@ -60,16 +60,22 @@ class Session:
         keep_transcript: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not hasattr(model, "provides"):
+            raise ModelError(f"A session takes a loaded model, not {model!r:.80}; load_model makes one of a name.")
         loaded = load_policy(policy)
         self.model = model
         self.policy = loaded.policy
         self.name = loaded.name
         self.chunk_ms = loaded.chunk_ms if chunk_ms is None else chunk_ms
+        if not (isinstance(self.chunk_ms, int | float | np.number) and np.isfinite(self.chunk_ms)):
+            raise PolicyError(f"chunk_ms is {chunk_ms!r:.80}; it must be a number of milliseconds")
         check_fits(loaded, model)
         self._retracts = Evidence.RETRACT in loaded.policy.needs()
         chosen = loaded.history if history is None else history
         if isinstance(chosen, str):
             chosen = HistoryConfig(method=chosen)
+        if not isinstance(chosen, HistoryConfig) and not hasattr(chosen, "select"):
+            raise PolicyError(f"history is {chosen!r:.80}; it must be a HistoryConfig, a selector or a method's name")
         selector = HistorySelector(chosen.resolve(model.provides)) if isinstance(chosen, HistoryConfig) else chosen
         self.selector: Selector = selector
         self._max_source_s = min(model.max_source_s, selector.max_audio_s or model.max_source_s)
@@ -100,7 +106,7 @@ class Session:
         self._started: float | None = None
         self._outbox: list[Event] = []
         self._shown_hypothesis = ""
-        self._past_transcript = ""
+        self._transcript = LongTranscript()
         self._mark = self._compute_before = 0.0
         self.lag = 0.0
         """Seconds from the end of the source words behind the latest write to that write, computing included."""
@@ -129,7 +135,8 @@ class Session:
 
     def transcript(self) -> str:
         """Recognised source text, "" where the model has none; of kept audio only unless `keep_transcript` is set."""
-        return f"{self._past_transcript} {self._translator.transcript()}".strip()
+        kept = self._translator.transcript()
+        return self._transcript.text(kept) if self._keep_transcript else kept
 
     def feed(self, samples: npt.ArrayLike, *, catch_up: bool = False) -> list[Event]:
         """Take samples, decide for every complete chunk, and return what happened.
@@ -321,7 +328,7 @@ class Session:
             before = self._translator.transcript() if self._keep_transcript else ""
             self._translator.drop_source(min(to_s, self._translator.heard_s))
             if self._keep_transcript:
-                self._past_transcript += lost_words(before, self._translator.transcript())
+                self._transcript.forget(before, self._translator.transcript())
 
     def _make_room(self, samples: int) -> None:
         """Trim so that the next samples fit under the source cap; force the policy on where that would lose speech."""

@@ -6,12 +6,14 @@ import numpy.typing as npt
 from simulst.errors import AudioError
 
 SAMPLE_RATE = 16_000
+PEAK_LIMIT = 64.0
+"""Float recordings may exceed full scale a little; far beyond it they are integers stored as floats."""
 
 FloatArray = npt.NDArray[np.float32]
 
 
 def checked_samples(samples: npt.ArrayLike) -> FloatArray:
-    """One-dimensional finite float32 samples, or AudioError."""
+    """One-dimensional finite float32 samples near [-1, 1], or AudioError."""
     array = np.asarray(samples)
     if array.ndim != 1 or array.dtype.kind not in "fiu":
         raise AudioError(
@@ -19,8 +21,13 @@ def checked_samples(samples: npt.ArrayLike) -> FloatArray:
         )
     if array.dtype.kind != "f":
         raise AudioError(f"A session takes floating-point samples in [-1, 1], not {array.dtype}; scale them first.")
-    if not np.isfinite(array).all():
+    peak = float(np.abs(array).max(initial=0.0))
+    if not np.isfinite(peak):
         raise AudioError("The samples hold NaN or infinite values; the source is broken.")
+    if peak > PEAK_LIMIT:
+        raise AudioError(
+            f"The samples reach {peak:.0f}, but full scale is 1: they are integers; divide them (16-bit ones by 32768)."
+        )
     return array.astype(np.float32, copy=False)
 
 

@@ -5,9 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Protocol, Self
 
-from simuleval.agents import AgentStates
-from simuleval.agents.actions import Action, ReadAction, WriteAction
-
+from simulst.agents.harness import Action, AgentStates, ReadAction, WriteAction
 from simulst.agents.settings import AgentSettings, add_options, make_splitter, one_sentence
 from simulst.eval.emission import Speaker, WordWriter
 

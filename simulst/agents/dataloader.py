@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 import soundfile
-from simuleval.data.dataloader import SpeechToTextDataloader
 
+from simulst.agents.harness import SpeechToTextDataloader
 from simulst.agents.settings import one_sentence
 from simulst.audio import SAMPLE_RATE, read_audio
 from simulst.audio.resample import FloatArray

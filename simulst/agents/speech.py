@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from simuleval.agents import SpeechToTextAgent
 
 from simulst.agents.base import PolicyAgent, SessionStates
+from simulst.agents.harness import SpeechToTextAgent
 from simulst.agents.settings import logger
 from simulst.audio import SAMPLE_RATE, Resampler
 from simulst.errors import AudioError

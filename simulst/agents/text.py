@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from simuleval.agents import TextToTextAgent
-
 from simulst.agents.base import PolicyAgent, SessionStates
+from simulst.agents.harness import TextToTextAgent
 from simulst.commit import CommitLog
 from simulst.decoder import NotFinite, SessionDecoder
 from simulst.errors import PolicyError

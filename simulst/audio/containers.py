@@ -3,13 +3,17 @@
 import io
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream as AudioStreamOfFile
+from av.container import InputContainer
 
 from simulst.audio.resample import FloatArray
-from simulst.audio.stream import AudioStream
+from simulst.audio.seeking import seek
+from simulst.audio.stream import AudioStream, cut_short
 from simulst.errors import AudioError
 
 NETWORK = "http,https,tcp,tls,crypto,httpproxy,rtmp,rtmps,rtsp,rtp,udp,srt,hls,data"
@@ -17,8 +21,12 @@ NETWORK = "http,https,tcp,tls,crypto,httpproxy,rtmp,rtmps,rtsp,rtp,udp,srt,hls,d
 TIMEOUT_S = 15.0
 BAD_PACKETS = 25
 """So many undecodable packets in a row mean damage; fewer are tags and transmission errors."""
-KNOWN_LENGTH = ("mov", "matroska", "wav", "flac", "aiff", "avi", "asf")
-"""Formats whose header states the duration; elsewhere it is a guess from the bit rate."""
+KNOWN_LENGTH = frozenset({"mov", "matroska", "flac", "avi", "asf"})
+"""Formats whose header states the duration; where it states bytes, simulst.audio.claims judges."""
+GUESSED_LENGTH = frozenset({"aac", "ac3", "eac3", "dts", "loas", "mp3", "wav"})
+"""Formats whose duration FFmpeg guesses from a bit rate (mp3 may state it nevertheless)."""
+PIPED = frozenset({"wav", "w64", "aiff", "au", "caf"})
+"""Formats whose sizes FFmpeg fits to what is there, hiding a cut: behind an address they are read as pipes."""
 
 
 class Readable(Protocol):
@@ -29,70 +37,164 @@ class Readable(Protocol):
 def open_url(url: str) -> AudioStream:
     """Open a network stream. Raises AudioError."""
     shown = re.sub(r"//[^/@]*@", "//", url)
+    container = _connect(url, shown)
+    if PIPED.isdisjoint(container.format.name.split(",")):
+        return _stream(container, shown, container.close)
+    container.close()
+    from simulst.audio.pipes import open_pipe
+
+    return open_pipe(Download(_connect(url, shown, raw=True), shown), shown)
+
+
+def _connect(url: str, shown: str, *, raw: bool = False) -> InputContainer:
     try:
-        container = av.open(url, options={"protocol_whitelist": NETWORK}, timeout=(TIMEOUT_S, TIMEOUT_S))
+        options = {"protocol_whitelist": NETWORK}
+        kind = "data" if raw else None
+        container: InputContainer = av.open(url, "r", format=kind, options=options, timeout=(TIMEOUT_S, TIMEOUT_S))
+        return container
     except (av.FFmpegError, OSError, ValueError) as error:
         raise AudioError(f"{shown} cannot be opened: {_reason(error)}.") from None
-    return _stream(container, shown, container.close, exact=False)
 
 
-def open_container(file: Readable, name: str) -> AudioStream:
-    """Decode an open file; nothing that it refers to (playlists, segments) is ever followed. Raises AudioError."""
+class Download:
+    """The bytes behind an address, through FFmpeg's protocols."""
+
+    def __init__(self, container: InputContainer, shown: str) -> None:
+        self._container = container
+        self._packets = container.demux(container.streams[0])
+        self._shown = shown
+        self._front = b""
+
+    def read(self, count: int = -1) -> bytes:
+        """What has come, at most `count` bytes; b"" at the end. Raises AudioError."""
+        try:
+            while not self._front and (packet := next(self._packets, None)) is not None:
+                self._front = bytes(packet)
+        except (av.FFmpegError, OSError) as error:
+            raise AudioError(f"{self._shown} broke off: {_reason(error)}.") from None
+        count = len(self._front) if count < 0 else count
+        data, self._front = self._front[:count], self._front[count:]
+        return data
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def open_container(
+    file: Readable, name: str, *, from_s: float = 0.0, present: Callable[[], float] | None = None
+) -> AudioStream:
+    """Decode an open file from `from_s` on; nothing that it refers to (playlists, segments) is ever followed.
+
+    `present` says at the end what share of the data that the header claims was there. Raises AudioError.
+    """
     try:
         container = av.open(file, options={"protocol_whitelist": "none"})
     except (av.FFmpegError, OSError, ValueError):
         file.close()
         raise AudioError(f"{name} is not audio in any known format (wav, flac, mp3, ogg, mp4, webm, ...).") from None
-    exact = any(part in KNOWN_LENGTH for part in container.format.name.split(","))
-    if container.format.name == "mp3" and isinstance(file, io.BufferedReader):
-        place = file.tell()
-        file.seek(0)
-        head = file.read(1 << 18)
-        file.seek(place)
-        exact = b"Xing" in head or b"Info" in head
 
     def close() -> None:
         container.close()
         file.close()
 
-    return _stream(container, name, close, exact=exact)
+    return _stream(container, name, close, exact=_states_length(container, file), from_s=from_s, present=present)
 
 
-def _stream(container: Any, name: str, close: Callable[[], None], *, exact: bool) -> AudioStream:
+def counted_s(path: Path) -> float:
+    """Duration of the frames in a file that does not state it, in seconds; nothing is decoded. Raises AudioError."""
+    try:
+        with path.open("rb") as file, av.open(file, options={"protocol_whitelist": "none"}) as container:
+            track = container.streams.audio[0]
+            ticks = sum(packet.duration or 0 for packet in container.demux(track))
+            return float(ticks * (track.time_base or 0))
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise AudioError(f"{path} cannot be read: {_reason(error)}.") from None
+
+
+def _formats(container: InputContainer) -> frozenset[str]:
+    return frozenset(container.format.name.split(","))
+
+
+def _states_length(container: InputContainer, file: Readable) -> bool:
+    """Whether the header says how long the audio is, so that less means a cut."""
+    if "mp3" not in _formats(container):
+        return not KNOWN_LENGTH.isdisjoint(_formats(container))
+    if not isinstance(file, io.BufferedReader):
+        return False
+    place = file.tell()
+    file.seek(0)
+    head = file.read(1 << 18)
+    file.seek(place)
+    return b"Xing" in head or b"Info" in head
+
+
+def _stream(
+    container: InputContainer,
+    name: str,
+    close: Callable[[], None],
+    *,
+    exact: bool = False,
+    from_s: float = 0.0,
+    present: Callable[[], float] | None = None,
+) -> AudioStream:
     if not container.streams.audio:
         close()
         raise AudioError(f"{name} has no audio track.")
     track = container.streams.audio[0]
+    if track.codec_context is None:
+        close()
+        raise AudioError(f"{name} is damaged, or its audio is in a coding that FFmpeg cannot decode.")
     rate, channels = track.codec_context.sample_rate or 0, track.codec_context.channels
-    duration_s = float(track.duration * track.time_base) if track.duration else None
-    if duration_s is None and container.duration:
-        duration_s = container.duration / av.time_base
+    duration_s = _stated_s(container, track) if exact or GUESSED_LENGTH.isdisjoint(_formats(container)) else None
     if not rate:
         close()
         raise AudioError(f"{name} is damaged: its audio track has no sample rate.")
+    promised_s = duration_s if exact else None
     return AudioStream(
         name=name,
         sample_rate=rate,
         channels=channels,
-        blocks=_blocks(container, track, name, rate, duration_s if exact else None),
+        blocks=_blocks(container, track, name, rate, promised_s, round(from_s * rate), present or (lambda: 1.0)),
         duration_s=duration_s,
         close=close,
     )
 
 
-def _blocks(container: Any, track: Any, name: str, rate: int, promised_s: float | None) -> Iterator[FloatArray]:
-    done = 0
+def _stated_s(container: InputContainer, track: AudioStreamOfFile) -> float | None:
+    if track.duration and track.time_base:
+        return float(track.duration * track.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _blocks(
+    container: InputContainer,
+    track: AudioStreamOfFile,
+    name: str,
+    rate: int,
+    promised_s: float | None,
+    first: int,
+    present: Callable[[], float],
+) -> Iterator[FloatArray]:
+    """Everything from frame `first` on, [frames, channels]; AudioError at the end where that is less than promised."""
+    done = seek(container, track, rate, first) if first else 0
     for frame in _frames(container, track, name):
         if frame.sample_rate != rate:
             raise AudioError(f"{name} changes its sample rate at {done / rate:.2f} s, which is not supported.")
         block = _to_float(frame)
+        skipped = max(0, first - done)
         done += len(block)
-        yield block
+        if skipped < len(block):
+            yield block[skipped:]
+    there = present()
+    if not there:
+        raise AudioError(f"{name} is cut short: it ends before its first sample.")
+    if there < 1:
+        raise cut_short(name, done / rate, done / rate / there)
     if promised_s is not None and done / rate < promised_s - max(0.2, 0.01 * promised_s):
-        raise AudioError(f"{name} is cut short or damaged: {done / rate:.2f} s of {promised_s:.2f} s can be read.")
+        raise cut_short(name, done / rate, promised_s)
 
 
-def _frames(container: Any, track: Any, name: str) -> Iterator[Any]:
+def _frames(container: InputContainer, track: AudioStreamOfFile, name: str) -> Iterator[av.AudioFrame]:
     bad, packets = 0, container.demux(track)
     while True:
         try:
@@ -109,7 +211,7 @@ def _frames(container: Any, track: Any, name: str) -> Iterator[Any]:
         yield from frames
 
 
-def _to_float(frame: Any) -> FloatArray:
+def _to_float(frame: av.AudioFrame) -> FloatArray:
     """One decoded frame -> [samples, channels]."""
     data = frame.to_ndarray()
     channels = frame.layout.nb_channels
@@ -122,5 +224,7 @@ def _to_float(frame: Any) -> FloatArray:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, av.error.ExitError | TimeoutError):
+        return f"nothing came for {TIMEOUT_S:g} s"
     text = getattr(error, "strerror", None) or str(error)  # never the address: it may hold a password
     return text.rstrip(".").lower()

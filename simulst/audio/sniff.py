@@ -5,17 +5,20 @@ from typing import Literal
 HEAD_BYTES = 512
 Kind = Literal["wav", "sndfile", "container", "text", "unknown"]
 
-_SNDFILE = (b"fLaC", b"OggS", b"FORM", b"caff", b"riff", b".snd", b"RIFX")
-_CONTAINER = (b"ID3", b"\x1aE\xdf\xa3", b"FLV", b"\x00\x00\x01\xba", b"0&\xb2u", b"#!AMR", b"MAC ", b"wvpk")
+_SNDFILE = (b"fLaC", b"OggS", b"FORM", b"caff", b"riff", b".snd", b"RIFX", b"NIST_1A")
+_CONTAINER = (
+    b"ID3", b"\x1aE\xdf\xa3", b"FLV", b"\x00\x00\x01\xba", b"0&\xb2u", b"#!AMR", b"MAC ", b"wvpk",
+    b"RIFF", b"APETAGEX", b"TTA1", b"MPCK", b"MP+", b"ADIF", b"Creative Voice File",
+)  # fmt: skip
 
 
 def sniff(head: bytes) -> Kind:
     """Kind of the source that begins with `head`, its first `HEAD_BYTES` bytes or fewer.
 
     Formats known only by a short sync word (mp3 without a tag, transport streams) are "unknown": in a pipe the same
-    bytes may be raw samples.
+    bytes may be raw samples, and simulst.audio.sync tells.
     """
-    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return "wav"
     if head.startswith(_SNDFILE):
         return "sndfile"

@@ -8,9 +8,16 @@ import numpy as np
 
 from simulst.audio.resample import FloatArray, Resampler
 from simulst.errors import AudioError
+from simulst.source import PEAK_LIMIT as PEAK_LIMIT
 
-PEAK_LIMIT = 64.0
-"""Float recordings may exceed full scale a little; far beyond it they are integers stored as floats."""
+
+class NoSamples(AudioError):
+    """A source that ends before its first sample."""
+
+
+def cut_short(name: str, done_s: float, promised_s: float) -> AudioError:
+    """What to raise after the last sample of a recording that should be longer."""
+    return AudioError(f"{name} is cut short or damaged: {done_s:.2f} s of {promised_s:.2f} s can be read.")
 
 
 class AudioStream:
@@ -54,7 +61,7 @@ class AudioStream:
                 yield tail
             raise
         if not self._frames:
-            raise AudioError(f"{self.name} holds no samples: the recording is empty.")
+            raise NoSamples(f"{self.name} holds no samples: the recording is empty.")
         if len(tail := self._resampler.finish()):
             yield tail
 
@@ -72,6 +79,10 @@ class AudioStream:
         self._frames += len(mono)
         return mono
 
+    def skip(self, seconds: float) -> None:
+        """Leave out the beginning; to be called before the iteration."""
+        self._blocks = _after(self._blocks, round(seconds * self.sample_rate))
+
     def stop(self) -> None:
         """Let a live source end after the audio already recorded; the iteration then finishes by itself."""
         if self._stop is not None:
@@ -88,3 +99,10 @@ class AudioStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _after(blocks: Iterator[FloatArray], frames: int) -> Iterator[FloatArray]:
+    for block in blocks:
+        if frames < len(block):
+            yield block[frames:]
+        frames = max(0, frames - len(block))

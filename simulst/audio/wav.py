@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulst.audio.claims import believed
 from simulst.audio.resample import FloatArray
 from simulst.errors import AudioError
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
-UNKNOWN_LENGTHS = frozenset({0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFFF - 36})
-"""What programs that cannot seek back write as the length of the data."""
 MAX_HEADER_CHUNK = 1 << 20
 
 
@@ -79,10 +78,10 @@ def read_wav_header(read: Callable[[int], bytes], name: str) -> WavHeader:
             layout = _layout(body)
         elif kind == b"ds64" and size >= 16:
             data64 = struct.unpack("<Q", body[8:16])[0]
-    if layout is None or not layout[1] or not layout[2] or layout[3] % 8:
+    if layout is None or not layout[1] or not layout[2]:
         raise AudioError(f"{name} has a damaged wav header.")
     coding, channels, rate, bits = layout
-    length = data64 if riff[:4] == b"RF64" and data64 else None if size in UNKNOWN_LENGTHS else size
+    length = believed(size) if riff[:4] == b"RIFF" or size != 0xFFFFFFFF else believed(data64 or 0, 64)
     return WavHeader(
         sample_rate=rate, channels=channels, coding=coding, bits=bits, data_bytes=length, data_offset=offset
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulst.bundled import bundled_path, talk
 from simulst.cli import options
 from simulst.cli.threads import processors
 from simulst.errors import SimulstError
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 PINGS = 90
 """As many as a client may send in a burst."""
-COMMAND = (sys.executable, "-m", "simulst.cli")
+COMMAND = (sys.executable, "-P", "-m", "simulst")
 """How the server is started."""
-TALK = Path(__file__).parents[2] / "examples" / "talk.flac"
+TALK = talk()
 
 
 def live(
-    source: Annotated[Path, typer.Option(help="What every client says.", metavar="FILE")] = TALK,
+    source: Annotated[Path, typer.Option(parser=bundled_path, help="What every client says.", metavar="FILE")] = TALK,
     model: options.Model = options.DEFAULT_MODEL,
     policy: options.Policy = options.DEFAULT_POLICY,
     clients: Annotated[
@@ -167,7 +168,7 @@ def _crowd(
     expected: str,
 ) -> dict[str, Any]:
     cpu_s = _cpu_s(server.pid)
-    command = [sys.executable, "-m", "simulst.bench.live_client", address, str(source), str(seconds), policy]
+    command = [sys.executable, "-P", "-m", "simulst.bench.live_client", address, str(source), str(seconds), policy]
     crowd = [
         subprocess.Popen([*command, str(0.64 * place / number)], stdout=subprocess.PIPE, text=True)
         for place in range(number)

@@ -191,7 +191,7 @@ def _write_log(folder: Path, one: Talk) -> dict[str, Path]:
 
 def _shell(files: dict[str, Path], profile: str) -> tuple[float, float]:
     """Wall seconds of `simulst score`, start-up and all, and its peak memory in MB."""
-    command = [sys.executable, "-m", "simulst.cli", "score", str(files["instances.log"]), "--profile", profile]
+    command = [sys.executable, "-P", "-m", "simulst", "score", str(files["instances.log"]), "--profile", profile]
     command += ["--references", str(files["ref.txt"]), "--segmentation", str(files["segments.yaml"]), "--json"]
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -13,6 +13,7 @@ import typer
 
 from simulst.bench.compare import capture_cost, clock_of, in_turn, reencode_cost
 from simulst.bench.reencode import reencoding
+from simulst.bundled import bundled_path, talk
 from simulst.cli import options
 from simulst.errors import DataError
 
@@ -35,7 +36,7 @@ def speech(audio: Path | None, seconds: float) -> "FloatArray":
 
     from simulst.audio import open_file
 
-    path = audio or Path(__file__).parents[2] / "examples" / "talk.flac"
+    path = audio or talk()
     if not path.is_file():
         raise DataError(f"There is no {path}; name a recording with --audio.")
     with open_file(path) as stream:
@@ -156,7 +157,9 @@ def stream(
     ] = 0,
     seconds: Annotated[float, typer.Option(min=1, help="Length of each stream of --batch.", metavar="S")] = 30.0,
     chunk_ms: options.ChunkMs = None,
-    audio: Annotated[Path | None, typer.Option(help="Speech that is repeated.", metavar="FILE")] = None,
+    audio: Annotated[
+        Path | None, typer.Option(parser=bundled_path, help="Speech that is repeated.", metavar="FILE")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.", metavar="N")] = 1,
     batch_threads: Annotated[
         int,

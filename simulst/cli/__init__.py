@@ -5,10 +5,11 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("simulst.cli.translate:translate", "Translate a file, URL, standard input or microphone."),
@@ -71,8 +72,18 @@ def _app() -> typer.Typer:
     )
 
 
+class OneOutput(TyperCommand):
+    """A command that refuses a second --output, which would silently take the place of the first."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        outputs = self.make_parser(ctx).parse_args(list(args))[2]
+        if sum(parameter.name == "output" for parameter in outputs) > 1:
+            raise typer.BadParameter("give --output once; a command writes one", ctx)
+        return super().parse_args(ctx, args)
+
+
 def _command(app: typer.Typer, function: Any) -> Any:
-    app.command()(function)
+    app.command(cls=OneOutput)(function)
     return typer.main.get_command(app)
 
 
@@ -96,21 +107,31 @@ def _root(ctx: typer.Context, version: bool = typer.Option(False, "--version", h
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; exits 0, 2 with one sentence on stderr for what the user can mend, or 130 for Ctrl-C."""
+    """Run the command line; exits 0, 2 with one sentence on stderr for what the user can mend, 130 for Ctrl-C.
+
+    A command may add a status of its own, as `evaluate` does for items that failed.
+    """
     sys.exit(run(args))
 
 
 def run(args: Sequence[str] | None = None) -> int:
     """The same as `main`, returning the exit status."""
+    from simulst.cli.streams import flush_output, mend_streams
     from simulst.errors import SimulstError
 
+    mend_streams()
     _quiet()
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="simulst", standalone_mode=False)
+        flush_output()
     except _ClickException as error:
         return _complain(f"{error.format_message().rstrip('.')}; `simulst --help` lists what there is.")
     except SimulstError as error:
         return _complain(str(error))
+    except OSError as error:
+        with suppress(OSError):
+            flush_output()  # which would fail again when the interpreter ends
+        return 1 if isinstance(error, BrokenPipeError) else _complain(_what_failed(error))
     except KeyboardInterrupt:
         return 130
     return code if isinstance(code, int) else 0
@@ -127,6 +148,14 @@ def one_line(sentence: str) -> str:
         sentence = f"{sentence[: LONGEST // 2]} ... {sentence[-LONGEST // 2 :]}"
     end = "" if sentence.endswith((".", "?", "!")) else "."
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in sentence + end)
+
+
+def _what_failed(error: OSError) -> str:
+    """The sentence for an error of the system that no command expected."""
+    from simulst.outputs import reason
+
+    where = os.fsencode(error.filename).decode("utf-8", "replace") if isinstance(error.filename, str | bytes) else ""
+    return f"{where or 'A file or standard output'} cannot be written or read: {reason(error)}."
 
 
 def _quiet() -> None:

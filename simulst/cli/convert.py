@@ -28,19 +28,28 @@ def convert(
     needs --references.
     """
     from simulst.eval.units import UNITS
+    from simulst.outputs import refuse_inputs
 
     if unit not in UNITS:
         raise DataError(f"Unknown unit {unit!r}; choose word or char.")
     if to not in (*LOGS, *SETS):
         raise DataError(f"Unknown format {to!r}; choose one of {', '.join((*LOGS, *SETS))}.")
-    if output.exists() and output.samefile(source):
-        raise DataError("INPUT and --output are the same file; choose another --output.")
+    refuse_inputs(_written(output, to), (source, log_config, references, segmentation))
     if to in SETS:
         written = _convert_set(source, to, output, references, lang)
     else:
         written = _convert_log(source, to, output, unit, log_config, references, segmentation, profile)
     for path in written:
         print(path)
+
+
+def _written(output: Path, to: str) -> list[Path]:
+    """Every file that the conversion writes."""
+    from simulst.eval.formats import log_files
+
+    if to in ("must-c", "documents"):
+        return [output, output.with_suffix(".txt")]
+    return log_files(output, to)
 
 
 def _convert_log(
@@ -75,7 +84,8 @@ def _convert_log(
 
 def _convert_set(source: Path, to: str, output: Path, references: Path | None, lang: str) -> list[Path]:
     from simulst.eval.iwslt import read_iwslt, write_iwslt
-    from simulst.eval.segmentation import read_references, read_segmentation, write_segmentation
+    from simulst.eval.segmentation import read_references, read_segmentation, segmentation_text
+    from simulst.outputs import write_texts
 
     if source.suffix.lower() in (".xml", ".sgm", ".sgml"):
         segments = read_iwslt(source)
@@ -89,6 +99,6 @@ def _convert_set(source: Path, to: str, output: Path, references: Path | None, l
     text = output.with_suffix(".txt")
     if text == output:
         raise DataError("--output names the list of segments, e.g. set.yaml; the text goes beside it as .txt.")
-    write_segmentation(output, segments, documents=to == "documents")
-    text.write_text("".join(" ".join(s.reference.split("\n")) + "\n" for s in segments), encoding="utf-8")
+    lines = "".join(" ".join(s.reference.split("\n")) + "\n" for s in segments)
+    write_texts({output: segmentation_text(segments, documents=to == "documents"), text: lines})
     return [output, text]

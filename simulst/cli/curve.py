@@ -33,8 +33,13 @@ def curve(
     if output is not None and output.suffix not in (".svg", ".png", ".html", ".md"):
         raise DataError(f"--output must end in .svg, .png, .html or .md, but is {output}.")
     from simulst.eval.curve import build_curve, write_curve_page
-    from simulst.eval.runs import load_run
+    from simulst.eval.runs import load_run, run_files
+    from simulst.outputs import refuse_inputs
 
+    if output is not None:
+        refuse_inputs(
+            [output], [file for folder in (*runs, *([baseline] if baseline else [])) for file in run_files(folder)]
+        )
     built = build_curve(
         [load_run(folder) for folder in runs],
         latency=latency,

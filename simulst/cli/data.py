@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulst.bundled import bundled_path
 from simulst.cli import options
 from simulst.errors import DataError
 
@@ -22,7 +23,10 @@ data = typer.Typer(
 
 Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
 Lang = Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")]
-Source = Annotated[Path, typer.Argument(help="MuST-C split, folder with source.txt, or manifest.jsonl.", metavar="DIR")]
+Source = Annotated[
+    Path,
+    typer.Argument(parser=bundled_path, help="MuST-C split, folder with source.txt, or manifest.jsonl.", metavar="DIR"),
+]
 
 
 @data.callback()

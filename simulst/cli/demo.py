@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulst.bundled import talk
 from simulst.cli import options
 from simulst.errors import DataError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from simulst.events import Event
     from simulst.translators.base import Translator
 
-TALK = Path(__file__).parents[2] / "examples" / "talk.flac"
+TALK = talk()
 POLICIES = ("wait_k", "stream_att")
 
 
@@ -60,7 +61,7 @@ def _bundled() -> Talk:
     talk = Talk(audio=TALK, segmentation=TALK.with_suffix(".yaml"), references=TALK.with_suffix(".de.txt"))
     for path in (talk.audio, talk.segmentation, talk.references):
         if not path.is_file():
-            raise DataError(f"The bundled talk is incomplete: {path} is missing; run the demo from a checkout.")
+            raise DataError(f"The bundled talk is incomplete: {path} is missing; install simulst again.")
     return talk
 
 

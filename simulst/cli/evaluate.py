@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulst.bundled import bundled_path
 from simulst.cli import options
 from simulst.errors import DataError, PolicyError, SimulstError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from simulst.eval.runner import Result
     from simulst.eval.runner.gang import Gang
 
+SOME_FAILED = 3
+"""Exit status of a run that has come to its end with items missing, which --skip-bad had not been told to leave out."""
 SHOWN = ("BLEU", "chrF2++", "StreamLAAL", "StreamLAAL_CA", "LongYAAL", "LAAL", "LAAL_CA", "NE", "RTF", "ComputeRTF")
 
 
@@ -33,6 +36,7 @@ def evaluate(
     source: Annotated[
         Path,
         typer.Argument(
+            parser=bundled_path,
             help="Recipe, MuST-C split folder, folder with source.txt and target.txt, or manifest.jsonl.",
             metavar="RECIPE.toml|DIR",
         ),
@@ -50,10 +54,13 @@ def evaluate(
         int, typer.Option("--batch", "-b", min=1, help="Items that each process translates together.", metavar="N")
     ] = 1,
     data: Annotated[
-        Path | None, typer.Option(help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl")
+        Path | None,
+        typer.Option(parser=bundled_path, help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl"),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over; the run before stays until the first item is done.")
+    ] = False,
     long: Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")] = False,
     lang: Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")] = "",
     device: Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")] = None,
@@ -72,7 +79,8 @@ def evaluate(
     """Translate every item of a test set and score the result (docs/evaluation.md).
 
     What is done is kept: run the same command again to go on after Ctrl-C, a crash or a failed item, which errors.jsonl
-    names. Under torchrun the same command shares the items between its processes.
+    names. The exit status is 0 when every item is done, 3 when items failed and the rest is scored. Under torchrun the
+    same command shares the items between its processes.
     """
     from simulst.eval.recipe import named
     from simulst.eval.runner.gang import join_gang, launched_by_torchrun
@@ -119,6 +127,8 @@ def evaluate(
         raise typer.Exit(stop.status if isinstance(stop, Stopped) else 130) from None
     if results:
         _print(results, output, json_=json_)
+    if any(result.failed.keys() - result.skipped for result in results):
+        raise typer.Exit(SOME_FAILED)
 
 
 def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: int | None) -> "Recipe":

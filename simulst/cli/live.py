@@ -59,13 +59,14 @@ def live(
     from simulst.live.hub import Limits
     from simulst.live.server import serve_live
     from simulst.live.together import Together, alone
-    from simulst.live.web import Access
+    from simulst.live.web import Access, site
     from simulst.models import load_model
 
     if max_clients < 1 or idle_s <= 0 or not 0 <= port < 65536 or workers < 0 or batch < 1:
         raise SimulstError(
             "--max-clients, --idle-s and --batch must be above 0, --port from 0 to 65535, --workers 0 or more."
         )
+    access = Access(host=host, token=token, origins=tuple(map(site, allow_origin or ())))
     tls = _tls(tls_cert, tls_key)
     settings = read_settings(set_ or [], policy=policy, model=models[0])
     loaded = load_policy_with(policy, settings, chunk_ms)
@@ -76,7 +77,6 @@ def live(
         for name in models
     }
     together = Together(offered, streams=batch) if batch > 1 else None
-    access = Access(host=host, token=token, origins=tuple(allow_origin or ()))
     asyncio.run(
         serve_live(
             Catalogue(together.models if together else offered, loaded),

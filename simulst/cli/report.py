@@ -18,8 +18,10 @@ def report(
 ) -> None:
     """Write scores with signatures, the curve, every recording, and the worst segments word by word as HTML."""
     from simulst.eval.report import write_report
-    from simulst.eval.runs import load_run
+    from simulst.eval.runs import load_run, run_files
+    from simulst.outputs import refuse_inputs
 
     path = output or run / "report.html"
+    refuse_inputs([path], [file for folder in (run, *(others or [])) for file in run_files(folder)])
     write_report(load_run(run), path, others=[load_run(other) for other in others or []], latency=latency)
     print(path)

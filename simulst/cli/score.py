@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulst.bundled import bundled_path
 from simulst.cli import options
+from simulst.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simulst.eval.scoring import ScoreReport
     from simulst.eval.significance import Interval
 
@@ -17,10 +21,12 @@ if TYPE_CHECKING:
 def score(
     log: Annotated[Path, typer.Argument(help="SimulEval, simulstream or OmniSTEval log.", metavar="LOG")],
     references: Annotated[
-        Path | None, typer.Option(help="One reference per line (default: those in the log).", metavar="FILE")
+        Path | None,
+        typer.Option(parser=bundled_path, help="One reference per line (default: those in the log).", metavar="FILE"),
     ] = None,
     segmentation: Annotated[
-        Path | None, typer.Option(help="Segments of long recordings: MuST-C yaml or json.", metavar="FILE")
+        Path | None,
+        typer.Option(parser=bundled_path, help="Segments of long recordings: MuST-C yaml or json.", metavar="FILE"),
     ] = None,
     unit: Annotated[str, typer.Option(help="Latency unit: word or char.", metavar="NAME")] = "word",
     lang: Annotated[str, typer.Option(help="Target language; chooses the BLEU tokenizer.", metavar="XX")] = "",
@@ -32,7 +38,9 @@ def score(
         ),
     ] = "auto",
     log_config: Annotated[Path | None, typer.Option(help="simulstream's evaluation yaml.", metavar="FILE")] = None,
-    sources: Annotated[Path | None, typer.Option(help="Source sentences, for COMET.", metavar="FILE")] = None,
+    sources: Annotated[
+        Path | None, typer.Option(parser=bundled_path, help="Source sentences, for COMET.", metavar="FILE")
+    ] = None,
     tokenizer: Annotated[str, typer.Option(help="sacrebleu tokenizer instead of the language's.", metavar="N")] = "",
     moses: Annotated[bool, typer.Option("--moses", help="omnisteval: align Moses tokens (its --lang).")] = False,
     band: Annotated[
@@ -52,6 +60,8 @@ def score(
     """Score LOG. Every score is printed with a signature that says what it depends on (docs/metrics.md)."""
     from simulst.eval.score import report_log
 
+    if output is not None:
+        _refuse_output(output, log, (references, segmentation, log_config, sources))
     report = report_log(
         log,
         references,
@@ -80,6 +90,16 @@ def score(
     _print_table(report, bounds)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def _refuse_output(folder: Path, log: Path, inputs: "Sequence[Path | None]") -> None:
+    """DataError where scores would take the place of an input, or of those of a run with another log."""
+    from simulst.outputs import refuse_inputs
+
+    refuse_inputs([folder / name for name in ("scores.json", "scores.tsv", "segments.tsv")], (log, *inputs))
+    own = folder / "instances.log"
+    if (folder / "run.json").is_file() and own.is_file() and log.is_file() and not own.samefile(log):
+        raise DataError(f"{folder} holds the run of another log, whose scores would be lost; choose another --output.")
 
 
 def _bounds(report: "ScoreReport", resamples: int) -> "dict[str, Interval]":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from simulst.bundled import bundled
 from simulst.cli import options
 from simulst.errors import SimulstError
 
@@ -23,7 +24,10 @@ SUFFIXES = {".txt": "text", ".srt": "srt", ".vtt": "vtt", ".jsonl": "jsonl"}
 
 
 def translate(
-    source: Annotated[str, typer.Argument(help="Audio file, URL, - (wav or raw s16le 16 kHz) or mic.", metavar="SRC")],
+    source: Annotated[
+        str,
+        typer.Argument(parser=bundled, help="Audio file, URL, - (wav or raw s16le 16 kHz) or mic.", metavar="SRC"),
+    ],
     model: options.Model = options.DEFAULT_MODEL,
     policy: options.Policy = options.DEFAULT_POLICY,
     set_: options.Set = None,
@@ -44,6 +48,7 @@ def translate(
     from simulst.cli.settings import load_policy_with, read_settings
 
     kind, style = _format(format_, output), _style(timing)
+    _check_output(output, source, policy)
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     with ExitStack() as stack:
@@ -75,7 +80,12 @@ def _format(name: str, output: Path | None) -> str:
     from simulst.live.writers import FORMATS
 
     if not name:
-        return SUFFIXES.get(output.suffix.lower(), "text") if output else "text"
+        suffix = output.suffix.lower() if output else ""
+        if suffix and suffix not in SUFFIXES:
+            raise SimulstError(
+                f"{output} does not say its format: end it in {', '.join(SUFFIXES)}, or name one with --format."
+            )
+        return SUFFIXES.get(suffix, "text")
     if name not in FORMATS:
         raise SimulstError(f"There is no format {name!r}; it must be one of {', '.join(FORMATS)}.")
     return name
@@ -93,18 +103,28 @@ def _style(timing: str) -> "SubtitleStyle":
 
 @contextmanager
 def _output(path: Path | None) -> Iterator[TextIO]:
-    """The file, or stdout in UTF-8."""
+    """The file, written as its text comes, or stdout."""
     if path is None:
-        if not sys.stdout.isatty() and hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
-    try:
-        file = path.open("w", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise SimulstError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from None
-    with file:
+    from simulst.outputs import growing_file
+
+    with growing_file(path) as file:
         yield file
+
+
+def _check_output(output: Path | None, source: str, policy: str) -> None:
+    """Refuse an output that is what is read, under whatever name, or that nobody would see."""
+    from simulst.audio import file_of_url
+    from simulst.cli.streams import CLOSED
+    from simulst.outputs import refuse_inputs
+
+    if output is None:
+        if "stdout" in CLOSED:
+            raise SimulstError("Standard output is closed: name a file with --output.")
+        return
+    heard = 0 if source == "-" else file_of_url(source) if source[:7].lower() == "file://" else Path(source)
+    refuse_inputs([output], [heard, Path(policy)])
 
 
 def _view(session: "Session", stream: "AudioStream") -> "TerminalView":

@@ -22,6 +22,7 @@ from simulst.eval.significance import (
     intervals,
     resampling_weights,
 )
+from simulst.outputs import write_text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,7 +169,7 @@ def write_curve_page(curve: Curve, path: Path) -> None:
     if curve.baseline:
         data["comparison"] = comparison_data(curve)
     page = render("curve.html", title="Quality against latency", data=data, scripts=("chart.js", "curve.js"))
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def comparison_data(curve: Curve) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from simulst.errors import DataError
 from simulst.eval.curve import Curve
 from simulst.eval.metric_units import unit_of
+from simulst.outputs import whole_file
 
 _MARKERS = "os^Dvp*X"
 _COLOURS = ("#0b57c2", "#b5460f", "#0f7b53", "#8e3aa8", "#8a6a00", "#c2255c", "#00727f", "#555e68")
@@ -18,7 +18,8 @@ def write_curve_figure(curve: Curve, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "simulst", "font.size": 10}):
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "simulst", "font.size": 10, "text.parse_math": False}
+    with pyplot.rc_context(settings):
         figure, axes = pyplot.subplots(figsize=(7, 4.6), layout="constrained")
         for number, (name, points) in enumerate(curve.series().items()):
             _draw_series(axes, curve, number, name, points)
@@ -30,9 +31,9 @@ def write_curve_figure(curve: Curve, path: Path) -> None:
             axes.spines[side].set_visible(False)
         axes.legend(frameon=False)
         try:
-            figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
-        except OSError as error:
-            raise DataError(f"Cannot write {path}: {error.strerror or error}.") from None
+            with whole_file(path) as file:
+                kind = path.suffix[1:]
+                figure.savefig(file, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
         finally:
             pyplot.close(figure)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from simulst.errors import DataError
 from simulst.eval.curve import Curve, Point
 from simulst.eval.curve_figure import axis_label
 from simulst.eval.logs import read_text
 from simulst.eval.metric_units import unit_of
 from simulst.eval.sweep import read_refused
+from simulst.outputs import write_text
 
 _STEPS = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0)
 _MOST_LATENCIES = 12
@@ -29,16 +29,13 @@ BEGIN, END = "<!-- simulst curve -->\n", "<!-- /simulst curve -->\n"
 def write_curve_table(curve: Curve, path: Path) -> None:
     """Write the tables: between BEGIN and END of a document that has both, else as the whole file.
 
-    Raises DataError where the file cannot be read or written.
+    Raises DataError where the file cannot be read.
     """
     table = curve_table(curve)
     document = read_text(path) if path.is_file() else ""
     head, begin, rest = document.partition(BEGIN)
     _, end, tail = rest.partition(END)
-    try:
-        path.write_text(f"{head}{begin}\n{table}\n{end}{tail}" if begin and end else table, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from None
+    write_text(path, f"{head}{begin}\n{table}\n{end}{tail}" if begin and end else table)
 
 
 def curve_table(curve: Curve) -> str:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from simulst.errors import DataError
 from simulst.eval.align import ScoredSegment
 from simulst.eval.clock import increments
-from simulst.eval.logs import Instance, instance_from_json, read_json_lines, read_text, write_instances
+from simulst.eval.logs import Instance, instance_from_json, parse_json, read_json_lines, read_text, write_instances
 from simulst.eval.simulstream_log import read_simulstream, write_simulstream
 from simulst.eval.units import Unit
+from simulst.outputs import write_text
 
 LogFormat = Literal["simuleval", "simulstream", "omnisteval", "resegmented", "text"]
 WRITABLE: tuple[LogFormat, ...] = ("simuleval", "simulstream", "omnisteval", "text")
@@ -24,7 +25,7 @@ def detect_format(path: str | os.PathLike[str]) -> LogFormat:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             return "simuleval" if line.lstrip().startswith("{") else "text"
         if not isinstance(record, dict):
@@ -62,18 +63,21 @@ def read_log(
 
 def write_log(path: str | os.PathLike[str], instances: Sequence[Instance], to: LogFormat, unit: Unit) -> list[Path]:
     """Write instances in another format; returns the files (simulstream needs a configuration beside its log)."""
-    target = Path(path)
+    target, *beside = files = log_files(Path(path), to)
     if to == "simulstream":
-        config = target.with_name(target.stem + "_cfg.yaml")
-        write_simulstream(target, config, instances, unit)
-        return [target, config]
-    if to == "omnisteval":
-        target.write_text("".join(_omnisteval_line(i, unit) for i in instances), encoding="utf-8")
+        write_simulstream(target, beside[0], instances, unit)
+    elif to == "omnisteval":
+        write_text(target, "".join(_omnisteval_line(i, unit) for i in instances))
     elif to == "text":
-        target.write_text("".join(" ".join(i.prediction.split("\n")) + "\n" for i in instances), encoding="utf-8")
+        write_text(target, "".join(" ".join(i.prediction.split("\n")) + "\n" for i in instances))
     else:
         write_instances(target, [_with_cumulative_times(i) for i in instances])
-    return [target]
+    return files
+
+
+def log_files(path: Path, to: str) -> list[Path]:
+    """What `write_log` writes: the log, and simulstream's configuration."""
+    return [path, path.with_name(path.stem + "_cfg.yaml")] if to == "simulstream" else [path]
 
 
 def _omnisteval_line(instance: Instance, unit: Unit) -> str:
@@ -138,7 +142,7 @@ def write_resegmented(path: str | os.PathLike[str], segments: Sequence[ScoredSeg
             if segment.limit_ms is not None:
                 record["time_to_recording_end"] = segment.limit_ms
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(lines))
 
 
 def _read_plain_text(path: str | os.PathLike[str]) -> list[Instance]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from simulst.errors import DataError
 from simulst.eval.logs import read_text
 from simulst.eval.segmentation import Segment
+from simulst.outputs import write_text
 
 _DOCUMENT = re.compile(r"<doc\b([^>]*)>(.*?)</doc\s*>", re.IGNORECASE | re.DOTALL)
 _SEGMENT = re.compile(r"<seg\b[^>]*>(.*?)</seg\s*>", re.IGNORECASE | re.DOTALL)
@@ -41,4 +42,4 @@ def write_iwslt(path: str | os.PathLike[str], segments: Sequence[Segment], *, se
         texts = [segment.reference for segment in segments if segment.wav == wav]
         lines += [f'<seg id="{n}"> {html.escape(text, quote=False)} </seg>' for n, text in enumerate(texts, 1)]
         lines.append("</doc>")
-    Path(path).write_text("\n".join([*lines, "</refset>", "</mteval>"]) + "\n", encoding="utf-8")
+    write_text(path, "\n".join([*lines, "</refset>", "</mteval>"]) + "\n")

@@ -6,8 +6,8 @@ the backlog-aware clock is exact, and `erased_units`. Unknown keys are kept in `
 """
 
 import json
-import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.units import Unit, split_units
+from simulst.outputs import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def instance_from_json(record: Mapping[str, Any], where: str = "") -> Instance:
         source_length_ms=length,
         reference=reference if isinstance(reference, str) else None,
         chunks=_chunks(record.get("chunks"), where),
-        erased_units=record.get("erased_units"),
+        erased_units=_count(record.get("erased_units"), "erased_units", where),
         extra={key: value for key, value in record.items() if key not in _KNOWN_KEYS},
         where=where,
     )
@@ -118,7 +119,8 @@ def append_instance(path: str | os.PathLike[str], instance: Instance, *, sync: b
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         _drop_torn_line(file)
-        os.write(file, line)
+        while line:  # a full disk may take a part before it refuses
+            line = line[os.write(file, line) :]
         if sync:
             os.fsync(file)
     finally:
@@ -127,7 +129,7 @@ def append_instance(path: str | os.PathLike[str], instance: Instance, *, sync: b
 
 def write_instances(path: str | os.PathLike[str], instances: Iterable[Instance]) -> None:
     text = "".join(json.dumps(instance_to_json(instance), allow_nan=False) + "\n" for instance in instances)
-    Path(path).write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def read_instances(path: str | os.PathLike[str]) -> list[Instance]:
@@ -146,7 +148,7 @@ def read_json_lines(path: str | os.PathLike[str]) -> tuple[list[tuple[dict[str, 
             continue
         where = f"{name}, line {number}"
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             if number < len(lines):
                 raise DataError(f"{where}: not a JSON object; remove or repair the line.") from None
@@ -154,8 +156,18 @@ def read_json_lines(path: str | os.PathLike[str]) -> tuple[list[tuple[dict[str, 
             continue
         if not isinstance(record, dict):
             raise DataError(f"{where}: not a JSON object; remove or repair the line.")
+        if _HALF_CHARACTER.search(line) and not _is_text(record):
+            raise DataError(f"{where}: half of a character (an escape from \\ud800 to \\udfff alone); repair the line.")
         records.append((record, where))
     return records, notes
+
+
+def parse_json(text: str) -> Any:
+    """ValueError for whatever is no JSON, and for what is nested so deeply that nothing of ours can have written it."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -168,24 +180,53 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); convert it first.") from None
 
 
+MAX_MS = 1e12
+"""Times beyond this, 31 years, are mistakes; sums of them would be no numbers any more."""
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 _KNOWN_KEYS = frozenset(
     "index prediction delays elapsed prediction_length reference source source_length chunks erased_units".split()
 )
 
 
 def _index(record: Mapping[str, Any], where: str) -> int:
-    index = record.get("index", 0)
-    if not isinstance(index, int):
-        raise DataError(f"{where}: `index` must be a whole number, but is {index!r}.")
+    index = _count(record.get("index", 0), "index", where)
+    if index is None:
+        raise DataError(f"{where}: `index` must be a whole number, but is null.")
     return index
+
+
+def _count(value: Any, key: str, where: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1e15:
+        raise DataError(f"{where}: `{key}` must be a whole number, 0 or more, but is {_shown(value)}.")
+    return value
 
 
 def _number(value: Any, key: str, where: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"{where}: `{key}` must be a finite number, but is {value!r}.")
+    if not _is_time(value):
+        raise DataError(f"{where}: `{key}` must be a finite number of milliseconds, but is {_shown(value)}.")
     return float(value)
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_MS
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, however long it is."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else f"{str(value)[:20]}..."
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _is_text(record: dict[str, Any]) -> bool:
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _times(record: Mapping[str, Any], key: str, where: str) -> tuple[float, ...]:
@@ -193,16 +234,18 @@ def _times(record: Mapping[str, Any], key: str, where: str) -> tuple[float, ...]
     if not isinstance(values, list):
         raise DataError(f"{where}: `{key}` must be a list of milliseconds.")
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise DataError(f"{where}: `{key}` must hold finite numbers, but holds {value!r}.")
+        if not _is_time(value):
+            raise DataError(f"{where}: `{key}` must hold finite numbers of milliseconds, but holds {_shown(value)}.")
     return tuple(map(float, values))
 
 
 def _chunks(values: Any, where: str) -> tuple[tuple[float, float], ...]:
-    try:
-        return tuple((float(audio), float(compute)) for audio, compute in values or [])
-    except (TypeError, ValueError):
-        raise DataError(f"{where}: `chunks` must be a list of [audio_ms, compute_ms].") from None
+    pairs = values or []
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(map(_is_time, pair)) for pair in pairs
+    ):
+        raise DataError(f"{where}: `chunks` must be a list of [audio_ms, compute_ms].")
+    return tuple((float(audio), float(compute)) for audio, compute in pairs)
 
 
 def _without_end_mark(

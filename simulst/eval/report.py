@@ -14,6 +14,7 @@ from simulst.eval.page import render
 from simulst.eval.runs import Run, latency_metric
 from simulst.eval.significance import DEFAULT_RESAMPLES, Interval, Sample, intervals, resampling_weights
 from simulst.eval.tables import SegmentRow
+from simulst.outputs import write_text
 
 SHOWN_SEGMENTS = 20
 _TALK_METRICS = ("BLEU", "chrF2++")
@@ -22,8 +23,8 @@ _TALK_METRICS = ("BLEU", "chrF2++")
 def write_report(
     run: Run, path: Path, *, others: Sequence[Run] = (), latency: str = "", resamples: int = DEFAULT_RESAMPLES
 ) -> None:
-    """Write the page of `run`; `others` join it on the curve."""
-    latency = latency_metric([run], latency)
+    """Write the page of `run`; `others` join it on the curve. Of a run that says nothing it tells the quality alone."""
+    latency = latency_metric([run], latency) if latency or others or run.has_latency else ""
     sample = run.sample()
     bounds = intervals(sample, resampling_weights(len(run.rows), resamples))
     data = {
@@ -45,7 +46,7 @@ def write_report(
         data["curve"] = curve = curve_data(build_curve([run, *others], latency=latency, resamples=resamples))
         data["units"] |= curve["units"]
     page = render("report.html", title=f"{run.name}: simulst report", data=data, scripts=("chart.js", "report.js"))
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _subtitle(run: Run) -> str:
@@ -100,6 +101,8 @@ def _score_table(run: Run) -> list[list[Any]]:
 
 
 def _histogram(run: Run, latency: str) -> dict[str, Any] | None:
+    if not latency:
+        return None
     scale = 0.001 if unit_of(latency) == "ms" else 1.0
     series = []
     for name, title in ((latency, "ideal clock"), (f"{latency}_CA_backlog", "with computation and queueing")):

@@ -1,12 +1,12 @@
 """A finished evaluation as it lies in its folder: scores, segment table and run.json."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from simulst.errors import DataError
+from simulst.eval.logs import parse_json
 from simulst.eval.quality import METRICS, count_quality
 from simulst.eval.significance import Sample
 from simulst.eval.tables import SegmentRow, read_scores, read_segments
@@ -54,6 +54,11 @@ class Run:
             parameters |= {f"model.{key}": value for key, value in options.items()}
         return parameters
 
+    @property
+    def has_latency(self) -> bool:
+        """Whether a latency is known; a run without any output has none."""
+        return any(name in self.scores for name in LATENCY_PREFERENCE)
+
     def sample(self) -> Sample:
         """What can be resampled; quality is counted anew from the texts."""
         tokenizer = _field(self.signatures.get("BLEU", ""), "tok") or "13a"
@@ -61,6 +66,12 @@ class Run:
         quality = count_quality([r.prediction for r in self.rows], [r.reference for r in self.rows], tokenizer)
         scores = [{k: v for k, v in row.scores.items() if k not in METRICS} for row in self.rows]
         return Sample.of(scores, quality)
+
+
+def run_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """What a folder holds that took time to make or is read again."""
+    names = ("instances.log", "errors.jsonl", "run.json", "scores.json", "scores.tsv", "segments.tsv")
+    return [Path(folder) / name for name in names]
 
 
 def load_run(folder: str | os.PathLike[str]) -> Run:
@@ -87,6 +98,9 @@ def latency_metric(runs: list[Run], wanted: str = "") -> str:
     if wanted:
         lacking = next(run for run in runs if wanted not in run.scores)
         raise DataError(f"{lacking.folder} has no {wanted}; it has {', '.join(lacking.scores)}.")
+    if silent := [run for run in runs if not run.has_latency]:
+        why = "its log has no times" if any(row.units for row in silent[0].rows) else "none of its segments has output"
+        raise DataError(f"{silent[0].folder} has no latency, because {why}; leave it out.")
     raise DataError("The runs have no latency metric in common; score them with the same profile.")
 
 
@@ -99,7 +113,7 @@ def _info(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise DataError(f"{path} cannot be read; evaluate again or remove it.") from None
     return info if isinstance(info, dict) else {}

@@ -10,7 +10,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from simulst.errors import DataError
-from simulst.eval.logs import Instance, read_text
+from simulst.eval.logs import Instance, parse_json, read_text
+from simulst.outputs import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,11 @@ def segment_places(path: str | os.PathLike[str], count: int) -> list[str]:
 
 
 def write_segmentation(path: str | os.PathLike[str], segments: Sequence[Segment], *, documents: bool = False) -> None:
+    """Write `segmentation_text`."""
+    write_text(path, segmentation_text(segments, documents=documents))
+
+
+def segmentation_text(segments: Sequence[Segment], *, documents: bool = False) -> str:
     """MuST-C yaml, one flow mapping per line; `documents`: OmniSTEval's docid=,segid= lines instead, without times."""
     lines = []
     numbers: dict[str, list[int]] = {}
@@ -91,7 +97,7 @@ def write_segmentation(path: str | os.PathLike[str], segments: Sequence[Segment]
         fields = {"duration": f"{segment.duration_s:.6f}", "offset": f"{segment.offset_s:.6f}", "rW": "0", "uW": "0"}
         fields |= {"speaker_id": _yaml_name(segment.speaker or "NA"), "wav": _yaml_name(segment.wav)}
         lines.append("- {" + ", ".join(f"{key}: {value}" for key, value in fields.items()) + "}\n")
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    return "".join(lines)
 
 
 def shift_to_first_segment(segments: Sequence[Segment]) -> list[Segment]:
@@ -169,7 +175,7 @@ def _entries(path: str | os.PathLike[str]) -> list[Any]:
     if text.lstrip().startswith("docid="):
         return _text_entries(name, text)
     try:
-        entries = json.loads(text) if name.endswith(".json") else _load_yaml(text)
+        entries = parse_json(text) if name.endswith(".json") else _load_yaml(text)
     except ValueError as error:
         raise DataError(f"{name} cannot be parsed: {str(error).splitlines()[0]}.") from None
     if not isinstance(entries, list) or not entries:

@@ -14,6 +14,7 @@ from simulst.errors import DataError
 from simulst.eval.clock import finish_times
 from simulst.eval.logs import Instance, read_json_lines, read_text
 from simulst.eval.units import Unit
+from simulst.outputs import write_texts
 
 TokenKind = Literal["word", "char", "spm"]
 _SPM_SPACE = "▁"
@@ -163,8 +164,8 @@ def write_simulstream(
         if instance.source_length_ms is not None:
             last = max([instance.source_length_ms, *instance.delays_ms])
             lines.append(_line(number, last, 0.0, []))
-    Path(path).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-    Path(config).write_text(f"detokenizer_type: simuleval\nlatency_unit: {unit}\n", encoding="utf-8")
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_texts({Path(path): text, Path(config): f"detokenizer_type: simuleval\nlatency_unit: {unit}\n"})
 
 
 def _line(number: int, audio_ms: float, compute_ms: float, tokens: Sequence[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulst.eval.logs import read_text
+from simulst.outputs import write_text
 
 if TYPE_CHECKING:
     from simulst.eval.runner import Result
@@ -19,14 +20,14 @@ def write_sweep(path: Path, results: "Sequence[Result]") -> None:
     for result in results:
         values = [f"{result.scores[name]:.6f}" for name in names]
         lines.append("\t".join([result.folder.name, str(len(result.failed)), *values]))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def write_refused(folder: Path, refused: Mapping[str, str]) -> None:
     """Names of runs whose policy the model cannot run, with the reason; no file where there are none."""
     path = folder / REFUSED
     if refused:
-        path.write_text("".join(f"{name}\t{reason}\n" for name, reason in refused.items()), encoding="utf-8")
+        write_text(path, "".join(f"{name}\t{reason}\n" for name, reason in refused.items()))
     else:
         path.unlink(missing_ok=True)
 

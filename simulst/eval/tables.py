@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulst.errors import DataError
-from simulst.eval.logs import read_text
+from simulst.eval.logs import parse_json, read_text
+from simulst.outputs import write_texts
 
 if TYPE_CHECKING:
     from simulst.eval.score import ScoreReport
@@ -37,15 +38,20 @@ class SegmentRow:
 
 
 def write_score_files(report: "ScoreReport", folder: Path) -> None:
+    """The three of them, or none."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report.scores, indent=1, ensure_ascii=False, allow_nan=False)
-    _replace(folder / "scores.json", text + "\n")
     rows = [f"{name}\t{value:.6f}\t{report.signatures.get(name, '')}" for name, value in report.scores.items()]
-    _replace(folder / "scores.tsv", "\n".join(["metric\tvalue\tsignature", *rows]) + "\n")
-    write_segments(report, folder / "segments.tsv")
+    write_texts(
+        {
+            folder / "scores.json": text + "\n",
+            folder / "scores.tsv": "\n".join(["metric\tvalue\tsignature", *rows]) + "\n",
+            folder / "segments.tsv": segment_table(report),
+        }
+    )
 
 
-def write_segments(report: "ScoreReport", path: Path) -> None:
+def segment_table(report: "ScoreReport") -> str:
     """One line per segment; times are space-separated milliseconds, tabs and line ends in text are escaped."""
     names = list(dict.fromkeys(name for row in report.segment_scores for name in row))
     chrf = report.quality.segment_chrf2() if report.quality else [None] * len(report.segments)
@@ -69,7 +75,7 @@ def write_segments(report: "ScoreReport", path: Path) -> None:
             escape(segment.source),
         ]
         lines.append("\t".join(cells))
-    _replace(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def read_segments(path: str | os.PathLike[str]) -> list[SegmentRow]:
@@ -150,14 +156,7 @@ def _finite(cell: str) -> float:
 
 
 def _units(cell: str) -> tuple[str, ...]:
-    units = json.loads(unescape(cell))
+    units = parse_json(unescape(cell))
     if not isinstance(units, list) or not all(isinstance(unit, str) for unit in units):
         raise ValueError(cell)
     return tuple(units)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the whole file or nothing."""
-    scratch = path.with_name(path.name + ".tmp")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)

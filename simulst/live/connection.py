@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 EXPORT_COST = 10
 """Control messages that an export counts as."""
+LAST_EXPORTS_S = 2.0
+"""After a fatal error, time to ask for exports of what was translated; less than a shutdown gives."""
 
 
 class Bucket:
@@ -59,6 +61,7 @@ class Connection:
         self._told_end = False
         self._heard_at = time.monotonic()
         self._dismissal: ProtocolError | None = None
+        self._failing = False
         self._main: asyncio.Task[Any] | None = None
 
     async def run(self) -> None:
@@ -87,6 +90,8 @@ class Connection:
 
     def dismiss(self, error: ProtocolError) -> None:
         """Tell the client why and close."""
+        if self._failing:  # it has been told something else
+            return
         self._dismissal = error
         if self._main is not None:
             self._main.cancel()
@@ -283,11 +288,34 @@ class Connection:
         await self._send(error.to_json())
 
     async def _fail(self, error: ProtocolError) -> None:
-        """Name the error and close."""
+        """Name the error, give the place back, hand out what was translated, and close."""
+        self._failing = True
+        for task in self._tasks:
+            task.cancel()
+        place = self._place if self._place is not None and self._place.owner is self else None
+        if place is not None:
+            self._hub.release(place, self)
         with contextlib.suppress(ConnectionClosed, TimeoutError):
             async with asyncio.timeout(2.0):
                 await self._tell(error)
+            if place is not None and place.stream.ledger.writes:
+                await self._give_last_exports()
+            async with asyncio.timeout(2.0):
                 await self._socket.close(CLOSE_CODES[error.code], error.code)
+
+    async def _give_last_exports(self) -> None:
+        """Answer `export` for a moment; the stream is over, its text is not lost."""
+        with contextlib.suppress(ProtocolError, TimeoutError):
+            async with asyncio.timeout(LAST_EXPORTS_S):
+                while True:
+                    data = await self._socket.recv()
+                    if isinstance(data, bytes):
+                        continue  # what was on its way
+                    message = read_message(data)
+                    if self._control.take(EXPORT_COST) or message["type"] in ("hello", "resume", "watch"):
+                        return
+                    if message["type"] == "export":
+                        await self._export(message)
 
 
 def _bytes(text: str) -> bytes:

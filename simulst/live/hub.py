@@ -25,7 +25,7 @@ class Limits:
     max_clients: int = 8
     """Streams at a time."""
     idle_s: float = 60.0
-    """A connection that sends nothing for so long is closed."""
+    """A connection that sends nothing for so long is closed; a stream that gets no audio for so long makes room."""
     hello_s: float = 10.0
     resume_s: float = 15.0
     """A stream whose connection broke keeps its place for so long, less where somebody else needs it."""
@@ -107,12 +107,13 @@ class Hub:
 
     async def open(self, hello: Hello, owner: Owner) -> Place:
         """Start a stream. Raises ProtocolError where there is no place or the names are unknown."""
+        while not self.closing and self.taken >= self.limits.max_clients:
+            if not (self._evict() or await self._end_quiet()):
+                raise ProtocolError(
+                    "busy", f"All {self.limits.max_clients} places of this server are taken; try again in a moment."
+                )
         if self.closing:
             raise ProtocolError("shutting_down", "The server is shutting down; connect again in a moment.")
-        if self.taken >= self.limits.max_clients and not self._evict():
-            raise ProtocolError(
-                "busy", f"All {self.limits.max_clients} places of this server are taken; try again in a moment."
-            )
         self._opening += 1
         try:
             session, model, policy = await self._session(hello)
@@ -200,6 +201,15 @@ class Hub:
         if not absent:
             return False
         self._drop(min(absent, key=lambda place: place.since))
+        return True
+
+    async def _end_quiet(self) -> bool:
+        """End the stream that has got no audio for longest, as its client would; False where all are in use."""
+        stream = max((place.stream for place in self.places.values()), key=lambda stream: stream.quiet_s, default=None)
+        if stream is None or stream.quiet_s < self.limits.idle_s:
+            return False
+        stream.end("idle")
+        await stream.finished()
         return True
 
     def _drop(self, place: Place) -> None:

@@ -12,7 +12,8 @@ text count Unicode code points, not UTF-16 units.
   it, nothing is skipped), `hypotheses` and `transcript` (false leaves those events out), `channel` (a name, for
   watchers) and `token` where the server asks for one.
 - Binary messages: whole interleaved frames in that format, at most 1 MiB each. The server stops reading while more
-  than 30 s of audio wait, so a sender that respects TCP back-pressure loses nothing.
+  than 30 s of audio wait, so a sender that respects TCP back-pressure loses nothing. It answers no ping meanwhile, so a
+  library that breaks off without answers to pings of its own must be told not to.
 - `switch`: `model`, `policy`, `chunk_ms`, each optional: from here on the stream is translated so. What was heard is
   translated to its end first; text, times and exports continue. Answered by `switched`.
 - `end`: no more audio; the rest is translated, then the server sends `end`. Then `hello` may open another stream.
@@ -21,7 +22,8 @@ text count Unicode code points, not UTF-16 units.
 - `watch` instead of `hello`: `channel`, `token`. The connection only receives, one stream after another, each opened by
   `ready` without `session`.
 - `export`: `format` (`srt`, `vtt`, `txt`, `jsonl`); answered by `export` with `format` and `text`, also after the end.
-- `ping` is answered by `pong` with the same `id`; it keeps a connection open that sends no audio.
+- `ping` is answered by `pong` with the same `id`; it keeps a connection open that sends no audio. Where all places are
+  taken and somebody else says `hello`, the stream that has got no audio for longest, and for `--idle-s` at least, ends.
 
 **From the server**
 
@@ -32,7 +34,8 @@ Events that matter for the text carry `seq`, which counts 1, 2, 3, ... without g
 - `retract`: the last `count` code points go, `length` stay; with `audio_s`. A `write` of their replacement may follow.
 - `transcript`: recognised source text; `text` replaces everything from `start` on.
 - `switched`: from here on `model`, `policy` and `chunk_ms` are these.
-- `end`: the stream is over; `text` is all of it, with `audio_s`, `rtf`, and `reason` (`end` or `shutdown`).
+- `end`: the stream is over; `text` is all of it, with `audio_s`, `rtf`, and `reason`: `end`, `shutdown`, or `idle`
+  where no audio came and somebody else needed the place.
 
 Events without `seq` replace the last of their kind, and a slow reader may miss some:
 
@@ -52,7 +55,10 @@ Besides:
 - `pong`: `id`.
 - `snapshot`: `seq`, `text`, `transcript`.
 - `error`: `code`, `message` (one sentence), `fatal`. After a fatal error the server closes the connection with the code
-  that `CLOSE_CODES` names.
+  that `CLOSE_CODES` names; where something was translated it still exports it for two seconds.
+
+An `export`, a `snapshot` and an `end` are as long as what was said: an hour of `jsonl` passes 1 MiB, which is all that
+many libraries take in one message unless told otherwise.
 """
 
 import json

@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 
 from simulst.errors import SimulstError
 from simulst.live.catalogue import Catalogue
 from simulst.live.connection import Connection
+from simulst.live.door import Door, gather, open_doors
 from simulst.live.hub import Hub, Limits
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool
@@ -42,46 +44,69 @@ async def serve_live(
     `ready` is called with the address once clients can connect. Raises SimulstError where it cannot listen.
     """
     access, limits, stop = access or Access(), limits or Limits(), stop or asyncio.Event()
+    doors = _listen(access.host, port)
     pool = Pool(workers)
-    hub = Hub(catalogue, pool, limits, Metrics(), beside)
-    web = Web(hub, access)
+    try:
+        crowd = gather(doors, admitted=limits.max_connections, needed=limits.max_clients)
+        hub = Hub(catalogue, pool, limits, Metrics(), beside)
+        async with _serving(doors, hub, Web(hub, access, crowd), access.token, tls):
+            with _signals(stop):
+                ready(address_of(access.host, doors[0].getsockname()[1], secure=tls is not None))
+                await stop.wait()
+                await hub.shut_down(FLUSH_S)
+    finally:
+        for door in doors:
+            door.close()
+        pool.close()
+
+
+def _listen(host: str, port: int) -> list[Door]:
+    try:
+        return open_doors(host, port)
+    except OSError as error:
+        raise SimulstError(f"{host}:{port} cannot be used: {_reason(error)}; choose another --port.") from None
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    doors: list[Door], hub: Hub, web: Web, token: str, tls: ssl.SSLContext | None
+) -> AsyncIterator[None]:
+    """Take connections at these doors until the end of the block."""
 
     async def handle(socket: ServerConnection) -> None:
         hub.connections += 1
         try:
-            await Connection(socket, hub, access.token).run()
+            await Connection(socket, hub, token).run()
         finally:
             hub.connections -= 1
 
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers that break off are no events of ours
-    listening = serve(
-        handle,
-        access.host,
-        port,
-        process_request=web.answer,
-        ssl=tls,
-        max_size=4 * MAX_AUDIO_BYTES,
-        max_queue=16,
-        compression=None,
-        ping_interval=None,  # a reader that is held back could not answer; connections end by being idle
-        close_timeout=2,
-        server_header=None,
-    )
-    try:
-        server = await listening
-    except OSError as error:
-        raise SimulstError(f"{access.host}:{port} cannot be used: {_reason(error)}; choose another --port.") from None
     reaper = asyncio.create_task(hub.reap())
+    servers: list[Server] = []
     try:
-        with _signals(stop):
-            ready(address_of(access.host, server.sockets[0].getsockname()[1], secure=tls is not None))
-            await stop.wait()
-            await hub.shut_down(FLUSH_S)
+        for door in doors:
+            servers.append(
+                await serve(
+                    handle,
+                    sock=door,
+                    process_request=web.answer,
+                    ssl=tls,
+                    open_timeout=hub.limits.hello_s,
+                    max_size=4 * MAX_AUDIO_BYTES,
+                    max_queue=16,
+                    compression=None,
+                    ping_interval=None,  # a reader that is held back could not answer; connections end by being idle
+                    close_timeout=2,
+                    server_header=None,
+                )
+            )
+        yield
     finally:
         reaper.cancel()
-        server.close()
-        await server.wait_closed()
-        pool.close()
+        for server in servers:
+            server.close()
+        for server in servers:
+            await server.wait_closed()
 
 
 @contextlib.contextmanager
@@ -108,15 +133,25 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
 def address_of(host: str, port: int, *, secure: bool) -> str:
     """What to type into a browser; a server that listens everywhere is named by this machine's own address."""
-    name = _own_address() if host in ("", "0.0.0.0", "::") else host
+    name = _own_address(host) if _everywhere(host) else host
     return f"{'https' if secure else 'http'}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
-def _own_address() -> str:
-    """Address of this machine in its network, its name where it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-        probe.connect(("192.0.2.1", 9))  # of a network for documents; nothing is sent
-        return str(probe.getsockname()[0])
+def _everywhere(host: str) -> bool:
+    try:
+        return not host or ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _own_address(host: str) -> str:
+    """Address of this machine in its network, IPv6 where `host` is; its name where it has none."""
+    v4, v6 = (socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")  # networks for documents
+    order = [v4] if ":" not in host else [v6, v4] if socket.has_dualstack_ipv6() else [v6]
+    for family, far in order:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))  # nothing is sent
+            return str(probe.getsockname()[0])
     return socket.gethostname()
 
 

@@ -9,6 +9,7 @@ import logging
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulst.live.engine import Engine, Output
@@ -108,6 +109,8 @@ class LiveStream:
         self._pending_bytes = 0
         self._reason = "end"
         self._hypothesis = ""
+        self._working = False
+        self._active_at = time.monotonic()
         self._over = False
         """The last event is `end`."""
         self._more = asyncio.Event()
@@ -132,8 +135,13 @@ class LiveStream:
 
     @property
     def busy(self) -> bool:
-        """Audio waits, or the end of the stream does."""
-        return not self.closed and (self.ended or bool(self._pending))
+        """Audio waits or is being worked on, or the end of the stream is."""
+        return not self.closed and (self.ended or self._working or bool(self._pending))
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since audio came or was worked on, 0 while there is something to do and once the stream is over."""
+        return 0.0 if self.busy or self.closed else time.monotonic() - self._active_at
 
     @property
     def pending_s(self) -> float:
@@ -152,7 +160,8 @@ class LiveStream:
         self._pending_bytes += len(data)
         self.received += len(data) // self.hello.frame_bytes
         self._arrival_s.append(self.received_s)
-        self._arrival_at.append(time.monotonic())
+        self._active_at = time.monotonic()
+        self._arrival_at.append(self._active_at)
         self._more.set()
         if self.pending_s > MAX_PENDING_S:
             self._room.clear()
@@ -198,14 +207,14 @@ class LiveStream:
                     await self._more.wait()
                 if self._pending and isinstance(self._pending[0], Switch):
                     switch = self._pending[0]
-                    self._publish(await self._pool.run(functools.partial(self.engine.switch, switch.session)))
+                    await self._work(functools.partial(self.engine.switch, switch.session))
                     self._record({"type": "switched", **switch.names})
                     self._wake()
                     self._pending.popleft()
                     continue
                 data = self._take()
                 final = self.ended and not self._pending
-                self._publish(await self._pool.run(functools.partial(self.engine.work, data, final, self._pool.spare)))
+                await self._work(functools.partial(self.engine.work, data, final, self._pool.spare))
                 if final:
                     return
         except ProtocolError as error:
@@ -217,6 +226,16 @@ class LiveStream:
             self.error = ProtocolError("internal", "The translation failed; the server's log tells why.")
         finally:
             self._close()
+
+    async def _work(self, job: Callable[[], Output]) -> None:
+        """Have it done in the pool and publish what it brings."""
+        self._working = True
+        try:
+            output = await self._pool.run(job)
+        finally:
+            self._working = False
+            self._active_at = time.monotonic()
+        self._publish(output)
 
     def _take(self) -> bytes:
         """Pending audio for one job."""

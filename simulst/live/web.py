@@ -1,18 +1,24 @@
 """Plain HTTP beside the websocket: the page, configuration, health and metrics, and who may ask for them."""
 
+import functools
 import hmac
 import http
+import ipaddress
 import json
 import os
+import re
+import socket
 from dataclasses import dataclass
 from importlib import resources
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection
-from websockets.datastructures import Headers
+from websockets.datastructures import Headers, MultipleValuesError
 from websockets.http11 import Request, Response
 
 import simulst
+from simulst.errors import SimulstError
+from simulst.live.door import Crowd
 from simulst.live.hub import Hub
 
 PAGES = {
@@ -29,7 +35,37 @@ PAGES = {
     "/favicon.svg": "favicon.svg",
 }
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+PORTS = {"http": 80, "https": 443}
+
+
+def site(url: str) -> str:
+    """The origin that browsers name for a page at this address, which has no path: `https://example.org`.
+
+    Raises SimulstError for anything else.
+    """
+    try:
+        parts = urlsplit(url)
+        name = (parts.hostname or "").encode("idna").decode()
+        port = "" if parts.port in (None, PORTS.get(parts.scheme)) else f":{parts.port}"
+    except ValueError:
+        parts, name, port = urlsplit(""), "", ""
+    rest = (parts.path.removesuffix("/"), parts.query, parts.fragment, parts.username)
+    if parts.scheme not in PORTS or not re.fullmatch(r"[\w.-]+|[0-9a-f:]+", name, re.ASCII) or any(rest):
+        raise SimulstError(f"--allow-origin takes a site such as https://example.org, without a path, not {url!r}.")
+    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address in a URL always means the machine that it is used on."""
+    name = host.lower().removesuffix(".")
+    if name == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +78,21 @@ class Access:
     origins: tuple[str, ...] = ()
     """Other sites, as `https://example.org`, whose pages may connect and embed."""
 
-    @property
+    @functools.cached_property
     def local(self) -> bool:
-        return self.host in LOOPBACK
+        """Whether the address is one of loopback, however it is written."""
+        if is_loopback(self.host):
+            return True
+        try:
+            found = socket.getaddrinfo(self.host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except OSError:
+            return False
+        return all(is_loopback(str(address[0])) for *_, address in found)
 
     def refusal(self, headers: Headers) -> tuple[http.HTTPStatus, str, str] | None:
-        """Status, code and sentence where a request must be refused."""
+        """Status, code and sentence where a request must be refused. Raises LookupError where one came twice."""
         host = headers.get("Host", "")
-        if self.local and (urlsplit(f"//{host}").hostname or "") not in LOOPBACK:
+        if self.local and not self._named(urlsplit(f"//{host}").hostname or ""):
             sentence = "This server answers to local names only; start it with --host to open it to others."
             return http.HTTPStatus.MISDIRECTED_REQUEST, "forbidden_host", sentence
         origin = headers.get("Origin")
@@ -58,13 +101,17 @@ class Access:
         sentence = "Pages of other sites may not connect; allow one with --allow-origin."
         return http.HTTPStatus.FORBIDDEN, "forbidden_origin", sentence
 
+    def _named(self, host: str) -> bool:
+        return is_loopback(host) or host == self.host.lower()
+
 
 class Web:
     """Answers every request that is no websocket, and refuses websockets that may not be."""
 
-    def __init__(self, hub: Hub, access: Access) -> None:
+    def __init__(self, hub: Hub, access: Access, crowd: Crowd) -> None:
         self._hub = hub
         self._access = access
+        self._crowd = crowd
         folder = resources.files("simulst.live") / "static"
         self._files = {path: (folder / name).read_bytes() for path, name in PAGES.items()}
         frames = " ".join(["'self'", *access.origins])
@@ -78,17 +125,20 @@ class Web:
         try:
             if refused := self._access.refusal(request.headers):
                 return self._error(*refused)
-            response = self._answer(request)
+            response = self._answer(connection, request)
+        except MultipleValuesError as twice:
+            sentence = f"A request has one {twice} header at most."
+            return self._error(http.HTTPStatus.BAD_REQUEST, "bad_request", sentence)
         except ValueError:  # an address that cannot be parsed
             return self._error(http.HTTPStatus.BAD_REQUEST, "bad_request", "The request cannot be understood.")
         if response is not None and (origin := request.headers.get("Origin")) in self._access.origins:
             response.headers["Access-Control-Allow-Origin"] = str(origin)
         return response
 
-    def _answer(self, request: Request) -> Response | None:
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         address = urlsplit(request.path)
         if address.path == "/ws":
-            return self._admit(request)
+            return self._admit(connection, request)
         if getattr(request, "method", "GET") != "GET":
             return self._error(http.HTTPStatus.METHOD_NOT_ALLOWED, "bad_method", "Only GET is served.")
         if address.path in self._files:
@@ -103,12 +153,12 @@ class Web:
             return self._metrics(request, address.query)
         return self._error(http.HTTPStatus.NOT_FOUND, "not_found", "There is nothing here.")
 
-    def _admit(self, request: Request) -> Response | None:
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         if "websocket" not in request.headers.get("Upgrade", "").lower():
             return self._error(http.HTTPStatus.UPGRADE_REQUIRED, "no_websocket", "This address speaks websocket only.")
         if self._hub.closing:
             return self._error(http.HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "The server is shutting down.")
-        if self._hub.connections >= self._hub.limits.max_connections:
+        if not self._crowd.admit(connection.transport.get_extra_info("socket").fileno()):
             return self._error(http.HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Too many connections; try again.")
         return None
 

@@ -111,11 +111,17 @@ def check_weights(directory: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What transformers would warn about while loading becomes an error here."""
-    logger = logging.getLogger("transformers")
+    """What transformers would warn about while loading becomes an error here; it draws no progress bars either."""
+    from transformers.utils import logging as bars
+
+    logger, shown = logging.getLogger("transformers"), bars.is_progress_bar_enabled()
     level = logger.level
     logger.setLevel(logging.ERROR)
+    if shown:
+        bars.disable_progress_bar()
     try:
         yield
     finally:
         logger.setLevel(level)
+        if shown:
+            bars.enable_progress_bar()

@@ -18,6 +18,8 @@ def fetch(name: str) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    # What the client raises when a connection breaks: of requests in its old releases, of httpx in its new ones.
+    trouble = next(kind for kind in HfHubHTTPError.__bases__ if issubclass(kind, Exception))
     try:
         return Path(
             huggingface_hub.snapshot_download(name, allow_patterns=_FILES, ignore_patterns=["*fp32*"], etag_timeout=10)
@@ -31,6 +33,6 @@ def fetch(name: str) -> Path:
         raise ModelError(
             f"'{name}' is not in the local Hugging Face cache and {offline}; give a local directory instead."
         ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (trouble, OSError, ValueError) as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
         raise ModelError(f"'{name}' cannot be fetched from the Hugging Face hub: {reason}") from error

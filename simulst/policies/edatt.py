@@ -36,8 +36,8 @@ class EDAtt(Policy):
             raise PolicyError(f"edatt: alpha is {self.alpha}; it must be above 0")
         if self.last < 1:
             raise PolicyError(f"edatt: last is {self.last}; it must be at least 1")
-        if self.frame_ms is not None and not self.frame_ms > 0:
-            raise PolicyError(f"edatt: frame_ms is {self.frame_ms}; it must be above 0")
+        if self.frame_ms is not None and not 0 < self.frame_ms < float("inf"):
+            raise PolicyError(f"edatt: frame_ms is {self.frame_ms}; it must be above 0 and finite")
         if self.normalise not in ("l2", "l1"):
             raise PolicyError(f"edatt: normalise is {self.normalise!r}; it must be l2 or l1")
         if self.drop_last < 0:

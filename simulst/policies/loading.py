@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from simulst.bundled import bundled_path
 from simulst.errors import PolicyError
 from simulst.policies.base import Policy
 from simulst.policies.history import HistoryConfig
@@ -94,7 +95,7 @@ def policy_class(spec: str) -> type[Policy]:
         found = getattr(importlib.import_module(module), name)
     elif ".py:" in spec:
         path, _, name = spec.rpartition(":")
-        found = getattr(_module_from_file(Path(path)), name, None)
+        found = getattr(_module_from_file(bundled_path(path)), name, None)
         if isinstance(found, type):
             copyreg.pickle(found, _to_another_process)
     elif "." in spec and all(part.isidentifier() for part in spec.replace(":", ".").split(".")):

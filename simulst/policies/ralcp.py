@@ -11,6 +11,8 @@ from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceVi
 from simulst.policies.boundary import complete, word_starts
 from simulst.translators.base import Evidence, Hypothesis, Vocabulary
 
+MAX_CANDIDATES = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ralcp(Policy):
@@ -33,9 +35,10 @@ class Ralcp(Policy):
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise PolicyError(f"ralcp: threshold is {self.threshold}; it must be above 0 and at most 1")
-        if self.candidates < 2:
+        if not 2 <= self.candidates <= MAX_CANDIDATES:
             raise PolicyError(
-                f"ralcp: candidates is {self.candidates}; it must be at least 2 (a single one agrees with itself)"
+                f"ralcp: candidates is {self.candidates}; it must be at least 2 (a single one agrees with "
+                f"itself) and at most {MAX_CANDIDATES} (each takes memory of its own)"
             )
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:

@@ -4,9 +4,9 @@ import json
 import math
 import random
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from simulst.training import grouped
 from simulst.training.ranks import Ranks
-from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches
+from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches, open_vectors
 from simulst.translators.speech_llm_model import SpeechLLM
 
 
@@ -134,13 +134,6 @@ def ctc_loss(
     return loss / sizes.sum()
 
 
-def save_checkpoint(path: Path, model: SpeechLLM, optimiser: torch.optim.Optimizer, step: int, origin: int) -> None:
-    """`origin` is the step at which the present pool of batches was drawn, so that a resumed run draws it again."""
-    state = {"model": trainable_state(model), "optimiser": optimiser.state_dict(), "step": step, "origin": origin}
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
-
-
 def trainable_state(model: SpeechLLM) -> dict[str, Tensor]:
     """Projector and decoder; the encoder is frozen and stored apart."""
     return {k: v for k, v in model.state_dict().items() if not k.startswith("encoder.") and "lm_head" not in k}
@@ -163,92 +156,140 @@ def dev_losses(model: SpeechLLM, groups: dict[str, list[Batch]]) -> dict[str, fl
     return losses
 
 
+@dataclass
+class Progress:
+    """Where training stands: the next step, the step at which the present pool of batches was drawn, and what all
+    runs together have used."""
+
+    step: int = 0
+    origin: int = 0
+    samples: int = 0
+    hours: float = 0.0
+
+
+class DecoderTraining:
+    """One run of `train_decoder`; `decoder.pt` (resumable) and `log.jsonl` go to `folder`."""
+
+    def __init__(self, model: SpeechLLM, folder: Path, config: DecoderTrainingConfig, blank: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model, self.folder, self.config, self.blank = model, folder, config, blank
+        self.ranks = Ranks()
+        model.encoder.requires_grad_(False)
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
+        )
+        self.progress = Progress()
+        self.checkpoint = folder / "decoder.pt"
+        if self.checkpoint.exists():
+            self._resume()
+        self.losses: list[Tensor] = []
+        self.ctc: list[Tensor] = []
+        self._since, self._began, self._first, self._seen = time.monotonic(), time.monotonic(), self.progress.step, 0
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.model.load_state_dict(state["model"], strict=False)
+        self.optimiser.load_state_dict(state["optimiser"])
+        step = int(state["step"])
+        self.progress = Progress(
+            step, int(state.get("origin", step)), int(state.get("samples", 0)), float(state.get("hours", 0.0))
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint whole or not at all."""
+        now = time.monotonic()
+        self.progress.hours += (now - self._since) / 3600
+        self._since = now
+        state = {"model": trainable_state(self.model), "optimiser": self.optimiser.state_dict()}
+        torch.save(state | asdict(self.progress), self.checkpoint.with_suffix(".tmp"))
+        self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """What one step minimises: smoothed cross-entropy of the weighted tokens, and CTC."""
+        config = self.config
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, targets, projected = forward(self.model, batch)
+            weights = batch.weights[:, 1:][batch.weights[:, 1:] > 0]
+            each = F.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=config.label_smoothing)
+            loss = (each * weights).sum() / weights.sum()
+            rng = random.Random(f"{config.seed}/{self.progress.step}/ctc")
+            ctc = ctc_loss(self.model, projected, batch, self.blank, rng, config.ctc_random_tokens)
+        self.losses.append(loss.detach())
+        if len(batch.lengths):
+            self.ctc.append(ctc.detach())
+        return loss + config.ctc_weight * ctc
+
+    def step(self, batch: Batch) -> None:
+        """One optimiser step."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * learning_rate_scale(self.progress.step, self.config)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.loss(batch).backward()  # type: ignore[no-untyped-call]
+        self.ranks.average_gradients(self.parameters)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.progress.step += 1
+        self.progress.samples += len(batch.ids) * self.ranks.size
+        self._seen += len(batch.ids) * self.ranks.size
+
+    def record(self, found: dict[str, float]) -> None:
+        """A line of the log, and the same for people."""
+        spent, done = time.monotonic() - self._began, self.progress.step - self._first
+        values: dict[str, float] = {
+            "step": self.progress.step,
+            "loss": _mean(self.losses),
+            "ctc": _mean(self.ctc),
+            "hours": self.progress.hours + (time.monotonic() - self._since) / 3600,
+            "samples": self.progress.samples,
+            "samples_per_s": self._seen / spent,
+            "minutes_left": (self.config.steps - self.progress.step) * spent / done / 60,
+            **found,
+        }
+        self.losses, self.ctc = [], []
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(values) + "\n")
+        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()), flush=True)
+
+
+def _mean(losses: list[Tensor]) -> float:
+    return torch.stack(losses).mean().item() if losses else math.nan
+
+
 def train_decoder(
     model: SpeechLLM,
-    sampler_of: Any,
+    sampler_of: Callable[[], Sampler],
     features: Path,
     marks: Marks,
     folder: Path,
     config: DecoderTrainingConfig,
-    dev: dict[str, list[Batch]] | None = None,
+    score: Callable[[SpeechLLM], dict[str, float]] | None = None,
 ) -> None:
     """Train in place; `decoder.pt` (resumable) and `log.jsonl` go to `folder`.
 
-    `sampler_of()` is called again now and then, so that talks finished meanwhile are used.
+    `sampler_of()` is called again now and then, so that talks finished meanwhile are used; `score` gives the figures
+    of the log at every checkpoint.
     """
-    from simulst.training.samples import open_vectors
-
-    folder.mkdir(parents=True, exist_ok=True)
-    ranks = Ranks()
+    training = DecoderTraining(model, folder, config, marks.blank)
+    progress, ranks = training.progress, training.ranks
     width = model.config.stack * model.config.encoder.model_dim
-    model.encoder.requires_grad_(False)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
-    )
-    checkpoint, step, origin = folder / "decoder.pt", 0, 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"], strict=False)
-        optimiser.load_state_dict(state["optimiser"])
-        step = int(state["step"])
-        origin = int(state.get("origin", step))
     model.train()
-    began, first, seen = time.monotonic(), step, 0
-    sums: dict[str, list[float]] = {"loss": [], "ctc": []}
-    round_number = 0
-    sampler: Sampler = sampler_of()
-    vectors = open_vectors(features, width) if sampler.talks else None
-    while step < config.steps:
-        if round_number % 30 == 29:
+    rounds = 0
+    while progress.step < config.steps:
+        if rounds % 30 == 0:
             sampler = sampler_of()
             vectors = open_vectors(features, width) if sampler.talks else None
-        round_number += 1
-        seed = f"{config.seed}/{origin}" + (f"/{ranks.rank}" if ranks.rank else "")
-        drawn = list(batches(sampler, seed, origin / config.steps, config.positions))
-        for samples in drawn[step - origin : ranks.smallest(len(drawn))]:
-            rng = random.Random(f"{config.seed}/{step}/ctc")
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * learning_rate_scale(step, config)
-            batch = collate(samples, vectors, width)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits, targets, projected = forward(model, batch)
-                weights = batch.weights[:, 1:][batch.weights[:, 1:] > 0]
-                each = F.cross_entropy(
-                    logits.float(), targets, reduction="none", label_smoothing=config.label_smoothing
-                )
-                loss = (each * weights).sum() / weights.sum()
-                ctc = ctc_loss(model, projected, batch, marks.blank, rng, config.ctc_random_tokens)
-            optimiser.zero_grad(set_to_none=True)
-            (loss + config.ctc_weight * ctc).backward()  # type: ignore[no-untyped-call]
-            ranks.average_gradients(parameters)
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            step += 1
-            seen += len(samples)
-            sums["loss"].append(loss.item())
-            if ctc.item() > 0:
-                sums["ctc"].append(ctc.item())
-            if step % 50 == 0 and ranks.first:
-                spent = time.monotonic() - began
-                record = {
-                    "step": step,
-                    "loss": float(np.mean(sums["loss"])),
-                    "ctc": float(np.mean(sums["ctc"] or [math.nan])),
-                    "samples_per_s": seen * ranks.size / spent,
-                    "talks": len(sampler.talks),
-                    "minutes_left": (config.steps - step) * spent / (step - first) / 60,
-                }
-                sums = {"loss": [], "ctc": []}
-                if dev and step % config.checkpoint_steps == 0:
-                    record |= dev_losses(model, dev)
-                with (folder / "log.jsonl").open("a") as log:
-                    log.write(json.dumps(record) + "\n")
-                shown = "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items())
-                print(shown, flush=True)
-            if ranks.first and (step % config.checkpoint_steps == 0 or step >= config.steps):
-                save_checkpoint(checkpoint, model, optimiser, step, origin)
-            if step >= config.steps:
+        rounds += 1
+        seed = f"{config.seed}/{progress.origin}" + (f"/{ranks.rank}" if ranks.rank else "")
+        drawn = list(batches(sampler, seed, progress.origin / config.steps, config.positions))
+        for samples in drawn[progress.step - progress.origin : ranks.smallest(len(drawn))]:
+            training.step(collate(samples, vectors, width))
+            due = progress.step % config.checkpoint_steps == 0 or progress.step >= config.steps
+            if ranks.first and (due or progress.step % 50 == 0):
+                training.record(score(model) if score and due else {})
+            if ranks.first and due:
+                training.save()
+            if progress.step >= config.steps:
                 break
-        origin = step
+        progress.origin = progress.step
     model.eval()

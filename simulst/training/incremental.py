@@ -7,7 +7,7 @@ to wait for; `IncrementalSampler` makes sequences from it while plain training g
 import gzip
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ from simulst.translators.latency_tags import LATENCIES, TURN_BLOCKS
 
 if TYPE_CHECKING:
     from simulst.training.features import Talk
-    from simulst.training.samples import Corpus, Marks, Sample, SampleConfig
+    from simulst.training.samples import Marks, Sample, SampleConfig
+    from simulst.training.texts import Corpus
     from simulst.translators.speech_llm_model import SpeechLLM
 
 WORDS_FILE = "words.jsonl"
@@ -45,17 +46,23 @@ def split_words(ids: Sequence[int], vocabulary: Any) -> list[tuple[int, ...]]:
     return [tuple(ids[a:b]) for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
 
 
-def annotate_needs(corpus: "Corpus", vocabulary: Any, path: Path, method: Any = "auto") -> None:
-    """One line per English sentence: for each of its translations the source word that each target word waits for."""
+def annotate_needs(
+    corpus: "Corpus", vocabulary: Any, path: Path, method: Any = "auto", *, only: Container[int] | None = None
+) -> None:
+    """One line per English sentence: for each of its translations the source word that each target word waits for.
+
+    Sentences that are not in `only` get an empty line.
+    """
 
     def texts(ids: Sequence[int]) -> list[str]:
         return [vocabulary.decode(list(one)).strip().lower().strip(".,!?;:\"'") for one in split_words(ids, vocabulary)]
 
-    english = [texts(ids) for ids in corpus.english]
-    pairs = [(source, texts(ids)) for source, group in zip(english, corpus.german, strict=True) for ids in group]
+    groups = [g if only is None or number in only else [] for number, g in enumerate(corpus.german)]
+    english = [texts(ids) if group else [] for ids, group in zip(corpus.english, groups, strict=True)]
+    pairs = [(source, texts(ids)) for source, group in zip(english, groups, strict=True) for ids in group]
     links = iter(zip(align(pairs, method), pairs, strict=True))
     with gzip.open(path.with_suffix(".tmp"), "wt", encoding="utf-8") as out:
-        for group in corpus.german:
+        for group in groups:
             found = [next(links) for _ in group]
             needs = [latest_source_words(one, len(source), len(target)) for one, (source, target) in found]
             out.write(json.dumps(needs) + "\n")

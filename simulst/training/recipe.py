@@ -1,11 +1,8 @@
-"""`simulst train RECIPE.toml`: vocabulary, speech, encoder, features, decoder, annotate, incremental, export; each
-stage resumes."""
+"""`simulst train RECIPE.toml`: every stage writes into the recipe's work folder and resumes what it finds there."""
 
-import csv
-import gzip
 import json
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +11,13 @@ from simulst.errors import DataError
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import FeatureConfig
 from simulst.training.imitation import ImitationConfig
+from simulst.training.recordings import RecordingsConfig
 from simulst.training.samples import SampleConfig
+from simulst.training.texts import Part, TextSource, grouped
 
 T = TypeVar("T")
+PEOPLE_TEXT = "people.tsv"
+"""Transcripts of recordings with German made by the text model, in the work folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,9 @@ class DataConfig:
     """Where text comes from and who speaks it; paths are relative to the recipe."""
 
     train: str
+    """Sentence pairs; a sentence of this file has weight 1."""
+    spoken: float = 1.0
+    """Share of its sentences that the synthesisers speak."""
     dev: str
     voices: dict[str, float]
     dev_voices: dict[str, float]
@@ -32,6 +36,14 @@ class DataConfig:
     """0: all."""
     workers: int = 2
     seed: int = 1
+    more: tuple[TextSource, ...] = ()
+    """Further files of pairs."""
+    held: dict[str, int] = field(default_factory=dict)
+    """How many pairs held back in a file of `more` (by its stem) are a development set of text."""
+    recordings: RecordingsConfig | None = None
+    """People speaking."""
+    scored: int = 150
+    """Sentences of each development set of text that are translated at every checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +54,8 @@ class ModelSection:
     """Folder of the Moonshine checkpoint whose encoder is taken."""
     vocabulary_size: int = 8000
     licence: str = "Apache-2.0"
+    start: str = ""
+    """Folder of a simulst model whose vocabulary, encoder and decoder training goes on from; empty: from scratch."""
     decoder: dict[str, Any] = field(default_factory=dict)
     """Changes to the decoder's Hugging Face configuration."""
 
@@ -56,7 +70,9 @@ class Recipe:
     model: ModelSection
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
-    decoder: DecoderTrainingConfig = field(default_factory=DecoderTrainingConfig)
+    text: DecoderTrainingConfig | None = None
+    """Training of the decoder on text alone, before speech is mixed in."""
+    decoder: DecoderTrainingConfig | None = field(default_factory=DecoderTrainingConfig)
     incremental: DecoderTrainingConfig | None = None
     """Training that goes on from the decoder with the tasks of `simulst.training.incremental`."""
     base: Path = Path(".")
@@ -70,6 +86,20 @@ class Recipe:
     @property
     def folder(self) -> Path:
         return self.path(self.work)
+
+    @property
+    def texts(self) -> list[tuple[TextSource, Path]]:
+        """All files of sentence pairs, the main one first."""
+        sources = [TextSource(path=self.data.train, spoken=self.data.spoken), *self.data.more]
+        found = [(source, self.path(source.path)) for source in sources]
+        people = self.folder / PEOPLE_TEXT
+        if self.data.recordings is not None and people.exists():
+            found.append((TextSource(path=str(people), weight=self.data.recordings.weight, spoken=0.0), people))
+        return found
+
+    def sentences(self) -> list[tuple[Part, dict[str, list[str]]]]:
+        """English sentences with their translations, file by file; the numbers of `Corpus`."""
+        return grouped(self.texts)
 
 
 def build(kind: type[T], values: dict[str, Any], where: str) -> T:
@@ -85,7 +115,8 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
                 raise DataError(f"{where}.{name} must be a table.")
             built[name] = build(nested, value, f"{where}.{name}")
         elif isinstance(value, list):
-            built[name] = tuple(value)
+            element = _ELEMENTS.get((kind.__name__, name))
+            built[name] = tuple(build(element, one, f"{where}.{name}") if element else one for one in value)
     try:
         return kind(**built)
     except TypeError as error:
@@ -97,11 +128,14 @@ _NESTED: dict[tuple[str, str], type] = {
     ("Recipe", "model"): ModelSection,
     ("Recipe", "imitation"): ImitationConfig,
     ("Recipe", "features"): FeatureConfig,
+    ("Recipe", "text"): DecoderTrainingConfig,
     ("Recipe", "decoder"): DecoderTrainingConfig,
     ("Recipe", "incremental"): DecoderTrainingConfig,
     ("DecoderTrainingConfig", "samples"): SampleConfig,
+    ("DataConfig", "recordings"): RecordingsConfig,
 }
-assert all(is_dataclass(kind) for kind in _NESTED.values())
+_ELEMENTS: dict[tuple[str, str], type] = {("DataConfig", "more"): TextSource}
+assert all(is_dataclass(kind) for kind in (*_NESTED.values(), *_ELEMENTS.values()))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -116,38 +150,24 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def pairs(path: Path) -> Iterator[tuple[str, str]]:
-    """(English, German) lines of a tsv or tsv.gz."""
-    if not path.is_file():
-        raise DataError(f"There is no {path}; name a tab-separated file of English and German sentences.")
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-        for number, row in enumerate(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-            if len(row) != 2:
-                raise DataError(f"{path}:{number} has {len(row)} columns; two are expected, English and German.")
-            yield row[0], row[1]
-
-
-def sentences(path: Path) -> list[str]:
-    """Different English sentences in the order of the file; their numbers name them everywhere."""
-    return list(dict.fromkeys(english for english, _ in pairs(path)))
-
-
 Stage = Callable[[Recipe], None]
 
 
 def stages() -> dict[str, Stage]:
     """Names of the stages in order and what runs them."""
-    from simulst.training import incremental_stages
+    from simulst.training import incremental_stages, people_stage
     from simulst.training import stages as steps
 
     return {
         "vocabulary": steps.vocabulary,
+        "text": steps.text,
         "speech": steps.speech,
+        "recordings": people_stage.recordings,
         "encoder": steps.encoder,
         "features": steps.features,
         "decoder": steps.decoder,
         "annotate": incremental_stages.annotate,
-        "incremental": incremental_stages.incremental,
+        "incremental": steps.incremental,
         "export": steps.export,
     }
 

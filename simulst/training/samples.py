@@ -1,9 +1,8 @@
 """Training sequences of the speech LLM: tasks, runs of sentences, truncations; see `SampleConfig`."""
 
-import gzip
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from simulst.training.features import Talk, read_talks
 from simulst.training.incremental import IncrementalSampler, Run
+from simulst.training.texts import Corpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,12 @@ class SampleConfig:
     run_lengths: tuple[float, ...] = (0.5, 0.18, 0.12, 0.08, 0.06, 0.03, 0.02, 0.01)
     """Chances of 1, 2, ... consecutive sentences."""
     text_runs: tuple[float, ...] = (0.75, 0.15, 0.1)
+    max_text_tokens: int = 200
+    """Of the English side of a run of text."""
+    source_lm_share: float = 1.0
+    """Of text samples: those whose English side is learned too, with a small weight."""
+    cascade_share: float = 0.0
+    """Of speech samples: the transcript first, then the translation."""
     max_vectors: int = 250
     read_write_share: float = 0.0
     """Of speech samples: READ and WRITE in the order of time, see `simulst.training.incremental`; so the next two."""
@@ -37,31 +43,6 @@ class SampleConfig:
     """Loss weight of a READ or WRITE decision."""
     block_vectors: int = 7
     """Speech vectors per encoder block."""
-
-
-@dataclass
-class Corpus:
-    """Sentence pairs as token ids; sentence k is the k-th different English sentence of the file."""
-
-    english: list[list[int]] = field(default_factory=list)
-    german: list[list[list[int]]] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, path: Path, vocabulary: Any) -> "Corpus":
-        """A tsv (or tsv.gz) of English<TAB>German, an English sentence on consecutive lines."""
-        corpus, last = cls(), None
-        known: dict[str, int] = {}
-        opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-        with opened as lines:
-            for line in lines:
-                en, de = line.rstrip("\n").split("\t")
-                if en != last and en not in known:
-                    known[en] = len(corpus.english)
-                    corpus.english.append(vocabulary.encode(en))
-                    corpus.german.append([])
-                corpus.german[known[en]].append(vocabulary.encode(de))
-                last = en
-        return corpus
 
 
 @dataclass
@@ -111,6 +92,7 @@ class Sampler:
         incremental: "IncrementalSampler | None" = None,
     ) -> None:
         self.corpus, self.marks, self.config, self.incremental = corpus, marks, config, incremental
+        self._part_weights = [(part.end - part.first) * part.weight for part in corpus.parts]
         self.talks: list[Talk] = read_talks(features) if features else []
         # talks weighted by their number of sentences
         self._by_sentence = [(t, i) for t, talk in enumerate(self.talks) for i in range(len(talk.sentences))]
@@ -125,12 +107,25 @@ class Sampler:
 
     def _text(self, rng: random.Random) -> Sample:
         n = 1 + rng.choices(range(len(self.config.text_runs)), self.config.text_runs)[0]
-        numbers = [rng.randrange(len(self.corpus.english)) for _ in range(n)]
+        numbers = self._text_run(n, rng)
         english = [t for k in numbers for t in self.corpus.english[k]]
         german = [t for k in numbers for t in rng.choice(self.corpus.german[k])]
         m = self.marks
         ids = [m.english, *english, m.german, *german, m.eos]
-        return Sample(ids, [0.0] + [0.3] * len(english) + [0.0] + [1.0] * (len(german) + 1))
+        on_source = 0.3 if rng.random() < self.config.source_lm_share else 0.0
+        return Sample(ids, [0.0] + [on_source] * len(english) + [0.0] + [1.0] * (len(german) + 1))
+
+    def _text_run(self, n: int, rng: random.Random) -> list[int]:
+        """Numbers of up to `n` sentences of one file, neighbours where its order means something."""
+        part = rng.choices(self.corpus.parts, self._part_weights)[0]
+        if part.ordered:
+            first = rng.randrange(part.first, part.end)
+            numbers = list(range(first, min(part.end, first + n)))
+        else:
+            numbers = [rng.randrange(part.first, part.end) for _ in range(n)]
+        while len(numbers) > 1 and sum(len(self.corpus.english[k]) for k in numbers) > self.config.max_text_tokens:
+            numbers.pop()
+        return numbers
 
     def _speech(self, rng: random.Random) -> Sample:
         c, m = self.config, self.marks
@@ -157,9 +152,11 @@ class Sampler:
             return self._truncated(talk, run, sides, start, tag, rng)
         end = min(talk.count, int(np.ceil(rng.uniform(run[-1][2], max(run[-1][2], next_start + 0.5)))))
         target = [t for side in sides for t in side]
+        source = [t for s in run for t in self.corpus.english[s[0]]]
+        if not english_task and rng.random() < c.cascade_share:
+            tag, target = m.english, [*source, m.german, *target]
         ids = [m.speech, *[-1] * (end - start), tag, *target, m.eos]
         weights = [0.0] * (end - start + 2) + [1.0] * (len(target) + 1)
-        source = [t for s in run for t in self.corpus.english[s[0]]]
         return Sample(ids, weights, (talk.first + start, talk.first + end), source)
 
     def _truncated(

@@ -1,6 +1,8 @@
 """The stages of a training recipe, each a function of the recipe that resumes what it finds in the work folder."""
 
+import random
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,39 +12,58 @@ from simulst.encoders.block_causal import BlockCausalConfig, BlockCausalEncoder
 from simulst.encoders.moonshine import load_moonshine_encoder
 from simulst.training import features as feature_stage
 from simulst.training import incremental_stages
-from simulst.training.decoder import Batch, collate, train_decoder
+from simulst.training.decoder import Batch, DecoderTrainingConfig, collate, dev_losses, train_decoder
+from simulst.training.greedy import text_bleu
 from simulst.training.imitation import imitate
-from simulst.training.recipe import Recipe, pairs, sentences
-from simulst.training.samples import Corpus, Marks, Sample, Sampler, open_vectors
+from simulst.training.recipe import Recipe
+from simulst.training.samples import Marks, Sample, Sampler, open_vectors
 from simulst.training.speech import SpeechStore
 from simulst.training.synthesis import synthesise
+from simulst.training.texts import Corpus, held_pairs, read_pairs
 from simulst.training.vocabulary import train_vocabulary
 from simulst.translators.speech_llm import VOCABULARY_FILE
-from simulst.translators.speech_llm_model import SpeechLLM, SpeechLLMConfig, save_model, tiny_decoder_config
+from simulst.translators.speech_llm_model import (
+    SpeechLLM,
+    SpeechLLMConfig,
+    load_weights,
+    read_config,
+    save_model,
+    tiny_decoder_config,
+)
+
+WIDTH = 4 * BlockCausalConfig().model_dim
+"""Of a speech vector before the projector."""
 
 
 def vocabulary(recipe: Recipe) -> None:
     """Joint SentencePiece model of all training text."""
 
-    def lines() -> Any:
-        last = None
-        for english, german in pairs(recipe.path(recipe.data.train)):
-            if english != last:
-                yield english
-            last = english
-            yield german
+    target = recipe.folder / VOCABULARY_FILE
+    if recipe.model.start:
+        shutil.copy(recipe.path(recipe.model.start) / VOCABULARY_FILE, target)
+        return
+    sentences = ((english, *german) for _, part in recipe.sentences() for english, german in part.items())
+    train_vocabulary((line for lines in sentences for line in lines), target, recipe.model.vocabulary_size)
 
-    train_vocabulary(lines(), recipe.folder / VOCABULARY_FILE, recipe.model.vocabulary_size)
+
+def spoken_sentences(recipe: Recipe) -> list[tuple[int, str]]:
+    """(number, English) of the sentences that the synthesisers speak: a share of every file, the same one each time."""
+    chosen: list[tuple[int, str]] = []
+    for part, sentences in recipe.sentences():
+        numbered = list(enumerate(sentences, part.first))
+        chance = random.Random(f"{recipe.data.seed}/{part.first}")
+        chosen += [one for one in numbered if chance.random() < part.spoken]
+    return chosen[: recipe.data.max_sentences or None]
 
 
 def speech(recipe: Recipe) -> None:
     """Every training sentence spoken once, and the dev sentences by known and by unseen voices."""
     data = recipe.data
-    train = list(enumerate(sentences(recipe.path(data.train))))
-    if data.max_sentences:
-        train = train[: data.max_sentences]
+    train = spoken_sentences(recipe)
     synthesise(train, data.voices, recipe.folder / "speech", workers=data.workers, seed=data.seed)
-    dev = list(enumerate(sentences(recipe.path(data.dev))))[: data.dev_sentences]
+    dev = list(enumerate(dict.fromkeys(pair.english for pair in read_pairs(recipe.path(data.dev)))))[
+        : data.dev_sentences
+    ]
     for name, voices in (("known", data.voices), ("unseen", data.dev_voices)):
         synthesise(dev, voices, recipe.folder / f"devspeech_{name}", workers=data.workers, seed=data.seed + 1)
 
@@ -50,21 +71,26 @@ def speech(recipe: Recipe) -> None:
 def encoder(recipe: Recipe) -> None:
     """Imitation training of the block-causal encoder."""
     torch.set_num_threads(recipe.threads)
-    model = load_moonshine_encoder(recipe.path(recipe.model.encoder))
+    if recipe.imitation.steps == 0:
+        return
+    model = started(recipe).encoder if recipe.model.start else load_moonshine_encoder(recipe.path(recipe.model.encoder))
     imitate(model, SpeechStore(recipe.folder / "speech"), recipe.folder / "encoder", recipe.imitation)
 
 
-def _trained_encoder(recipe: Recipe) -> BlockCausalEncoder:
+def trained_encoder(recipe: Recipe) -> BlockCausalEncoder:
+    """The encoder that the recipe has made, or the one it starts with."""
+    checkpoint = recipe.folder / "encoder" / "encoder.pt"
+    if recipe.model.start and not checkpoint.exists():
+        return started(recipe).encoder.eval().requires_grad_(False)
     model = BlockCausalEncoder(BlockCausalConfig())
-    state = torch.load(recipe.folder / "encoder" / "encoder.pt", weights_only=True)
-    model.load_state_dict(state["encoder"])
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["encoder"])
     return model.eval().requires_grad_(False)
 
 
 def features(recipe: Recipe) -> None:
     """Speech vectors of synthetic talks, and of the dev sentences as they are."""
     torch.set_num_threads(recipe.threads)
-    model = _trained_encoder(recipe)
+    model = trained_encoder(recipe)
     plain = replace(recipe.features, single_share=1.0, augmented=False)
     for name in ("known", "unseen"):
         store = SpeechStore(recipe.folder / f"devspeech_{name}")
@@ -72,22 +98,59 @@ def features(recipe: Recipe) -> None:
     feature_stage.extract(model, SpeechStore(recipe.folder / "speech"), recipe.folder / "features", recipe.features)
 
 
+def started(recipe: Recipe) -> SpeechLLM:
+    """The weights that a recipe with `start` goes on from, free to be trained."""
+    folder = recipe.path(recipe.model.start)
+    return load_weights(folder, read_config(folder)).requires_grad_(True)
+
+
 def new_model(recipe: Recipe) -> SpeechLLM:
-    """The model of a recipe, untrained but for what its stages load."""
+    """The model of a recipe before its first stage."""
+    if recipe.model.start:
+        return started(recipe)
     decoder_config = tiny_decoder_config(recipe.model.vocabulary_size) | recipe.model.decoder
-    torch.manual_seed(recipe.decoder.seed)
+    torch.manual_seed(recipe.decoder.seed if recipe.decoder else 0)
     return SpeechLLM(SpeechLLMConfig(decoder=decoder_config))
 
 
+def model_after(recipe: Recipe, *names: str) -> SpeechLLM:
+    """The model as the newest of the named stages left it."""
+    model = new_model(recipe)
+    for name in names:
+        checkpoint = recipe.folder / name / "decoder.pt"
+        if checkpoint.exists():
+            state = torch.load(checkpoint, weights_only=True)
+            model.load_state_dict(state["model"], strict=False)
+            return model
+    return model
+
+
+def text_sets(recipe: Recipe, limit: int = 1000) -> dict[str, list[tuple[str, str]]]:
+    """Development pairs of text (first reference): the main set, and what is held back of further files."""
+    first: dict[str, str] = {}
+    for pair in read_pairs(recipe.path(recipe.data.dev)):
+        first.setdefault(pair.english, pair.german)
+    sets = {"text": list(first.items())[:limit]}
+    for source, path in recipe.texts:
+        name = path.name.split(".")[0]
+        if count := recipe.data.held.get(name):
+            sets[name] = [(pair.english, pair.german) for pair in held_pairs(path, source, min(count, limit))]
+    return sets
+
+
+def _text_batches(pairs: list[tuple[str, str]], vocabulary: Any, marks: Marks) -> list[Batch]:
+    samples = []
+    for english, german in ((vocabulary.encode(a), vocabulary.encode(b)) for a, b in pairs):
+        ids = [marks.english, *english, marks.german, *german, marks.eos]
+        samples.append(Sample(ids, [0.0] * (len(english) + 2) + [1.0] * (len(german) + 1)))
+    samples.sort(key=lambda sample: len(sample.ids))
+    return [collate(samples[at : at + 50], None, WIDTH) for at in range(0, len(samples), 50)]
+
+
 def dev_batches(recipe: Recipe, vocabulary: Any, marks: Marks, limit: int = 200) -> dict[str, list[Batch]]:
-    """Dev sets for cross-entropy during training: text, known voices, unseen voices (first reference)."""
+    """Dev sets for cross-entropy during training: texts, known voices, unseen voices (first reference)."""
+    sets = {f"dev_{name}": _text_batches(pairs, vocabulary, marks) for name, pairs in text_sets(recipe, limit).items()}
     corpus = Corpus.read(recipe.path(recipe.data.dev), vocabulary)
-    texts = [
-        Sample([marks.english, *e, marks.german, *g[0], marks.eos], [0.0] * (len(e) + 2) + [1.0] * (len(g[0]) + 1))
-        for e, g in zip(corpus.english[:limit], corpus.german[:limit], strict=True)
-    ]
-    width = 4 * BlockCausalConfig().model_dim
-    sets = {"dev_text": [collate(texts[at : at + 50], None, width) for at in range(0, len(texts), 50)]}
     for name in ("known", "unseen"):
         folder, samples = recipe.folder / f"dev_{name}", []
         for talk in feature_stage.read_talks(folder)[:limit]:
@@ -97,36 +160,64 @@ def dev_batches(recipe: Recipe, vocabulary: Any, marks: Marks, limit: int = 200)
             samples.append(Sample(ids, weights, (talk.first, talk.first + talk.count), []))
         samples.sort(key=lambda sample: len(sample.ids))
         if samples:
-            vectors = open_vectors(folder, width)
-            sets[f"dev_{name}"] = [collate(samples[at : at + 50], vectors, width) for at in range(0, len(samples), 50)]
+            vectors = open_vectors(folder, WIDTH)
+            sets[f"dev_{name}"] = [collate(samples[at : at + 50], vectors, WIDTH) for at in range(0, len(samples), 50)]
     return sets
 
 
-def decoder(recipe: Recipe) -> None:
-    """Projector and decoder on speech vectors and text."""
+def scorer(recipe: Recipe, vocabulary: Any, marks: Marks) -> Callable[[SpeechLLM], dict[str, float]]:
+    """What the log says of a checkpoint: losses of all dev sets, BLEU of greedy translations of the texts."""
+    sets, texts = dev_batches(recipe, vocabulary, marks), text_sets(recipe, recipe.data.scored)
+
+    def score(model: SpeechLLM) -> dict[str, float]:
+        bleu = {f"bleu_{name}": text_bleu(model, pairs, vocabulary, marks) for name, pairs in texts.items()}
+        return dev_losses(model, sets) | bleu
+
+    return score
+
+
+def _train(recipe: Recipe, name: str, config: DecoderTrainingConfig, model: SpeechLLM) -> None:
     import sentencepiece
 
     torch.set_num_threads(recipe.threads)
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
     marks = Marks.of(pieces)
-    corpus = Corpus.read(recipe.path(recipe.data.train), pieces)
+    corpus = Corpus.of(recipe.texts, pieces)
     where = recipe.folder / "features"
+    later = incremental_stages.sampler(recipe, config, corpus, pieces, marks)
+    only_text = config.samples.text_share_start == config.samples.text_share_end == 1
 
-    def sampler() -> Sampler:
-        return Sampler(corpus, where, marks, recipe.decoder.samples, later)
+    def draw() -> Sampler:
+        return Sampler(corpus, None if only_text else where, marks, config.samples, later)
 
-    later = incremental_stages.sampler(recipe, recipe.decoder, corpus, pieces, marks)
-    dev = dev_batches(recipe, pieces, marks)
-    train_decoder(new_model(recipe), sampler, where, marks, recipe.folder / "decoder", recipe.decoder, dev)
+    train_decoder(model, draw, where, marks, recipe.folder / name, config, scorer(recipe, pieces, marks))
+
+
+def text(recipe: Recipe) -> None:
+    """The decoder on text alone: short sequences, no encoder, the cheapest steps there are."""
+    if recipe.text is not None:
+        samples = replace(recipe.text.samples, text_share_start=1.0, text_share_end=1.0)
+        _train(recipe, "text", replace(recipe.text, samples=samples), new_model(recipe))
+
+
+def decoder(recipe: Recipe) -> None:
+    """Projector and decoder on speech vectors and text."""
+    if recipe.decoder is not None and recipe.decoder.steps:
+        _train(recipe, "decoder", recipe.decoder, model_after(recipe, "text"))
+
+
+def incremental(recipe: Recipe) -> None:
+    """Go on training the decoder with the shares of `[incremental.samples]`."""
+    if recipe.incremental is not None:
+        _train(recipe, "incremental", recipe.incremental, model_after(recipe, "decoder", "text"))
 
 
 def export(recipe: Recipe) -> None:
-    """Encoder and decoder together as a model folder, alignment heads calibrated on dev speech."""
-    model = new_model(recipe)
-    model.encoder.load_state_dict(_trained_encoder(recipe).state_dict())
-    state = torch.load(incremental_stages.newest_checkpoint(recipe), weights_only=True)
-    model.load_state_dict(state["model"], strict=False)
-    model.config = replace(model.config, tasks=incremental_stages.tasks(recipe))
+    """Encoder and decoder together as a model folder."""
+    model = model_after(recipe, "incremental", "decoder", "text")
+    model.encoder.load_state_dict(trained_encoder(recipe).state_dict())
+    learned = (*model.config.tasks, *incremental_stages.tasks(recipe))
+    model.config = replace(model.config, tasks=tuple(dict.fromkeys(learned)))
     folder = recipe.folder / "model"
     save_model(model, folder)
     shutil.copy(recipe.folder / VOCABULARY_FILE, folder / VOCABULARY_FILE)

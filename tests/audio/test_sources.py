@@ -141,7 +141,7 @@ class Dribble(io.RawIOBase):
 def test_wav_on_a_pipe_equals_the_file(tmp_path: Path, step: int, subtype: str) -> None:
     data = speechlike(0.2, 22_050, 2)
     path = save(tmp_path / "a.wav", data, 22_050, subtype)
-    piped = collect(open_pipe(Dribble(path.read_bytes(), step), "pipe"))  # type: ignore[arg-type]
+    piped = collect(open_pipe(Dribble(path.read_bytes(), step), "pipe"))
     np.testing.assert_array_equal(piped, collect(open_audio(str(path))))
 
 
@@ -156,7 +156,7 @@ def test_a_pipe_of_unknown_length_is_read_to_its_end(length: int) -> None:
 @pytest.mark.parametrize("first", [0, -1, 257, -32_768])
 def test_bytes_without_a_header_are_raw_samples(first: int) -> None:
     samples = np.array([first, 3, -5, 32_767] * 100, "<i2")
-    out = collect(open_pipe(Dribble(samples.tobytes(), 3), "pipe"))  # type: ignore[arg-type]
+    out = collect(open_pipe(Dribble(samples.tobytes(), 3), "pipe"))
     np.testing.assert_array_equal(out, samples.astype(np.float32) / 32_768)
 
 

@@ -51,5 +51,5 @@ def test_an_incomplete_talk_is_named(talk: Path, capsys: pytest.CaptureFixture[s
     assert run(["demo"]) == 2
     missing = talk.with_suffix(".yaml")
     assert capsys.readouterr().err == (
-        f"simulst: The bundled talk is incomplete: {missing} is missing; run the demo from a checkout.\n"
+        f"simulst: The bundled talk is incomplete: {missing} is missing; install simulst again.\n"
     )

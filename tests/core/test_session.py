@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from simulst.errors import AudioError, EvidenceError, PolicyError
+from simulst.errors import AudioError, EvidenceError, ModelError, PolicyError
 from simulst.events import EndEvent, HypothesisEvent, WriteEvent
 from simulst.policies import load_policy
 from simulst.policies.align_att import AlignAtt
@@ -235,3 +235,19 @@ def test_source_times_follow_the_policy_s_reading_of_the_rows() -> None:
     normalised, _ = play(AlignAtt(f=2, normalise="zscore"), [line], WORDS)
     assert [token.anchor_s for token in raw._log.kept] == [0.0, 0.0]
     assert [token.anchor_s for token in normalised._log.kept] == pytest.approx([0.12, 0.2])
+
+
+def test_arguments_of_a_session_are_checked_at_once() -> None:
+    model = ToyTranslator()
+    with pytest.raises(ModelError, match=r"takes a loaded model, not 'tiny-en-de'; load_model makes one"):
+        Session("tiny-en-de", "offline")  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match=r"chunk_ms is '640'; it must be a number of milliseconds"):
+        Session(model, "offline", chunk_ms="640")  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match=r"history is 5; it must be a HistoryConfig, a selector or a method's name"):
+        Session(model, "offline", history=5)  # type: ignore[arg-type]
+    integers = (toy_audio([3, 14]) * 32_768).astype(np.int16).astype(np.float32)
+    with pytest.raises(AudioError, match=r"^The samples reach \d+, but full scale is 1: they are integers;"):
+        Session(model, "offline").feed(integers)
+    for name, key, value in (("edatt", "frame_ms", float("inf")), ("ralcp", "candidates", 1_000_000)):
+        with pytest.raises(PolicyError, match=f"{name}: {key} is "):
+            load_policy(name, **{key: value})

@@ -2,9 +2,14 @@
 
 import asyncio
 import json
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -18,10 +23,11 @@ from simulst.live.hub import Limits
 from simulst.live.server import serve_live
 from simulst.live.web import Access
 from simulst.policies import load_policy
-from simulst.testing import ToyTranslator
+from simulst.testing import ToyTranslator, toy_audio
 from simulst.translators.base import Translator
 
 Message = dict[str, Any]
+TOY = Path(__file__).parents[1] / "cli" / "toy_simulst.py"
 
 
 class Server:
@@ -163,5 +169,62 @@ def client() -> Iterator[Callable[..., Client]]:
             one = Client(server, **options)
             stack.callback(one.close)
             return one
+
+        yield start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """A running `simulst live` with the toy model."""
+
+    process: "subprocess.Popen[str]"
+    address: str
+    said: Path
+    """What it wrote to stderr."""
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rsplit(":", 1)[1])
+
+    def translate(self, words: Sequence[int], address: str = "", **options: Any) -> str:
+        """The translation of these words, as a new client of an `address` hears it."""
+        with connect(
+            (address or self.address).replace("http", "ws") + "/ws", compression=None, open_timeout=30, **options
+        ) as client:
+            hello = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "f32le", "pace": "file"}
+            client.send(json.dumps(hello))
+            client.send(toy_audio(words).tobytes())
+            client.send('{"type": "end"}')
+            while (message := json.loads(client.recv(timeout=30)))["type"] != "end":
+                assert message["type"] != "error", message
+            return str(message["text"])
+
+    def request(self, *lines: str, host: str = "127.0.0.1") -> tuple[int, str]:
+        """Status and body of the answer to a request of exactly these lines."""
+        with socket.create_connection((host, self.port), timeout=10) as raw:
+            raw.sendall("\r\n".join([*lines, "", ""]).encode())
+            answer = b"".join(iter(lambda: raw.recv(65_536), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode()
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Live]]:
+    """Starts `simulst live` with arguments, where asked with no more open files than `files`."""
+    with ExitStack() as stack:
+
+        def start(*args: str, files: int = 0) -> Live:
+            said = tmp_path_factory.mktemp("live") / "stderr"
+            command = [sys.executable, str(TOY), "live", "--model", "toy", "--port", "0", *args]
+            if files:
+                command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
+            with said.open("w") as sink:
+                process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=sink, text=True)
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, said.read_text()
+            return Live(process=process, address=line.split()[3].rstrip("/"), said=said)
 
         yield start

@@ -236,6 +236,90 @@ def test_a_client_that_waits_for_a_slow_model_is_not_idle(serve: Serve, client: 
     assert one.until("error")["code"] == "idle_timeout"
 
 
+def test_a_client_is_not_idle_while_its_last_audio_is_worked_on(serve: Serve, client: Connect) -> None:
+    """All that was sent is in the hands of the model, nothing waits, and the client has nothing to say."""
+
+    class Slow(ToyTranslator):
+        def open(self) -> Any:
+            session = super().open()
+            quick = session.hypothesise
+
+            def slow(*args: Any, **options: Any) -> Any:
+                time.sleep(1.5)
+                return quick(*args, **options)
+
+            session.hypothesise = slow  # type: ignore[method-assign]
+            return session
+
+    audio = toy_audio(WORDS[:2])
+    one = client(serve(models={"toy": Slow()}, idle_s=0.6))
+    one.hello(chunk_ms=640, hypotheses=False)
+    one.audio(audio, len(audio))
+    assert one.until("lag")["audio_s"] == 0.64
+    assert one.until("error")["code"] == "idle_timeout"
+
+
+def test_who_only_pings_makes_room_and_loses_nothing(serve: Serve, client: Connect) -> None:
+    """A place without audio is kept until somebody needs it, then its stream ends as if its client had ended it."""
+    server = serve(max_clients=1, idle_s=0.4)
+    quiet, busy = client(server), client(server)
+    quiet.hello(chunk_ms=5_000)
+    quiet.audio(toy_audio(WORDS))
+    for number in range(4):  # nobody else is there
+        time.sleep(0.2)
+        quiet.say(type="ping", id=number)
+        quiet.until("pong")
+    busy.hello()
+    end = quiet.until("end")
+    assert (end["reason"], end["text"]) == ("idle", toy_text(WORDS))
+    quiet.say(type="export", format="txt")
+    assert quiet.until("export")["text"].split() == toy_text(WORDS).split()
+    quiet.say(**HELLO)
+    assert quiet.until("error")["code"] == "busy"
+    busy.audio(toy_audio(WORDS))
+    assert busy.finish() == toy_text(WORDS)
+
+
+def test_who_is_speaking_keeps_the_place(serve: Serve, client: Connect) -> None:
+    server = serve(max_clients=1, idle_s=0.6)
+    one = client(server)
+    one.hello()
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        one.audio(toy_audio([3]))
+        time.sleep(0.1)
+    other = client(server)
+    other.say(**HELLO)
+    assert other.until("error")["code"] == "busy"
+    assert set(one.finish().split()) == {"w3"}
+
+
+@pytest.mark.parametrize("fatal", ['{"type": "dance"}', b"\x00" * 3])
+def test_what_was_translated_can_be_exported_after_a_fatal_error(
+    serve: Serve, client: Connect, fatal: str | bytes
+) -> None:
+    server = serve(max_clients=1)
+    one = client(server)
+    one.hello(chunk_ms=320)
+    one.audio(toy_audio(WORDS))
+    while len(one.text.split()) < 6:
+        one.take()
+    one.socket.send(fatal)
+    assert one.until("error")["fatal"]
+    for form in ("srt", "vtt", "txt", "jsonl"):
+        one.say(type="export", format=form)
+    exports = {form: one.until("export")["text"] for form in ("srt", "vtt", "txt", "jsonl")}
+    assert toy_text(WORDS).startswith(" ".join(exports["txt"].split()))
+    assert len(exports["txt"].split()) >= 6
+    assert "-->" in exports["srt"] and exports["vtt"].startswith("WEBVTT")
+    assert "".join(json.loads(line)["text"] for line in exports["jsonl"].splitlines()).split() == exports["txt"].split()
+    client(server).hello()  # its place is free meanwhile
+    one.say(**HELLO)  # whoever goes on is not kept waiting
+    with pytest.raises(ConnectionClosed) as closed:
+        one.take()
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 4400
+
+
 class Hanging(ToyTranslator):
     """Never comes back from its first decision."""
 

@@ -1,6 +1,7 @@
 """The page in a real browser: Chromium and chromedriver from the system, a fake microphone, files, broken networks."""
 
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -305,6 +306,55 @@ def test_what_is_shown_can_be_saved_without_the_server(browser: Any, serve: Serv
     assert " ".join(next(browser.downloads.glob("*.txt")).read_text().split()) == page.text
 
 
+def test_everything_can_be_saved_after_a_fatal_error(browser: Any, serve: Serve, speech: Path) -> None:
+    class Failing(ToyTranslator):
+        def open(self) -> Any:
+            session = super().open()
+            quick, steps = session.hypothesise, iter(range(1_000))
+
+            def failing(*args: Any, **options: Any) -> Any:
+                if next(steps) > 12:
+                    raise RuntimeError("a fault")
+                return quick(*args, **options)
+
+            session.hypothesise = failing  # type: ignore[method-assign]
+            return session
+
+    page = Page(browser, serve(models={"toy": Failing()}).address)
+    for path in browser.downloads.glob("simulst-*"):
+        path.unlink()
+    page.choose("chunk", "320")
+    page.translate_file(speech)
+    page.wait(lambda: page.find("#alert").text == "The translation failed; the server's log tells why.")
+    assert page.status == "Ready" and len(page.text.split()) >= 3
+    time.sleep(4)  # the server has closed the connection
+    for form in ("srt", "vtt", "txt", "jsonl"):
+        page.js("arguments[0].click()", page.find(f"button[data-format={form}]"))
+        page.wait(lambda form=form: list(browser.downloads.glob(f"*.{form}")))  # type: ignore[misc]
+    srt = next(browser.downloads.glob("*.srt")).read_text()
+    spoken = [line for line in srt.splitlines() if line and "-->" not in line and not line.isdigit()]
+    assert " ".join(spoken) == page.text
+    page.translate_file(speech)  # it can go on
+    page.wait(lambda: page.status == "Ready" and page.find("#alert").text)
+
+
+def test_a_page_without_sound_makes_room_and_says_so(browser: Any, serve: Serve, client: Any, speech: Path) -> None:
+    server = serve(max_clients=1, idle_s=1.0)
+    page = Page(browser, server.address)
+    page.choose("chunk", "320")
+    page.js(
+        "const send = WebSocket.prototype.send; WebSocket.prototype.send = function (data) {"
+        "  send.call(this, typeof data === 'string' ? data : JSON.stringify({ type: 'ping', id: 0 })); }"
+    )
+    page.find("#toggle").click()
+    page.wait(lambda: page.status == "Listening")
+    time.sleep(2)
+    assert page.status == "Listening"  # nobody else is there
+    client(server).hello()
+    page.wait(lambda: page.find("#alert").text.startswith("No sound came for a while"))
+    assert page.find("#toggle").text == "Start"
+
+
 def test_a_full_server_is_explained(browser: Any, serve: Serve, client: Any, speech: Path) -> None:
     server = serve(max_clients=1)
     client(server).hello()
@@ -550,3 +600,32 @@ def test_english_speech_becomes_german_subtitles(tmp_path: Path) -> None:
         driver.quit()
         server.terminate()
         server.wait(30)
+
+
+WHISPER = Path(os.environ.get("SIMULST_WEIGHTS", "~/.cache/simulst/weights")).expanduser() / "whisper-base"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not WHISPER.is_dir(), reason="whisper-base is not there")
+def test_whisper_is_served_to_the_page_however_slow_the_machine(tmp_path: Path) -> None:
+    """With an idle limit far below the time of some of its steps: a file as fast as it goes, never cut off."""
+    samples, rate = soundfile.read(ROOT / "examples" / "talk.flac", dtype="float32", frames=16 * 16_000)
+    soundfile.write(tmp_path / "talk.wav", samples, rate, subtype="PCM_16")
+    command = [sys.executable, "-m", "simulst.cli", "live", "--port", "0", "--model", str(WHISPER), "--idle-s", "16"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    driver = open_browser(tmp_path, tmp_path / "talk.wav")
+    try:
+        page = Page(driver, server.stdout.readline().split()[3])
+        page.translate_file(tmp_path / "talk.wav")
+        page.wait(lambda: page.status == "Ready" and page.text, 300)
+        assert page.find("#alert").text == ""
+        for shown in (page.text, page.find("#transcript").get_attribute("textContent")):
+            words = re.findall(r"\w+", shown.lower())
+            assert {"grandfather", "house", "river"} <= set(words)
+            assert not [one for one, other in itertools.pairwise(words) if one == other]
+        page.quiet()
+    finally:
+        driver.quit()
+        server.terminate()
+        server.wait(60)

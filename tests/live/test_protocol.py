@@ -1,5 +1,6 @@
 """The protocol's own rules, and its document."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +20,8 @@ from simulst.live.pool import Pool
 from simulst.live.protocol import CLOSE_CODES, Hello, ProtocolError, read_hello, read_message, read_switch
 from simulst.live.server import FLUSH_S
 from simulst.live.stream import MAX_PENDING_S
-from simulst.testing import toy_audio
+from simulst.testing import ToyTranslator, toy_audio
+from simulst.testing.scripted import ToyVocabulary
 
 NOTES = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7]
 ROOT = Path(__file__).parents[2]
@@ -64,7 +68,7 @@ def test_the_document_names_every_message_and_field(serve: Callable[..., Any], c
     for message in [*first.seen, *second.seen, *watcher.seen]:
         seen.setdefault(message["type"], set()).update(set(message) - {"type", "seq"})
     answers = documented("From the server")
-    answers["end"] -= {"shutdown"}  # a value
+    answers["end"] -= {"shutdown", "idle"}  # values
     answers["retract"] -= {"write"}  # what may follow
     answers = {kind: fields - {"seq"} for kind, fields in answers.items()}
     answers["ready"] -= {"hello"}
@@ -153,6 +157,36 @@ def test_the_example_is_short_and_runs(tmp_path: Path) -> None:
         [sys.executable, example, "no.wav", "out.srt"], cwd=tmp_path, capture_output=True, text=True
     )
     assert (missing.returncode, missing.stderr.split(":")[0]) == (1, "no.wav does not exist")
+
+
+def example(name: str) -> str:
+    """The first block of Python in a document."""
+    document = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    return document.split("```python\n", 1)[1].split("```", 1)[0]
+
+
+class Wordy(ToyVocabulary):
+    """Six minutes of its words are as long as hours of others."""
+
+    def decode(self, ids: Any) -> str:
+        return super().decode(ids).replace("w", "w" + 1_400 * "o")
+
+
+@pytest.mark.parametrize("minutes", [0, pytest.param(6, marks=pytest.mark.slow)])
+def test_the_client_in_the_document_runs(serve: Callable[..., Any], tmp_path: Path, minutes: int) -> None:
+    """Word for word but for the address; its export may pass 1 MiB."""
+    words = [int(word) for word in np.random.default_rng(0).integers(1, 61, minutes * 187 or 12)]
+    soundfile.write(tmp_path / "talk.flac", toy_audio(words), 16_000, subtype="PCM_24")
+    toy = ToyTranslator(vocabulary=Wordy(ToyTranslator().vocabulary.names[1:])) if minutes else ToyTranslator()
+    address = serve(models={"toy": toy}).address.removeprefix("http://")
+    code = example("protocol.md").replace("127.0.0.1:8765", address)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    exported = (tmp_path / "talk.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in exported.splitlines()]
+    assert done.stdout == "".join(line["text"] for line in lines[:-1]) == lines[-1]["text"]
+    assert len(done.stdout.split()) == pytest.approx(len(words), rel=0.02)
+    assert (len(exported) > 1 << 20) == bool(minutes)
 
 
 @pytest.mark.parametrize("code", [*CLOSE_CODES, *protocol.NOT_FATAL])

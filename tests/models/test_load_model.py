@@ -38,6 +38,31 @@ def test_architecture_comes_from_the_directory(moonshine_dir: Path, tmp_path: Pa
     assert type(load_model(tiny_whisper(tmp_path / "w"))).__name__ == "Whisper"
 
 
+def test_loading_draws_nothing_on_the_terminal(moonshine_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_model(moonshine_dir)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_without_fairseq2_the_embedded_model_says_how_to_get_it(tmp_path: Path) -> None:
+    """Where the package index has no native part, simulst installs without fairseq2; what needs it is one sentence."""
+    hidden = tmp_path / "hidden.py"
+    hidden.write_text(
+        "import importlib.util, sys\n"
+        "found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name.startswith('fairseq2') else found(name, *rest)\n"
+        "from simulst.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, str(hidden), "translate", "examples/talk.flac"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "simulst: fairseq2, which this model is built on, is not installed; "
+        "`pip install --no-deps fairseq2==0.8.1` brings what is needed of it.\n"
+    )
+
+
 def test_unknown_name_lists_what_there_is() -> None:
     assert sentence_of("nope") == (
         f"There is no model 'nope'; give one of {', '.join(MODELS)}, a local directory, or a hub name (owner/name) "
@@ -138,6 +163,22 @@ def test_hub_name_is_one_sentence_when_offline(tmp_path: Path) -> None:
     assert done.stdout == (
         "'openai/whisper-tiny' is not in the local Hugging Face cache and HF_HUB_OFFLINE is set; "
         "give a local directory instead.\n"
+    )
+
+
+def test_a_connection_that_breaks_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of requests in old releases of the hub's client, of httpx in new ones, where such an error is no OSError."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    broken = HfHubHTTPError.__mro__[1]("the server disconnected")
+
+    def download(*_: object, **__: object) -> None:
+        raise broken
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert sentence_of("someone/something") == (
+        "'someone/something' cannot be fetched from the Hugging Face hub: the server disconnected"
     )
 
 

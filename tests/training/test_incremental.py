@@ -36,7 +36,8 @@ from simulst.training.interleaved import (
     unsaid,
 )
 from simulst.training.recipe import read_recipe
-from simulst.training.samples import Corpus, Marks, Sample, SampleConfig, Sampler, open_vectors
+from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, open_vectors
+from simulst.training.texts import Corpus
 from simulst.training.word_alignment import align, grow_diag, latest_source_words, words
 from simulst.training.word_times import FloatArray, ends_by_ctc, ends_by_length, forced_alignment
 from simulst.translators.speech_llm import SentencePieceVocabulary
@@ -305,4 +306,4 @@ def test_a_recipe_may_go_on_with_incremental_tasks(tmp_path: Path) -> None:
     recipe = read_recipe(tmp_path / "r.toml")
     assert recipe.incremental is not None
     assert recipe.incremental.samples.read_write_share == 0.3
-    assert recipe.decoder.samples.read_write_share == 0.0
+    assert recipe.decoder is not None and recipe.decoder.samples.read_write_share == 0.0

@@ -11,17 +11,18 @@ import torch
 from simulst.errors import DataError
 from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
 from simulst.training.decoder import (
+    DecoderTraining,
     DecoderTrainingConfig,
     collate,
     ctc_loss,
     forward,
     learning_rate_scale,
-    save_checkpoint,
     train_decoder,
 )
-from simulst.training.recipe import read_recipe, sentences
-from simulst.training.samples import Corpus, Marks, Sample, SampleConfig, Sampler, batches
+from simulst.training.recipe import read_recipe
+from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches
 from simulst.training.speech import augment, joined, trim_silence
+from simulst.training.texts import Corpus, TextSource, held_pairs, read_pairs, training_pairs
 from simulst.translators.speech_llm import SentencePieceVocabulary
 from simulst.translators.speech_llm_model import load_weights, read_config
 
@@ -159,14 +160,16 @@ def test_training_resumes_exactly(
         train_decoder(model, made, features, marks, tmp_path / name, config)
         return model.embeddings.detach().clone()
 
-    def save_and_stop(*given: object) -> None:
-        save_checkpoint(*given)  # type: ignore[arg-type]
-        if given[3] == 6:
+    save = DecoderTraining.save
+
+    def save_and_stop(training: DecoderTraining) -> None:
+        save(training)
+        if training.progress.step == 6:
             raise KeyboardInterrupt
 
     whole = run("whole")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("simulst.training.decoder.save_checkpoint", save_and_stop)
+        patch.setattr(DecoderTraining, "save", save_and_stop)
         run("resumed")
     torch.testing.assert_close(run("resumed"), whole, atol=1e-6, rtol=0)
 
@@ -195,9 +198,76 @@ def test_recipe_errors_are_one_sentence(tmp_path: Path) -> None:
     path.write_text("name = ")
     with pytest.raises(DataError, match=r"The recipe .* cannot be read: "):
         read_recipe(path)
-    (tmp_path / "pairs.tsv").write_text("one\ttwo\tthree\n")
-    with pytest.raises(DataError, match=r"pairs\.tsv:1 has 3 columns; two are expected, English and German\."):
-        sentences(tmp_path / "pairs.tsv")
+    path.write_text('name = "x"\nwork = "w"\n[data]\ntrain = "t"\nmore = [{path = "u", wait = 2}]\n')
+    with pytest.raises(DataError, match=r"r\.toml\.data\.more holds unknown keys wait; known: held_groups, held_last,"):
+        read_recipe(path)
+
+
+def test_errors_of_text_files_name_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    for line, found in (
+        ("one\n", r"pairs\.tsv:2 has 1 columns; two to four are expected"),
+        ("one\ttwo\tmany\n", r"pairs\.tsv:2 has 'many' where a score is expected\."),
+    ):
+        path.write_text("good\tgut\n" + line)
+        with pytest.raises(DataError, match=found):
+            list(read_pairs(path))
+    with pytest.raises(DataError, match=r"There is no .*other\.tsv; name a tab-separated file"):
+        list(read_pairs(tmp_path / "other.tsv"))
+
+
+def test_what_is_held_back_is_never_trained_on(tmp_path: Path) -> None:
+    path = tmp_path / "books.tsv"
+    path.write_text("".join(f"line {i}\tZeile {i}\t{i / 10}\t{'heidi' if i % 3 == 0 else 'nils'}\n" for i in range(10)))
+    books = TextSource(path="", min_score=0.2, held_groups=("heidi",))
+    trained = [pair.english for pair in training_pairs(path, books)]
+    assert trained == [f"line {i}" for i in (2, 4, 5, 7, 8)]
+    held = {pair.english for pair in held_pairs(path, books, 100)}
+    assert held == {f"line {i}" for i in (3, 6, 9)}  # line 0 has too low a score for either
+    tail = TextSource(path="", held_last=4)
+    assert len(training_pairs(path, tail)) == 6
+    assert {pair.english for pair in held_pairs(path, tail, 2)} < {f"line {i}" for i in range(6, 10)}
+
+
+@pytest.mark.parametrize(
+    "limit, taken",
+    [({"max_words": 3}, [0, 2]), ({"max_ratio": 2.0}, [0, 1]), ({"without": "`|"}, [0, 1, 2])],
+)
+def test_limits_of_a_text_source(tmp_path: Path, limit: dict[str, object], taken: list[int]) -> None:
+    path = tmp_path / "pairs.tsv"
+    rows = [("a b c", "d e f"), ("four words are here", "vier davon"), ("short", "ziemlich viel laenger"), ("c|", "d`")]
+    path.write_text("".join(f"{a}\t{b}\n" for a, b in rows))
+    kept = [rows.index((pair.english, pair.german)) for pair in training_pairs(path, TextSource(path="", **limit))]  # type: ignore[arg-type]
+    assert [k for k in kept if k < 3] == taken
+
+
+def test_sentences_of_several_files_share_one_numbering(tmp_path: Path, vocabulary: SentencePieceVocabulary) -> None:
+    one, two = tmp_path / "one.tsv", tmp_path / "two.tsv"
+    one.write_text(f"{SENTENCES[0]}\t{SENTENCES[2]}\n{SENTENCES[1]}\t{SENTENCES[3]}\n")
+    two.write_text(f"{SENTENCES[1]}\t{SENTENCES[2]}\n{SENTENCES[4]}\t{SENTENCES[5]}\n")
+    sources = [(TextSource(path=""), one), (TextSource(path="", weight=3.0, ordered=True), two)]
+    corpus = Corpus.of(sources, vocabulary.processor)
+    assert [vocabulary.processor.decode(ids) for ids in corpus.english] == [SENTENCES[i] for i in (0, 1, 4)]
+    assert [len(german) for german in corpus.german] == [1, 2, 1]
+    assert [(part.first, part.end) for part in corpus.parts] == [(0, 2), (2, 3)]
+    made = Sampler(corpus, None, Marks.of(vocabulary.processor), SampleConfig(text_runs=(1.0,)))
+    rng = random.Random(0)
+    drawn = [made.sample(rng, 0.0).ids for _ in range(600)]
+    from_two = sum(ids[1 : 1 + len(corpus.english[2])] == corpus.english[2] for ids in drawn)
+    assert 300 < from_two < 420  # three fifths: one sentence of weight 3 beside two of weight 1
+
+
+def test_a_cascade_sample_says_the_transcript_first(
+    corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary
+) -> None:
+    shares = {"text_share_start": 0, "text_share_end": 0, "transcript_share": 0, "cascade_share": 1}
+    made = sampler(corpus, features, vocabulary, **shares, truncated_share=0, silent_share=0)
+    marks, rng = made.marks, random.Random(4)
+    for _ in range(50):
+        sample = made.sample(rng, 0.0)
+        begin = sample.ids.index(marks.english)
+        assert sample.source == sample.ids[begin + 1 : sample.ids.index(marks.german)]
+        assert set(sample.weights[begin + 1 :]) == {1.0}
 
 
 def test_the_shipped_recipe_parses() -> None:

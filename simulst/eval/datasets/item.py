@@ -52,6 +52,8 @@ class Problem:
     fatal: bool = True
     index: int | None = None
     """The item that cannot be used, where it is only one."""
+    segment: int | None = None
+    """The reference segment of a long recording that cannot be scored, although the recording can be translated."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
@@ -93,19 +95,36 @@ class Dataset:
         return smaller
 
     def usable(self, *, skip_bad: bool) -> tuple["Dataset", list[Problem]]:
-        """The set without the items that cannot be used, and why; DataError unless that is allowed and enough."""
+        """The set without what cannot be used, and why each item is missing; DataError unless allowed and enough.
+
+        A bad segment of a long recording costs that segment, and the recording only where it has no other.
+        """
         fatal = [problem for problem in self.problems if problem.fatal]
-        known = {problem.index for problem in fatal}
-        if fatal and (not skip_bad or None in known):
+        general = any(problem.index is None for problem in fatal)
+        if fatal and (not skip_bad or general):
             more = f" (and {len(fatal) - 1} more, see `simulst data check {self.path}`)" if len(fatal) > 1 else ""
-            advice = "" if None in known else "; mend it, or leave such items out with --skip-bad"
+            what = "segments" if fatal[0].segment is not None else "items"
+            advice = "" if general else f"; mend it, or leave such {what} out with --skip-bad"
             raise DataError(f"{str(fatal[0]).rstrip('.')}{advice}{more}.")
+        segments = self._usable_segments({problem.segment for problem in fatal})
+        fatal = [problem for problem in fatal if problem.segment is None or self._is_bare(problem.index, segments)]
+        known = {problem.index for problem in fatal}
         kept = tuple(item for item in self.items if item.index not in known)
         if not kept:
             raise DataError(f"{self.path} has no usable item; `simulst data check {self.path}` lists what is wrong.")
-        smaller = replace(self, items=kept)
+        smaller = replace(self, items=kept, segments=segments)
         smaller.__dict__["fingerprint"] = self.fingerprint
         return smaller, fatal
+
+    def _usable_segments(self, bad: set[int | None]) -> tuple[Segment, ...] | None:
+        if self.segments is None:
+            return None
+        return tuple(segment for segment in self.segments if segment.index not in bad)
+
+    def _is_bare(self, index: int | None, segments: tuple[Segment, ...] | None) -> bool:
+        """Whether none of the segments is of that recording."""
+        names = {item.name for item in self.items if item.index == index}
+        return not any(segment.wav in names for segment in segments or ())
 
 
 def check_count(what: str, found: int, other: str, expected: int) -> None:

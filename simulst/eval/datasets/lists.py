@@ -36,10 +36,10 @@ def read_lists(
         problems += blank_references(lines, target.name)
     if not names:
         raise DataError(f"{source} is empty; give one recording per line.")
-    probe, items = Probe(), list[Item]()
-    for index, (name, text) in enumerate(zip(names, texts, strict=True)):
+    paths = [resolve(name, source.parent) for name in names]
+    probe, items = Probe(paths), list[Item]()
+    for index, (name, audio, text) in enumerate(zip(names, paths, texts, strict=True)):
         where = f"{source.name}, line {index + 1}"
-        audio = resolve(name, source.parent)
         header = probe(audio)
         if not name:
             problems.append(Problem(where=where, what="a blank line; every line names a recording", index=index))

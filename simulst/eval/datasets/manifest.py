@@ -22,7 +22,8 @@ def read_manifest(path: Path, *, lang: str = "") -> Dataset:
         raise DataError(f"{notes[0].split(' is torn')[0]}: not a JSON object; remove or repair the line.")
     if not records:
         raise DataError(f"{path} is empty; give one JSON object per line.")
-    probe, items, problems = Probe(), list[Item](), list[Problem]()
+    probe = Probe(_audio(record, where, path.parent) for record, where in records)
+    items, problems = list[Item](), list[Problem]()
     noted = set[str]()
     for index, (record, where) in enumerate(records):
         item, header = _item(index, record, where, path.parent, probe)
@@ -45,10 +46,7 @@ def read_manifest(path: Path, *, lang: str = "") -> Dataset:
 
 
 def _item(index: int, record: dict[str, Any], where: str, folder: Path, probe: Probe) -> tuple[Item, Header]:
-    name = _text(record, "audio", where)
-    if not name:
-        raise DataError(f"{where}: no `audio`; every line needs the path of a recording.")
-    audio = Path(name) if Path(name).is_absolute() else folder / name
+    audio = _audio(record, where, folder)
     header = probe(audio)
     offset_s = _seconds(record, "offset", where) or 0.0
     duration_s = _seconds(record, "duration", where)
@@ -56,7 +54,7 @@ def _item(index: int, record: dict[str, Any], where: str, folder: Path, probe: P
     item = Item(
         index=index,
         audio=audio,
-        name=name,
+        name=str(record["audio"]),
         offset_s=offset_s,
         duration_s=duration_s,
         audio_s=rest_s if duration_s is None else min(rest_s, duration_s),
@@ -65,6 +63,13 @@ def _item(index: int, record: dict[str, Any], where: str, folder: Path, probe: P
         where=where,
     )
     return item, header
+
+
+def _audio(record: dict[str, Any], where: str, folder: Path) -> Path:
+    name = _text(record, "audio", where)
+    if not name:
+        raise DataError(f"{where}: no `audio`; every line needs the path of a recording.")
+    return folder / name  # which is the name itself where that is absolute
 
 
 def _text(record: dict[str, Any], key: str, where: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from simulst.errors import DataError
@@ -32,14 +33,14 @@ def read_mustc(folder: Path, *, long: bool, lang: str = "") -> Dataset:
     segments = read_segmentation(yaml, lines, references_name=f"{references.name} has")
     transcripts = _transcripts(yaml.with_suffix(f".{source_lang}"), len(segments)) if source_lang else None
     places = segment_places(yaml, len(segments))
-    probe = Probe()
     problems = blank_references(lines, references.name)
     audio = {wav: _audio_file(folder / "wav", wav, places[i]) for i, wav in _first_mentions(segments)}
+    probe = Probe(audio.values())
     short = [_segment_item(s, audio[s.wav], places[s.index], transcripts, probe) for s in segments]
     problems += [problem for _, found in short for problem in found]
     items = _talks(segments, audio, places, probe) if long else [item for item, _ in short]
     if long:
-        problems = [_of_talk(problem, segments, items) for problem in problems]
+        problems = [_of_talk(problem, segments, items, probe) for problem in problems]
     return Dataset(
         name=f"{yaml.stem} {source_lang}-{target_lang}".replace(" -", " "),
         path=folder,
@@ -151,10 +152,11 @@ def _talks(segments: Sequence[Segment], audio: dict[str, Path], places: list[str
     return items
 
 
-def _of_talk(problem: Problem, segments: Sequence[Segment], talks: Sequence[Item]) -> Problem:
-    """The same problem, of the talk that the segment belongs to."""
+def _of_talk(problem: Problem, segments: Sequence[Segment], talks: Sequence[Item], probe: Probe) -> Problem:
+    """The same problem, of the talk that the segment belongs to, or of the segment where the talk has no problem."""
     if problem.index is None:
         return problem
     wav = segments[problem.index].wav
     talk = next(item for item in talks if item.name == wav)
-    return Problem(where=problem.where, what=problem.what, fatal=problem.fatal, index=talk.index)
+    segment = problem.index if not probe(talk.audio).error else None
+    return replace(problem, index=talk.index, segment=segment)

@@ -1,14 +1,20 @@
 """What the headers of recordings tell before anything is decoded."""
 
+import stat
+import struct
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-import soundfile
 
 from simulst.audio import open_file
 from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_RATE
 from simulst.errors import AudioError
 
+THREADS = 8
+"""Most of the time to open a decoder is waiting for the disk."""
+_WAV = struct.Struct("<4sI4s4sIHHIIHH4sI")
+"""RIFF, size, WAVE, fmt, 16, coding, channels, rate, bytes a second, bytes a frame, bits, data, size."""
 TOLERANCE_S = 0.5
 """A segment may end this much after its recording (MuST-C's ends are rounded); what is there is used."""
 
@@ -26,13 +32,38 @@ class Header:
 class Probe:
     """Headers by path, each read once."""
 
-    def __init__(self) -> None:
-        self._known: dict[Path, Header] = {}
+    def __init__(self, paths: Iterable[Path] = ()) -> None:
+        """`paths` are those that will be asked for: wherever a decoder must be opened, several are at a time."""
+        self._known = {path: _read_wav(path) for path in dict.fromkeys(paths)}
+        rest = [path for path, header in self._known.items() if header is None]
+        with ThreadPoolExecutor(THREADS) as pool:
+            self._known |= dict(zip(rest, pool.map(_read, rest), strict=True))
 
     def __call__(self, path: Path) -> Header:
-        if path not in self._known:
-            self._known[path] = _read(path)
-        return self._known[path]
+        header = self._known.get(path)
+        if header is None:
+            header = self._known[path] = _read(path)
+        return header
+
+
+def _read_wav(path: Path) -> Header | None:
+    """What the shortest wav header tells, for less than it takes to open a decoder; None unless all of it agrees."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        with path.open("rb", buffering=0) as file:
+            head = file.read(_WAV.size)
+    except OSError:
+        return None
+    if len(head) < _WAV.size:
+        return None
+    *layout, channels, rate, rate_bytes, frame_bytes, bits, data, data_bytes = _WAV.unpack(head)
+    plain = layout == [b"RIFF", status.st_size - 8, b"WAVE", b"fmt ", 16, 1] and data == b"data" and bits == 16
+    sound = channels in (1, 2) and frame_bytes == 2 * channels and rate_bytes == rate * frame_bytes
+    if not plain or not sound or not 0 < data_bytes <= status.st_size - _WAV.size or data_bytes % frame_bytes:
+        return None
+    return _judged(path, rate, channels, data_bytes / frame_bytes / max(1, rate))
 
 
 def _read(path: Path) -> Header:
@@ -41,14 +72,18 @@ def _read(path: Path) -> Header:
     if not path.stat().st_size:
         return Header(error=f"{path} is empty: it holds no audio")
     try:
-        info = soundfile.info(str(path))
-        rate, channels, duration_s = info.samplerate, info.channels, info.frames / max(1, info.samplerate)
-    except (soundfile.LibsndfileError, OSError):
-        try:
-            with open_file(path) as stream:
-                rate, channels, duration_s = stream.sample_rate, stream.channels, stream.duration_s or 0.0
-        except AudioError as error:
-            return Header(error=str(error).rstrip("."))
+        with open_file(path) as stream:
+            rate, channels, duration_s = stream.sample_rate, stream.channels, stream.duration_s
+        if duration_s is None:
+            from simulst.audio.containers import counted_s
+
+            duration_s = counted_s(path)
+    except AudioError as error:
+        return Header(error=str(error).rstrip("."))
+    return _judged(path, rate, channels, duration_s)
+
+
+def _judged(path: Path, rate: int, channels: int, duration_s: float) -> Header:
     if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
         return Header(error=f"{path} has a sample rate of {rate} Hz; it must lie in {MIN_RATE_HZ} to {MAX_RATE_HZ}")
     empty = "" if duration_s > 0 else f"{path} holds no samples: the recording is empty"

@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from simulst.errors import DataError, ModelError, SimulstError
+from simulst.errors import DataError, ModelError
 from simulst.eval.datasets import Dataset, Item, Problem
 from simulst.eval.logs import Instance
 from simulst.eval.runner.folder import RunFolder
 from simulst.eval.runner.gang import Gang, local_device
 from simulst.eval.runner.machine import machine, now, versions
+from simulst.eval.runner.memory import give_back
 from simulst.eval.runner.pool import Outcome, Work, run_here, run_workers, set_threads
 from simulst.eval.runner.progress import NoProgress, Progress
 from simulst.eval.runner.spec import RunSpec
@@ -51,6 +52,8 @@ class Result:
     instances: list[Instance]
     failed: dict[int, dict[str, Any]]
     """Lines of errors.jsonl by index."""
+    skipped: frozenset[int] = frozenset()
+    """Those of `failed` that were left out on purpose."""
     scores: dict[str, float]
     notes: list[str]
 
@@ -82,11 +85,7 @@ def run_evaluation(
             leader.claim(spec.describe(dataset), _session(spec, settings), fresh=settings.fresh)
         gang.barrier()
         mine = RunFolder(output, rank=gang.rank) if gang.size > 1 else leader
-        try:
-            _translate_rest(spec, dataset, leader, mine, settings, gang, progress or NoProgress(), loader)
-        except SimulstError:  # of the model or the policy: an item's own does not come here
-            leader.abandon()
-            raise
+        _translate_rest(spec, dataset, leader, mine, settings, gang, progress or NoProgress(), loader)
         gang.barrier()
         if gang.rank:
             return None
@@ -96,8 +95,12 @@ def run_evaluation(
         result = _finish(dataset, leader, skipped, settings, spec)
         _note_end(leader, result, time.monotonic() - began)
         return result
+    except BaseException:
+        leader.abandon()
+        raise
     finally:
         leader.release()
+        give_back()
 
 
 class ModelLoader:
@@ -153,8 +156,6 @@ def _translate_rest(
     finished = sum(item.index in done for item in dataset.items)
     total = len(dataset.items) if gang.size == 1 else finished + len(pending)
     progress.begin(spec.name or dataset.name, items=total, done=finished, audio_s=sum(i.audio_s for i in pending))
-    if rest and not gang.rank:
-        leader.drop_results()
     if not rest:
         return
     with closing(_outcomes(pending, load, spec, settings)) as outcomes:
@@ -186,22 +187,38 @@ def _outcomes(
 def _finish(
     dataset: Dataset, folder: RunFolder, skipped: Sequence[Problem], settings: Settings, spec: RunSpec
 ) -> Result:
-    wanted = {item.index for item in dataset.items}
-    instances = [instance for index, instance in sorted(folder.done().items()) if index in wanted]
-    unusable = {problem.index for problem in skipped}
+    wanted, done = {item.index for item in dataset.items}, folder.done()
+    instances = [instance for index, instance in sorted(done.items()) if index in wanted]
+    unusable = {problem.index for problem in skipped if problem.index is not None}
     failed = {index: record for index, record in folder.failures().items() if index in wanted | unusable}
     if not instances:
         first = next(iter(failed.values()), {"error": "nothing was to be done"})
         raise DataError(f"All {len(failed)} items failed, the first with: {str(first['error']).rstrip('.')}.")
     scores, notes = _score(dataset, instances, folder, settings, spec) if settings.score else ({}, [])
-    if settings.batch > 1:
-        notes = [
-            "Times of computing hold the waiting for other items of the batch; the ideal clock is not touched.",
-            *notes,
-        ]
+    notes = [*_notes(dataset, instances, len(done), settings), *notes]
     if failed:
         notes = [f"{len(failed)} of {len(wanted | unusable)} items failed: {folder.path / 'errors.jsonl'}.", *notes]
-    return Result(folder=folder.path, instances=instances, failed=failed, scores=scores, notes=notes)
+    skipped_items = frozenset(unusable & failed.keys())
+    return Result(
+        folder=folder.path, instances=instances, failed=failed, skipped=skipped_items, scores=scores, notes=notes
+    )
+
+
+def _notes(dataset: Dataset, instances: Sequence[Instance], done: int, settings: Settings) -> list[str]:
+    """What the scores must not be taken for."""
+    notes = []
+    if settings.score and len(instances) < done:
+        notes.append(f"The scores are of {len(instances)} of the {done} items in the folder; --limit chose them.")
+    wanted = {item.index for item in dataset.items}
+    bad = [p for p in dataset.problems if p.fatal and p.segment is not None and p.index in wanted]
+    if bad:
+        one = "1 segment was" if len(bad) == 1 else f"{len(bad)} segments were"
+        notes.append(f"{one} left out of the scores, the first for this reason: {bad[0]}.")
+    if settings.batch > 1:
+        notes.append(
+            "Times of computing hold the waiting for other items of the batch; the ideal clock is not touched."
+        )
+    return notes
 
 
 def _score(

@@ -1,13 +1,17 @@
 """What a run is: everything that decides its predictions, and nothing that only decides its speed."""
 
 import dataclasses
+import hashlib
 import json
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from simulst.eval.datasets import Dataset
 from simulst.eval.units import Unit
 from simulst.policies import POLICIES, LoadedPolicy
+from simulst.policies.base import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,7 @@ class RunSpec:
         from simulst.models.fingerprint import fingerprint
 
         policy = self.policy.policy
+        code = code_fingerprint(policy)
         found = {
             "model": {
                 "name": self.model,
@@ -44,6 +49,7 @@ class RunSpec:
                 "parameters": dataclasses.asdict(policy),  # type: ignore[call-overload]
                 "history": dataclasses.asdict(self.policy.history),
                 "source": self.policy.source,
+                **({"code": code} if code else {}),
             },
             "chunk_ms": self.policy.chunk_ms,
             "unit": self.unit,
@@ -66,6 +72,18 @@ def registered_name(policy: LoadedPolicy) -> str:
     kind = type(policy.policy)
     target = f"{kind.__module__}:{kind.__qualname__}"
     return next((name for name, known in POLICIES.items() if known == target), kind.__name__)
+
+
+def code_fingerprint(policy: Policy) -> str:
+    """A digest of the file that a policy of one's own stands in; "" for those of simulst, which `versions` covers.
+
+    What the file imports does not count.
+    """
+    module = sys.modules[type(policy).__module__]
+    file = vars(module).get("__file__")
+    if module.__name__.partition(".")[0] == "simulst" or not file:
+        return ""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
 
 def difference(old: dict[str, Any], new: dict[str, Any], path: str = "") -> str:

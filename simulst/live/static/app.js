@@ -187,7 +187,8 @@ client.addEventListener("lag", ({ detail }) => {
   $("load").classList.toggle("bad", detail.load > 1);
 });
 client.addEventListener("problem", ({ detail }) => alertUser(detail.message));
-client.addEventListener("end", () => {
+client.addEventListener("end", ({ detail }) => {
+  if (detail.reason === "idle") alertUser("No sound came for a while and somebody else needed the place; press Start to go on.");
   view.drawNow();
   for (const button of exportButtons) client.export(button.dataset.format);
 });

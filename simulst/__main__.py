@@ -1,0 +1,5 @@
+"""`python -m simulst`."""
+
+from simulst.cli import main
+
+main()

@@ -1,0 +1,16 @@
+"""Memory that the process holds but nobody uses."""
+
+import ctypes
+import gc
+import sys
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library is glibc; milliseconds.
+
+    Threads that translate together allocate in arenas of their own, and glibc keeps what they free: over the runs of a
+    recipe the process would grow although nothing in it does.
+    """
+    gc.collect()
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)

@@ -1,0 +1,51 @@
+"""Greedy text translation in batches, for the BLEU of checkpoints."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simulst.training.samples import Marks
+from simulst.translators.speech_llm_model import SpeechLLM
+
+
+@torch.no_grad()
+def translate_texts(
+    model: SpeechLLM, english: Sequence[str], vocabulary: Any, marks: Marks, *, batch: int = 50, beams: int = 1
+) -> list[str]:
+    """German of every sentence, in order."""
+    prompts = [[marks.english, *vocabulary.encode(one), marks.german] for one in english]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    found = [""] * len(prompts)
+    was_training = model.training
+    model.eval()
+    for at in range(0, len(order), batch):
+        rows = order[at : at + batch]
+        for i, ids in zip(rows, _generate(model, [prompts[i] for i in rows], marks, beams), strict=True):
+            found[i] = vocabulary.decode([token for token in ids if token != marks.eos and token != 0])
+    model.train(was_training)
+    return found
+
+
+def _generate(model: SpeechLLM, prompts: list[list[int]], marks: Marks, beams: int) -> list[list[int]]:
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[0] * (longest - len(one)) + one for one in prompts])
+    made: Tensor = model.decoder.generate(
+        ids,
+        attention_mask=(ids != 0).long(),
+        max_new_tokens=longest + longest // 2 + 10,
+        do_sample=False,
+        num_beams=beams,
+        pad_token_id=0,
+        eos_token_id=marks.eos,
+    )
+    return [[int(token) for token in row] for row in made[:, longest:].tolist()]
+
+
+def text_bleu(model: SpeechLLM, pairs: Sequence[tuple[str, str]], vocabulary: Any, marks: Marks) -> float:
+    """BLEU (sacrebleu, 13a) of greedy translations against the German side."""
+    import sacrebleu
+
+    found = translate_texts(model, [english for english, _ in pairs], vocabulary, marks)
+    return float(sacrebleu.corpus_bleu(found, [[german for _, german in pairs]]).score)

@@ -1,0 +1,92 @@
+"""The stage `recordings` of a recipe: transcripts with case, German by the text model so far, clips as a shard."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from simulst.training.greedy import translate_texts
+from simulst.training.recipe import PEOPLE_TEXT, Recipe
+from simulst.training.recordings import (
+    PEOPLE,
+    Caser,
+    Recogniser,
+    Recording,
+    RecordingsConfig,
+    Shard,
+    read_manifest,
+    read_recordings,
+    sentences_of,
+    transcripts,
+)
+from simulst.training.samples import Marks
+from simulst.training.texts import read_pairs
+from simulst.translators.speech_llm import VOCABULARY_FILE
+
+LONGEST_S = 24.0
+
+
+def recordings(recipe: Recipe) -> None:
+    """Do nothing without `[data.recordings]`; resumes after the transcripts."""
+    config = recipe.data.recordings
+    if config is None:
+        return
+    torch.set_num_threads(recipe.threads)
+    manifest = recipe.path(config.manifest)
+    known = [one for one in read_manifest(manifest) if one.seconds <= LONGEST_S]
+    usual = Caser(pair.english for pair in read_pairs(recipe.path(recipe.data.train)))
+    text = transcripts(manifest, known, usual, _recogniser(config), recipe.folder / "transcripts.tsv")
+    held = [one for one in known if one.speaker in config.held_speakers]
+    train = [one for one in known if one.speaker not in config.held_speakers]
+    target = recipe.folder / PEOPLE_TEXT
+    if not target.exists():
+        _translate(recipe, list(dict.fromkeys(text[one.audio] for one in train)), target)
+    numbers = {english: part.first + i for part, own in recipe.sentences() for i, english in enumerate(own)}
+    Shard(folder=recipe.folder / "speech", name=PEOPLE).write(_clips(manifest, train, text, numbers))
+    in_order = {one.audio: i for i, one in enumerate(held)}
+    Shard(folder=recipe.folder / "devspeech_people", name=PEOPLE).write(
+        (in_order[one.audio], f"{PEOPLE}-{one.speaker}", samples) for one, samples in read_recordings(manifest, held)
+    )
+    (recipe.folder / "devspeech_people.txt").write_text("".join(f"{one.text}\n" for one in held))
+
+
+def _recogniser(config: RecordingsConfig) -> Recogniser | None:
+    if not config.recogniser:
+        return None
+    from simulst import Session, load_model, load_policy
+
+    model, policy = load_model(config.recogniser), load_policy("offline", beams=1)
+
+    def recognise(samples: npt.NDArray[np.float32]) -> str:
+        session = Session(model, policy)
+        session.feed(samples)
+        session.finish()
+        return session.text.strip()
+
+    return recognise
+
+
+def _translate(recipe: Recipe, english: list[str], target: Path) -> None:
+    """Every sentence of a transcript by itself, with four beams; written whole or not at all."""
+    import sentencepiece
+
+    from simulst.training.stages import model_after
+
+    vocabulary: Any = sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
+    model = model_after(recipe, "incremental", "decoder", "text").eval()
+    cut = [sentences_of(one) for one in english]
+    flat = [one for group in cut for one in group]
+    german = iter(translate_texts(model, flat, vocabulary, Marks.of(vocabulary), beams=4))
+    lines = (f"{one}\t{' '.join(next(german) for _ in group)}\n" for one, group in zip(english, cut, strict=True))
+    target.with_suffix(".tmp").write_text("".join(lines), encoding="utf-8")
+    target.with_suffix(".tmp").replace(target)
+
+
+def _clips(
+    manifest: Path, wanted: list[Recording], text: dict[str, str], numbers: dict[str, int]
+) -> Iterator[tuple[int, str, npt.NDArray[np.float32]]]:
+    for one, samples in read_recordings(manifest, wanted):
+        yield numbers[text[one.audio]], f"{PEOPLE}-{one.speaker}", samples
