@@ -12,9 +12,9 @@ from pathlib import Path
 
 from simulst import Session, load_model, load_policy
 from simulst.audio import open_audio
+from simulst.core.events import Event, WriteEvent
 from simulst.errors import SimulstError
-from simulst.events import Event, WriteEvent
-from simulst.live.subtitles import CueTrack, to_srt
+from simulst.sinks.subtitles import CueTrack, to_srt
 
 
 def show(events: list[Event], track: CueTrack, out: Path) -> None:

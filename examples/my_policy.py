@@ -7,11 +7,11 @@ It commits a word once the audio that the word attends to lies some seconds back
 
 from dataclasses import dataclass
 
+from simulst.core.alignment import anchors
+from simulst.core.boundary import complete
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence
 from simulst.errors import PolicyError
-from simulst.policies.alignment import anchors
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete
-from simulst.translators.base import Evidence
 
 
 @dataclass(frozen=True, kw_only=True)

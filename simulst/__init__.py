@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from simulst.core.session import Session as Session
     from simulst.models import load_model as load_model
     from simulst.policies import load_policy as load_policy
-    from simulst.session import Session as Session
 
 __version__ = "0.1.0"
 __all__ = ["Session", "__version__", "load_model", "load_policy"]
 
-_HOMES = {"load_model": "simulst.models", "load_policy": "simulst.policies", "Session": "simulst.session"}
+_HOMES = {"load_model": "simulst.models", "load_policy": "simulst.policies", "Session": "simulst.core.session"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from simulst.agents.harness import Action, AgentStates, ReadAction, WriteAction
 from simulst.agents.settings import AgentSettings, add_options, make_splitter, one_sentence
-from simulst.eval.emission import Speaker, WordWriter
+from simulst.eval.metrics.emission import Speaker, WordWriter
 
 
 class Stream(Speaker, Protocol):

@@ -16,8 +16,8 @@ from simulst.agents.settings import one_sentence
 from simulst.audio import SAMPLE_RATE, read_audio
 from simulst.audio.resample import FloatArray
 from simulst.errors import AudioError
-from simulst.eval.datasets import read_lists
-from simulst.eval.segmentation import read_lines
+from simulst.eval.data import read_lists
+from simulst.eval.segment.segmentation import read_lines
 
 
 class AudioSlices:

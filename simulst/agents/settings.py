@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulst.cli.settings import load_policy_with, read_settings
+from simulst.core.translator import Translator
 from simulst.errors import SimulstError
 from simulst.models import DEFAULT_MODEL
 from simulst.policies import LoadedPolicy, load_policy
-from simulst.translators.base import Translator
 
 logger = logging.getLogger("simulst.agents")
 

@@ -9,8 +9,8 @@ from simulst.agents.base import PolicyAgent, SessionStates
 from simulst.agents.harness import SpeechToTextAgent
 from simulst.agents.settings import logger
 from simulst.audio import SAMPLE_RATE, Resampler
+from simulst.core.session import Session
 from simulst.errors import AudioError
-from simulst.session import Session
 
 
 class StreamStates(SessionStates):

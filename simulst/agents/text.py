@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 from simulst.agents.base import PolicyAgent, SessionStates
 from simulst.agents.harness import TextToTextAgent
-from simulst.commit import CommitLog
-from simulst.decoder import NotFinite, SessionDecoder
+from simulst.core.checked import NotFinite, SessionDecoder
+from simulst.core.commit import CommitLog
+from simulst.core.policy import READ, Committed, Decision, SourceView
 from simulst.errors import PolicyError
+from simulst.models.text.translator import TextTranslator
 from simulst.policies import LoadedPolicy, check_fits
-from simulst.policies.base import READ, Committed, Decision, SourceView
-from simulst.translators.text import TextTranslator
 
 
 class TextSession:

@@ -4,8 +4,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from simulst.core.translator import FloatArray
     from simulst.policies import LoadedPolicy
-    from simulst.translators.base import FloatArray
 
 APART_S = 7.3
 """The streams begin this far apart in the recording, so that they differ."""
@@ -25,8 +25,8 @@ def batch_cost(
     together; `threads` of the model for each."""
     import torch
 
-    from simulst.session import Session
-    from simulst.translators.batching import Batcher
+    from simulst.core.session import Session
+    from simulst.models.speech_llm.batching import Batcher
 
     starts = [int(i * APART_S * 16_000) for i in range(streams)]
     recordings = [talk[at : at + int(seconds * 16_000)] for at in starts]

@@ -8,9 +8,9 @@ from simulst.bench.reencode import reencoding
 from simulst.errors import ModelError
 
 if TYPE_CHECKING:
+    from simulst.core.session import Session
+    from simulst.core.translator import FloatArray
     from simulst.policies import LoadedPolicy
-    from simulst.session import Session
-    from simulst.translators.base import FloatArray
 
 WARM_S = 25.0
 COMPARED_S = 30.0
@@ -41,7 +41,7 @@ def reencode_cost(
     model: Any, policy: "str | LoadedPolicy", old: Any, piece: "Callable[[int], FloatArray]"
 ) -> dict[str, Any]:
     """Cost of a chunk for the running session `old`, and for the same model that computes its history anew."""
-    from simulst.session import Session
+    from simulst.core.session import Session
 
     young = Session(reencoding(model), policy, chunk_ms=old.chunk_ms)
     chunks = round(COMPARED_S * 1000 / old.chunk_ms)
@@ -75,7 +75,7 @@ def _rate(before: tuple[int, int], after: tuple[int, int]) -> float:
 
 def capture_cost(model: Any, pieces: "Sequence[FloatArray]") -> dict[str, float]:
     """What attention rows cost: a chunk's encoding and decoding with them over that without, same prefix and tokens."""
-    from simulst.translators.base import Evidence
+    from simulst.core.translator import Evidence
 
     session, clock, prefix = model.open(), clock_of(model), list[int]()
     spent = {"encoder": 0.0, "with": 0.0, "without": 0.0}

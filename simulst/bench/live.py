@@ -109,8 +109,8 @@ def measure(
 
 def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
     """What `simulst translate` says about the same audio."""
+    from simulst.core.session import Session
     from simulst.models import load_model
-    from simulst.session import Session
 
     session = Session(load_model(model), policy)
     for block in audio:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from simulst.translators.base import Evidence, FloatArray, Gate, Hypothesis, Translator
+from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, Translator
 
 LOOPS = {"null": 0, "busy": 400_000}
 """Turns of an empty loop, some 7 to 14 ms for the busy one, that a hypothesis costs."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from simulst.source import SAMPLE_RATE, SourceBuffer
-from simulst.translators.base import Evidence, FloatArray, Hypothesis, ReadWrite, Turn
+from simulst.core.source import SAMPLE_RATE, SourceBuffer
+from simulst.core.translator import Evidence, FloatArray, Hypothesis, ReadWrite, Turn
 
 
 class ReencodingSession:

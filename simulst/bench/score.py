@@ -114,7 +114,7 @@ def talk(words: int, seed: int) -> Talk:
 
 
 def _resegment(one: Talk) -> list[str]:
-    from simulst.eval.resegmentation import segment_ends
+    from simulst.eval.segment.resegmentation import segment_ends
 
     hypothesis, references = one
     ends = segment_ends(hypothesis, references)
@@ -122,7 +122,7 @@ def _resegment(one: Talk) -> list[str]:
 
 
 def _soften(one: Talk) -> list[str]:
-    from simulst.eval.soft_alignment import ReferenceUnit, assign_segments
+    from simulst.eval.segment.soft_alignment import ReferenceUnit, assign_segments
 
     hypothesis, references = one
     units = [ReferenceUnit(text=word, segment=k) for k, words in enumerate(references) for word in words]
@@ -163,8 +163,8 @@ def _reference(python: Path | None, code: str, one: Talk, folder: Path) -> dict[
 
 def _write_log(folder: Path, one: Talk) -> dict[str, Path]:
     """The hour as a SimulEval log with its segments and references."""
-    from simulst.eval.logs import Instance, write_instances
-    from simulst.eval.segmentation import Segment, write_segmentation
+    from simulst.eval.logs.instances import Instance, write_instances
+    from simulst.eval.segment.segmentation import Segment, write_segmentation
 
     hypothesis, references = one
     per_word = 3600.0 / WORDS_PER_HOUR

@@ -14,10 +14,10 @@ from simulst.errors import DataError
 
 if TYPE_CHECKING:
     from simulst.bench.soak_marks import Marks, Report
-    from simulst.events import Event
+    from simulst.core.events import Event
+    from simulst.core.session import Session
+    from simulst.core.translator import FloatArray, Translator
     from simulst.policies import LoadedPolicy
-    from simulst.session import Session
-    from simulst.translators.base import FloatArray, Translator
 
 TALK_S = 120.0
 """Speech that is said again and again."""
@@ -71,7 +71,7 @@ def run_session(
     import psutil
 
     from simulst.bench.soak_marks import Marks
-    from simulst.session import Session
+    from simulst.core.session import Session
 
     chunk = round(Session(model, policy).chunk_ms * 16)
     if len(talk) < chunk:
@@ -134,7 +134,7 @@ class _Ear:
         self.check(marks)
 
     def _take(self, events: "list[Event]", marks: "Marks") -> None:
-        from simulst.events import WriteEvent
+        from simulst.core.events import WriteEvent
 
         for event in events:
             if isinstance(event, WriteEvent):

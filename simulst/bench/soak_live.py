@@ -17,8 +17,8 @@ from simulst.bench.soak_visit import BUSY_S, WAYS, Refused, Visit
 from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
+    from simulst.core.translator import FloatArray, Translator
     from simulst.policies import LoadedPolicy
-    from simulst.translators.base import FloatArray, Translator
 
 PIECES = 6
 """Different parts of the talk that clients say."""
@@ -63,7 +63,7 @@ def _pieces(talk: "FloatArray") -> list["FloatArray"]:
 
 def _translated(model: "Translator", policy: "LoadedPolicy", audio: "FloatArray") -> str:
     """What `simulst translate` says about it."""
-    from simulst.session import Session
+    from simulst.core.session import Session
 
     session = Session(model, policy)
     session.feed(audio)

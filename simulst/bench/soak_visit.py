@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
-    from simulst.translators.base import FloatArray
+    from simulst.core.translator import FloatArray
 
 BLOCK = 1_600
 """Samples per message: 100 ms at 16 kHz."""

@@ -18,8 +18,8 @@ from simulst.cli import options
 from simulst.errors import DataError
 
 if TYPE_CHECKING:
+    from simulst.core.translator import FloatArray
     from simulst.policies import LoadedPolicy
-    from simulst.translators.base import FloatArray
 
 
 def resident_mb() -> float:
@@ -92,7 +92,7 @@ def run_stream(
     compare: bool = False,
 ) -> dict[str, Any]:
     """A whole session: cost by minute, memory after 10 minutes and at the end, tokens."""
-    from simulst.session import Session
+    from simulst.core.session import Session
 
     session = Session(model, policy, chunk_ms=chunk_ms)
     chunk = round(session.chunk_ms * 16)
@@ -206,7 +206,7 @@ def _long(
 ) -> dict[str, Any]:
     import resource
 
-    from simulst.translators.base import Evidence
+    from simulst.core.translator import Evidence
 
     result: dict[str, Any] = {}
     anew = mode == "reencode"

@@ -27,7 +27,7 @@ def convert(
     must-c is a yaml and a text file, documents OmniSTEval's docid=,segid= list and a text file. A segmentation yaml
     needs --references.
     """
-    from simulst.eval.units import UNITS
+    from simulst.eval.segment.units import UNITS
     from simulst.outputs import refuse_inputs
 
     if unit not in UNITS:
@@ -45,7 +45,7 @@ def convert(
 
 def _written(output: Path, to: str) -> list[Path]:
     """Every file that the conversion writes."""
-    from simulst.eval.formats import log_files
+    from simulst.eval.logs.formats import log_files
 
     if to in ("must-c", "documents"):
         return [output, output.with_suffix(".txt")]
@@ -62,8 +62,8 @@ def _convert_log(
     segmentation: Path | None,
     profile: str,
 ) -> list[Path]:
-    from simulst.eval.formats import read_log, write_log, write_resegmented
-    from simulst.eval.score import report_log
+    from simulst.eval.logs.formats import read_log, write_log, write_resegmented
+    from simulst.eval.score.inputs import report_log
 
     if to == "resegmented":
         if segmentation is None:
@@ -83,8 +83,8 @@ def _convert_log(
 
 
 def _convert_set(source: Path, to: str, output: Path, references: Path | None, lang: str) -> list[Path]:
-    from simulst.eval.iwslt import read_iwslt, write_iwslt
-    from simulst.eval.segmentation import read_references, read_segmentation, segmentation_text
+    from simulst.eval.logs.iwslt import read_iwslt, write_iwslt
+    from simulst.eval.segment.segmentation import read_references, read_segmentation, segmentation_text
     from simulst.outputs import write_texts
 
     if source.suffix.lower() in (".xml", ".sgm", ".sgml"):

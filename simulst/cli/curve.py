@@ -10,7 +10,7 @@ from simulst.cli import options
 from simulst.errors import DataError
 
 if TYPE_CHECKING:
-    from simulst.eval.curve import Curve
+    from simulst.eval.report.curve import Curve
 
 
 def curve(
@@ -32,8 +32,8 @@ def curve(
         raise DataError("Say where the curve goes: --output FILE.svg, .png, .html or .md, or print it with --json.")
     if output is not None and output.suffix not in (".svg", ".png", ".html", ".md"):
         raise DataError(f"--output must end in .svg, .png, .html or .md, but is {output}.")
-    from simulst.eval.curve import build_curve, write_curve_page
-    from simulst.eval.runs import load_run, run_files
+    from simulst.eval.report.curve import build_curve, write_curve_page
+    from simulst.eval.score.runs import load_run, run_files
     from simulst.outputs import refuse_inputs
 
     if output is not None:
@@ -50,11 +50,11 @@ def curve(
     if output is not None and output.suffix == ".html":
         write_curve_page(built, output)
     elif output is not None and output.suffix == ".md":
-        from simulst.eval.curve_table import write_curve_table
+        from simulst.eval.report.curve_table import write_curve_table
 
         write_curve_table(built, output)
     elif output is not None:
-        from simulst.eval.curve_figure import write_curve_figure
+        from simulst.eval.report.curve_figure import write_curve_figure
 
         write_curve_figure(built, output)
     if json_:

@@ -11,7 +11,7 @@ from simulst.cli import options
 from simulst.errors import DataError
 
 if TYPE_CHECKING:
-    from simulst.eval.datasets import Dataset, Problem
+    from simulst.eval.data import Dataset, Problem
 
 data = typer.Typer(
     add_completion=False,
@@ -43,7 +43,7 @@ def check(
     json_: options.Json = False,
 ) -> None:
     """Say what is in a test set and what is wrong with it; exit status 2 if it cannot be evaluated as it is."""
-    from simulst.eval.datasets import open_dataset
+    from simulst.eval.data import open_dataset
 
     dataset = open_dataset(source, long=long, lang=lang)
     problems = [*dataset.problems, *(_decoded(dataset) if deep else [])]
@@ -68,8 +68,8 @@ def lists(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
 ) -> None:
     """Write SimulEval's lists; segments of longer recordings are cut into wav files of their own."""
-    from simulst.eval.datasets import open_dataset
-    from simulst.eval.datasets.export import write_lists
+    from simulst.eval.data import open_dataset
+    from simulst.eval.data.export import write_lists
 
     dataset, _ = open_dataset(source, long=long, lang=lang).first(limit).usable(skip_bad=False)
     cut = write_lists(dataset, output)
@@ -77,7 +77,7 @@ def lists(
 
 
 def _summary(dataset: "Dataset") -> str:
-    from simulst.eval.runner.progress import clock
+    from simulst.eval.run.progress import clock
 
     talks = len({item.audio for item in dataset.items})
     languages = f", {dataset.source_lang or '?'} to {dataset.target_lang}" if dataset.target_lang else ""
@@ -92,7 +92,7 @@ def _decoded(dataset: "Dataset") -> "list[Problem]":
     """What turns up when every recording is decoded once."""
     from simulst.audio import open_file
     from simulst.errors import AudioError
-    from simulst.eval.datasets import Problem
+    from simulst.eval.data import Problem
 
     found = []
     for path in dict.fromkeys(item.audio for item in dataset.items):

@@ -13,8 +13,8 @@ from simulst.errors import DataError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from simulst.events import Event
-    from simulst.translators.base import Translator
+    from simulst.core.events import Event
+    from simulst.core.translator import Translator
 
 TALK = talk()
 POLICIES = ("wait_k", "stream_att")
@@ -67,10 +67,10 @@ def _bundled() -> Talk:
 
 def _run(talk: Talk, model: "Translator", policy: str, chunk_ms: int | None, console: "Console") -> dict[str, Any]:
     from simulst.audio import open_file
-    from simulst.live.run import run_stream
-    from simulst.live.terminal import clock
+    from simulst.core.session import Session
     from simulst.policies import load_policy
-    from simulst.session import Session
+    from simulst.sinks.drive import run_stream
+    from simulst.sinks.terminal import clock
 
     loaded = load_policy(policy) if chunk_ms is None else load_policy(policy, chunk_ms=chunk_ms)
     session = Session(model, loaded)
@@ -91,7 +91,7 @@ class CuePrinter:
     """Prints every subtitle with its times once it is complete; keeps the events."""
 
     def __init__(self, console: "Console") -> None:
-        from simulst.live.subtitles import CueTrack
+        from simulst.sinks.subtitles import CueTrack
 
         self.events: list[Event] = []
         self._console = console
@@ -99,7 +99,7 @@ class CuePrinter:
         self._done = 0
 
     def handle(self, event: "Event") -> None:
-        from simulst.events import WriteEvent
+        from simulst.core.events import WriteEvent
 
         self.events.append(event)
         if isinstance(event, WriteEvent):
@@ -120,16 +120,16 @@ class CuePrinter:
 
 
 def _score(talk: Talk, events: "list[Event]") -> dict[str, float]:
-    from simulst.eval.score import score_instances
-    from simulst.eval.segmentation import read_references, read_segmentation
+    from simulst.eval.score.inputs import score_instances
+    from simulst.eval.segment.segmentation import read_references, read_segmentation
 
     segments = read_segmentation(talk.segmentation, read_references(talk.references))
     return score_instances([_instance(talk, events)], segmentation=segments, lang="de")
 
 
 def _instance(talk: Talk, events: "list[Event]") -> Any:
-    from simulst.eval.logs import Instance
-    from simulst.events import WriteEvent
+    from simulst.core.events import WriteEvent
+    from simulst.eval.logs.instances import Instance
 
     shown = ""
     delays: list[tuple[float, float]] = []

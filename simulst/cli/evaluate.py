@@ -15,9 +15,9 @@ from simulst.cli import options
 from simulst.errors import DataError, PolicyError, SimulstError
 
 if TYPE_CHECKING:
-    from simulst.eval.recipe import Plan, Recipe
-    from simulst.eval.runner import Result
-    from simulst.eval.runner.gang import Gang
+    from simulst.eval.run import Result
+    from simulst.eval.run.gang import Gang
+    from simulst.eval.run.recipe import Plan, Recipe
 
 SOME_FAILED = 3
 """Exit status of a run that has come to its end with items missing, which --skip-bad had not been told to leave out."""
@@ -82,8 +82,8 @@ def evaluate(
     names. The exit status is 0 when every item is done, 3 when items failed and the rest is scored. Under torchrun the
     same command shares the items between its processes.
     """
-    from simulst.eval.recipe import named
-    from simulst.eval.runner.gang import join_gang, launched_by_torchrun
+    from simulst.eval.run.gang import join_gang, launched_by_torchrun
+    from simulst.eval.run.recipe import named
 
     chosen = {
         "model": model,
@@ -132,8 +132,8 @@ def evaluate(
 
 
 def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: int | None) -> "Recipe":
-    from simulst.eval.datasets import open_dataset
-    from simulst.eval.recipe import Plan, Recipe, read_recipe
+    from simulst.eval.data import open_dataset
+    from simulst.eval.run.recipe import Plan, Recipe, read_recipe
 
     if source.suffix == ".toml":
         if data is None and (long or lang):
@@ -149,7 +149,7 @@ def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: in
 def _overridden(plan: "Plan", chosen: dict[str, Any], pairs: list[str]) -> "Plan":
     """The plan with what the command line says."""
     from simulst.cli.settings import read_settings
-    from simulst.eval.units import UNITS
+    from simulst.eval.segment.units import UNITS
 
     given = {key: value for key, value in chosen.items() if value is not None}
     if given.get("unit", "word") not in UNITS:
@@ -163,8 +163,8 @@ def _overridden(plan: "Plan", chosen: dict[str, Any], pairs: list[str]) -> "Plan
 
 def _run(recipe: "Recipe", output: Path, settings: dict[str, Any], gang: "Gang") -> "list[Result]":
     """Every run of the recipe, in OUT itself or in a folder of its own for each."""
-    from simulst.eval.runner import ModelLoader, Settings, run_evaluation
-    from simulst.eval.runner.progress import NoProgress, StderrProgress
+    from simulst.eval.run import ModelLoader, Settings, run_evaluation
+    from simulst.eval.run.progress import NoProgress, StderrProgress
 
     specs = [plan.spec() for plan in recipe.plans]
     progress = StderrProgress() if gang.rank == 0 else NoProgress()
@@ -185,7 +185,7 @@ def _run(recipe: "Recipe", output: Path, settings: dict[str, Any], gang: "Gang")
             for note in result.notes:
                 print(f"note: {note}", file=sys.stderr)
     if gang.rank == 0 and len(specs) > 1:
-        from simulst.eval.sweep import write_refused, write_sweep
+        from simulst.eval.report.sweep import write_refused, write_sweep
 
         write_refused(output, refused)
         for name, reason in refused.items():
@@ -200,7 +200,7 @@ def _print(results: "list[Result]", output: Path, *, json_: bool) -> None:
         documents = [{"output": str(r.folder), "failed": len(r.failed), **r.scores} for r in results]
         print(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False))
         return
-    from simulst.eval.metric_units import unit_of
+    from simulst.eval.metrics.names import unit_of
 
     names = [name for name in SHOWN if any(name in result.scores for result in results)]
     if "ComputeRTF" in names:

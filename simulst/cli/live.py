@@ -13,7 +13,7 @@ from simulst.errors import SimulstError
 if TYPE_CHECKING:
     import ssl
 
-    from simulst.translators.base import Translator
+    from simulst.core.translator import Translator
 
 
 def live(

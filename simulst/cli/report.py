@@ -17,8 +17,8 @@ def report(
     latency: Annotated[str, typer.Option(help="Latency metric to lead with.", metavar="NAME")] = "",
 ) -> None:
     """Write scores with signatures, the curve, every recording, and the worst segments word by word as HTML."""
-    from simulst.eval.report import write_report
-    from simulst.eval.runs import load_run, run_files
+    from simulst.eval.report.pages import write_report
+    from simulst.eval.score.runs import load_run, run_files
     from simulst.outputs import refuse_inputs
 
     path = output or run / "report.html"

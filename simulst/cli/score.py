@@ -14,8 +14,8 @@ from simulst.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from simulst.eval.scoring import ScoreReport
-    from simulst.eval.significance import Interval
+    from simulst.eval.score.scoring import ScoreReport
+    from simulst.eval.score.significance import Interval
 
 
 def score(
@@ -58,7 +58,7 @@ def score(
     json_: options.Json = False,
 ) -> None:
     """Score LOG. Every score is printed with a signature that says what it depends on (docs/metrics.md)."""
-    from simulst.eval.score import report_log
+    from simulst.eval.score.inputs import report_log
 
     if output is not None:
         _refuse_output(output, log, (references, segmentation, log_config, sources))
@@ -105,7 +105,7 @@ def _refuse_output(folder: Path, log: Path, inputs: "Sequence[Path | None]") -> 
 def _bounds(report: "ScoreReport", resamples: int) -> "dict[str, Interval]":
     if resamples <= 0:
         return {}
-    from simulst.eval.significance import Sample, intervals, resampling_weights
+    from simulst.eval.score.significance import Sample, intervals, resampling_weights
 
     sample = Sample.of(report.segment_scores, report.quality)
     return intervals(sample, resampling_weights(len(report.segments), resamples))
@@ -113,8 +113,8 @@ def _bounds(report: "ScoreReport", resamples: int) -> "dict[str, Interval]":
 
 def _print_table(report: "ScoreReport", bounds: "dict[str, Interval]") -> None:
     """One line per metric: ideal, computation-aware and backlog-aware value, then the signature."""
-    from simulst.eval.align import CLOCKS
-    from simulst.eval.metric_units import unit_of
+    from simulst.eval.metrics.names import unit_of
+    from simulst.eval.segment.align import CLOCKS
 
     print(f"{'':<14}" + "".join(f"{title:>12}" for title in ("ideal", "CA", "CA backlog")))
     for name in report.scores:

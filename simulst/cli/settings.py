@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from simulst.core.history import HistoryConfig
 from simulst.errors import SimulstError
 from simulst.policies import LoadedPolicy, load_policy
-from simulst.policies.history import HistoryConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
     from simulst.audio import AudioStream
-    from simulst.live.run import Sink
-    from simulst.live.subtitles import SubtitleStyle
-    from simulst.live.terminal import TerminalView
-    from simulst.live.writers import Writer
-    from simulst.session import Session
+    from simulst.core.session import Session
+    from simulst.sinks.drive import Sink
+    from simulst.sinks.subtitles import SubtitleStyle
+    from simulst.sinks.terminal import TerminalView
+    from simulst.sinks.writers import Writer
 
 SUFFIXES = {".txt": "text", ".srt": "srt", ".vtt": "vtt", ".jsonl": "jsonl"}
 
@@ -55,10 +55,10 @@ def translate(
         stream = stack.enter_context(open_audio(source))
 
         from simulst.cli.threads import one_thread_per_stream
-        from simulst.live.run import Interrupted, revises, run_stream
-        from simulst.live.writers import open_writer
+        from simulst.core.session import Session
         from simulst.models import load_model
-        from simulst.session import Session
+        from simulst.sinks.drive import Interrupted, revises, run_stream
+        from simulst.sinks.writers import open_writer
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None)
         one_thread_per_stream()
@@ -77,7 +77,7 @@ def translate(
 
 
 def _format(name: str, output: Path | None) -> str:
-    from simulst.live.writers import FORMATS
+    from simulst.sinks.writers import FORMATS
 
     if not name:
         suffix = output.suffix.lower() if output else ""
@@ -92,7 +92,7 @@ def _format(name: str, output: Path | None) -> str:
 
 
 def _style(timing: str) -> "SubtitleStyle":
-    from simulst.live.subtitles import SubtitleStyle
+    from simulst.sinks.subtitles import SubtitleStyle
 
     if timing == "commit":
         return SubtitleStyle(timing="commit")
@@ -128,8 +128,8 @@ def _check_output(output: Path | None, source: str, policy: str) -> None:
 
 
 def _view(session: "Session", stream: "AudioStream") -> "TerminalView":
-    from simulst.live.run import revises
-    from simulst.live.terminal import TerminalView
+    from simulst.sinks.drive import revises
+    from simulst.sinks.terminal import TerminalView
 
     title = f"{Path(stream.name).name}  ·  {session.model.name}  ·  {session.name}  ·  {session.chunk_ms} ms"
     return TerminalView(title, revises=revises(session))
@@ -141,7 +141,7 @@ def _progress(
     """What happens after every block of audio."""
 
     def show(session: "Session") -> None:
-        from simulst.live.run import revises
+        from simulst.sinks.drive import revises
 
         if writer is not None and revises(session):
             writer.settle(len(session.settled_text))

@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from simulst.core.session import Session
+from simulst.core.translator import Translator
 from simulst.errors import PolicyError
 from simulst.live.protocol import VERSION, Hello, ProtocolError
 from simulst.policies import POLICIES, LoadedPolicy, load_policy
 from simulst.policies.loading import preset_names
-from simulst.session import Session
-from simulst.translators.base import Translator
 
 
 class Catalogue:

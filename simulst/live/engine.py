@@ -8,10 +8,10 @@ import numpy as np
 
 from simulst.audio.resample import FloatArray, Resampler
 from simulst.audio.stream import PEAK_LIMIT
-from simulst.events import EndEvent, Event, HypothesisEvent, WriteEvent
+from simulst.core.events import EndEvent, Event, HypothesisEvent, WriteEvent
+from simulst.core.session import Session
 from simulst.live.protocol import Hello, ProtocolError
 from simulst.live.together import Beside, alone
-from simulst.session import Session
 
 CATCH_UP_S = 2.0
 """A live stream with more undecided audio than this skips the decisions in between."""

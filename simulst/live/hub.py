@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from simulst.core.session import Session
 from simulst.live.catalogue import Catalogue
 from simulst.live.engine import Engine
 from simulst.live.metrics import Metrics
@@ -14,7 +15,6 @@ from simulst.live.pool import Pool, Stalled
 from simulst.live.protocol import Hello, ProtocolError
 from simulst.live.stream import LiveStream, Switch
 from simulst.live.together import Beside, alone
-from simulst.session import Session
 
 HAND_ON_S = 3.0
 """Time that a shutdown gives clients to take the last events."""

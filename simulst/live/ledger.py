@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from simulst.events import EndEvent, WriteEvent
-from simulst.live.subtitles import CueTrack, to_srt, to_vtt
-from simulst.live.writers import SentenceLines
+from simulst.core.events import EndEvent, WriteEvent
+from simulst.sinks.subtitles import CueTrack, to_srt, to_vtt
+from simulst.sinks.writers import SentenceLines
 
 Message = dict[str, Any]
 

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from simulst.core.session import Session
 from simulst.live.engine import Engine, Output
 from simulst.live.ledger import Ledger, Message
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool, Stalled
 from simulst.live.protocol import ProtocolError
-from simulst.session import Session
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from simulst.core.translator import Translator
 from simulst.errors import SimulstError
-from simulst.translators.base import Translator
 
 WAIT_S = 0.02
 """What a stream waits for the others before it is computed without them."""
@@ -26,8 +26,8 @@ class Together:
     """
 
     def __init__(self, models: dict[str, Translator], *, streams: int) -> None:
-        from simulst.translators.batching import Batcher
-        from simulst.translators.speech_llm import SpeechLLMTranslator
+        from simulst.models.speech_llm.batching import Batcher
+        from simulst.models.speech_llm.translator import SpeechLLMTranslator
 
         self._batchers: dict[int, Batcher] = {}
         self.models = dict[str, Translator]()

@@ -10,34 +10,34 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from simulst.core.translator import DECODING, Evidence, ModelInfo, Translator
 from simulst.errors import ModelError
 from simulst.models.checkpoint import read_json
 from simulst.models.hub import fetch, is_hub_name
 from simulst.models.options import describe_options
-from simulst.translators.base import DECODING, Evidence, ModelInfo, Translator
 
 DEFAULT_MODEL = "tiny-en-de"
 OWN_FORMAT = "simulst.json"
 """Marks a directory that this project wrote; its "type" is a key of ARCHITECTURES, "speech_llm" by default."""
 
 MODELS: dict[str, str] = {
-    "tiny-en-de": "simulst.translators.speech_llm:load",
-    "whisper-base": "simulst.translators.whisper:load",
-    "moonshine-tiny": "simulst.translators.moonshine:load",
+    "tiny-en-de": "simulst.models.speech_llm.translator:load",
+    "whisper-base": "simulst.models.seq2seq.whisper:load",
+    "moonshine-tiny": "simulst.models.seq2seq.moonshine:load",
 }
 """Names to loaders, imported when they are used."""
 
 ARCHITECTURES: dict[str, str] = {
-    "speech_llm": "simulst.translators.speech_llm:load",
-    "whisper": "simulst.translators.whisper:load",
-    "moonshine": "simulst.translators.moonshine:load",
-    "seamless_m4t": "simulst.translators.seamless:load",
-    "seamless_m4t_v2": "simulst.translators.seamless:load",
-    "speech_to_text": "simulst.translators.speech2text:load",
+    "speech_llm": "simulst.models.speech_llm.translator:load",
+    "whisper": "simulst.models.seq2seq.whisper:load",
+    "moonshine": "simulst.models.seq2seq.moonshine:load",
+    "seamless_m4t": "simulst.models.seq2seq.seamless:load",
+    "seamless_m4t_v2": "simulst.models.seq2seq.seamless:load",
+    "speech_to_text": "simulst.models.seq2seq.speech2text:load",
 }
 """`model_type` of a config.json (or type of a simulst.json) to loaders."""
 
-CASCADE = "simulst.translators.cascade:load"
+CASCADE = "simulst.models.cascade:load"
 """`ASR+TEXT`: two names as above, a recogniser and a model that translates text."""
 
 _HUB_NAMES = {"whisper-base": "openai/whisper-base", "moonshine-tiny": "UsefulSensors/moonshine-tiny"}

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from simulst.core.alignment import IntArray, Normalisation, attended_frames, median_filter, normalise, valid_rows
+from simulst.core.boundary import complete
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Alignment, Evidence, TokenStep
 from simulst.errors import PolicyError
-from simulst.policies.alignment import IntArray, Normalisation, attended_frames, median_filter, normalise, valid_rows
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete
-from simulst.translators.base import Alignment, Evidence, TokenStep
 
 
 @dataclass(kw_only=True)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from simulst.core.boundary import complete
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence
 from simulst.errors import PolicyError
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete
 from simulst.policies.local_agreement import LocalAgreementState, Remembered
-from simulst.translators.base import Evidence
 
 
 @dataclass(frozen=True, kw_only=True)

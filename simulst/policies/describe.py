@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from simulst.policies.base import Policy
+from simulst.core.policy import Policy
+from simulst.core.translator import Evidence, ModelInfo, Translator
 from simulst.policies.loading import load_policy, policy_class, preset_names, preset_path, read_preset
-from simulst.translators.base import Evidence, ModelInfo, Translator
 
 
 def describe_policies(

@@ -5,10 +5,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from simulst.core.boundary import complete
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence, FloatArray, TokenStep
 from simulst.errors import PolicyError
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete
-from simulst.translators.base import Evidence, FloatArray, TokenStep
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from simulst.policies.base import parameter
+from simulst.core.policy import parameter
+from simulst.core.translator import Evidence
 from simulst.policies.wait_k import WaitK
-from simulst.translators.base import Evidence
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence, ReadWrite
 from simulst.errors import PolicyError
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
 from simulst.policies.read_write import budget, follow
-from simulst.translators.base import Evidence, ReadWrite
 
 
 @dataclass(frozen=True, kw_only=True)

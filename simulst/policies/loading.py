@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from simulst.bundled import bundled_path
+from simulst.core.history import HistoryConfig
+from simulst.core.policy import Policy
+from simulst.core.translator import Evidence, Translator
 from simulst.errors import PolicyError
-from simulst.policies.base import Policy
-from simulst.policies.history import HistoryConfig
-from simulst.translators.base import Evidence, Translator
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ def policy_class(spec: str) -> type[Policy]:
             f"Unknown policy {spec!r}; known are {known}, a .toml preset, file.py:Class or package.Class."
         )
     if not (isinstance(found, type) and issubclass(found, Policy)):
-        raise PolicyError(f"{spec} is no policy: it must name a subclass of simulst.policies.base.Policy.")
+        raise PolicyError(f"{spec} is no policy: it must name a subclass of simulst.core.policy.Policy.")
     if not dataclasses.is_dataclass(found):
         raise PolicyError(f"{spec} must be a frozen dataclass: its fields are its parameters.")
     return found

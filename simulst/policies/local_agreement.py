@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from simulst.core.boundary import complete
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence, Hypothesis
 from simulst.errors import PolicyError
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete
-from simulst.translators.base import Evidence, Hypothesis
 
 
 @dataclass(kw_only=True)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence
 from simulst.errors import PolicyError
-from simulst.policies.base import READ, Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.translators.base import Evidence
 
 
 @dataclass(frozen=True, kw_only=True)

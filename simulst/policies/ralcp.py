@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from simulst.core.boundary import complete, word_starts
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence, Hypothesis, Vocabulary
 from simulst.errors import PolicyError
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete, word_starts
-from simulst.translators.base import Evidence, Hypothesis, Vocabulary
 
 MAX_CANDIDATES = 100
 

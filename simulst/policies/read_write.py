@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence, ReadWrite, ReadWriteSession
 from simulst.errors import PolicyError
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.translators.base import Evidence, ReadWrite, ReadWriteSession
 
 TOKENS_PER_SECOND = 5.0
 SPARE_TOKENS = 20
@@ -51,7 +51,7 @@ class ReadAndWrite(Policy):
     spare_words: int = parameter(25, "words added to those read, for that cap", unit="words", published="25")
 
     def __post_init__(self) -> None:
-        from simulst.translators.latency_tags import LATENCIES
+        from simulst.models.speech_llm.latency_tags import LATENCIES
 
         if self.latency not in LATENCIES:
             raise PolicyError(f"read_write: latency is {self.latency!r}; it must be one of {', '.join(LATENCIES)}")

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from simulst.core.boundary import complete
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Alignment, Bias, Evidence, Hypothesis, TokenStep
 from simulst.errors import PolicyError
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete
 from simulst.policies.local_agreement import common_prefix
-from simulst.translators.base import Alignment, Bias, Evidence, Hypothesis, TokenStep
 
 
 @dataclass(kw_only=True)

@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence, Hypothesis, SourceLanguageModel, SourceModel
 from simulst.errors import PolicyError
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView, parameter
 from simulst.policies.ralcp import vote
-from simulst.translators.base import Evidence, Hypothesis, SourceLanguageModel, SourceModel
 
 TOKENS_PER_SOURCE_WORD = 4 / 3
 WRONG = "wrong_anticipated_words"
@@ -112,7 +112,7 @@ class Taf(Policy):
     def _continuer(self, model: SourceModel) -> SourceLanguageModel:
         if not self.source_model:
             return model
-        from simulst.translators.source_model import load_source_model
+        from simulst.models.text.source_model import load_source_model
 
         return load_source_model(self.source_model)
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from simulst.core.boundary import complete, word_starts
+from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.translator import Evidence, TokenStep, Vocabulary
 from simulst.errors import PolicyError
-from simulst.policies.base import READ, Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.policies.boundary import complete, word_starts
-from simulst.translators.base import Evidence, TokenStep, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

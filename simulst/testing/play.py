@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulst.policies.base import Policy
-from simulst.session import Session
+from simulst.core.policy import Policy
+from simulst.core.session import Session
 from simulst.testing.scripted import Scripted, ScriptedTranslator, ToyVocabulary
 
 

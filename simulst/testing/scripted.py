@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from simulst.source import SAMPLE_RATE, SourceBuffer
-from simulst.translators.base import Alignment, Evidence, FloatArray, Gate, Hypothesis, ReadWrite, TokenStep, Turn
-from simulst.translators.vocabulary import PieceVocabulary
+from simulst.core.source import SAMPLE_RATE, SourceBuffer
+from simulst.core.translator import Alignment, Evidence, FloatArray, Gate, Hypothesis, ReadWrite, TokenStep, Turn
+from simulst.models.vocabulary import PieceVocabulary
 
 EVERYTHING = frozenset(Evidence)
 

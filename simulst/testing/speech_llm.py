@@ -16,10 +16,10 @@ def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llam
     """Write a model of some 100k random weights and a vocabulary of 320 pieces; returns the folder."""
     import torch
 
-    from simulst.encoders.block_causal import BlockCausalConfig
+    from simulst.models.attention import HEADS_FILE
+    from simulst.models.speech_llm.encoder import BlockCausalConfig
+    from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, save_model, tiny_decoder_config
     from simulst.training.vocabulary import train_vocabulary
-    from simulst.translators.attention import HEADS_FILE
-    from simulst.translators.speech_llm_model import SpeechLLM, SpeechLLMConfig, save_model, tiny_decoder_config
 
     folder.mkdir(parents=True, exist_ok=True)
     size = 340

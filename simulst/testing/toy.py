@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from simulst.source import SAMPLE_RATE, SourceBuffer
+from simulst.core.source import SAMPLE_RATE, SourceBuffer
+from simulst.core.translator import Alignment, Evidence, FloatArray, Gate, Hypothesis, ReadWrite, TokenStep, Turn
 from simulst.testing.scripted import ToyVocabulary
-from simulst.translators.base import Alignment, Evidence, FloatArray, Gate, Hypothesis, ReadWrite, TokenStep, Turn
 
 SLOT = 5120  # samples
 FRAME = 1280

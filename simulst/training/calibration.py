@@ -16,10 +16,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from simulst.core.translator import Evidence, FloatArray, Translator
 from simulst.errors import DataError, ModelError
+from simulst.models.attention import HEADS_FILE, Head
 from simulst.training.calibration_data import TimedExample, read_examples
-from simulst.translators.attention import HEADS_FILE, Head
-from simulst.translators.base import Evidence, FloatArray, Translator
 
 TOLERANCE_S = 0.1
 MIN_SCORE = 0.1

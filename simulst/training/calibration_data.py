@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from simulst.audio.files import read_audio
+from simulst.core.source import SAMPLE_RATE, FloatArray
+from simulst.core.translator import Translator, Vocabulary
 from simulst.errors import DataError
-from simulst.source import SAMPLE_RATE, FloatArray
-from simulst.translators.base import Translator, Vocabulary
 
 Span = tuple[float, float]
 

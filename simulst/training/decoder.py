@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulst.models.speech_llm.network import SpeechLLM
 from simulst.training import grouped
 from simulst.training.ranks import Ranks
 from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches, open_vectors
-from simulst.translators.speech_llm_model import SpeechLLM
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from simulst.encoders.block_causal import FRAME_SAMPLES, BlockCausalEncoder
+from simulst.models.speech_llm.encoder import FRAME_SAMPLES, BlockCausalEncoder
 from simulst.training.speech import SpeechStore, augment
 from simulst.training.synthesis import SAMPLE_RATE
 

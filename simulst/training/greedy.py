@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simulst.models.speech_llm.network import SpeechLLM
 from simulst.training.samples import Marks
-from simulst.translators.speech_llm_model import SpeechLLM
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulst.encoders.block_causal import FRAME_SAMPLES, TAIL_SAMPLES, BlockCausalEncoder, padded_samples
+from simulst.models.speech_llm.encoder import FRAME_SAMPLES, TAIL_SAMPLES, BlockCausalEncoder, padded_samples
 from simulst.training.speech import SpeechStore, augment, joined
 from simulst.training.synthesis import SAMPLE_RATE
 

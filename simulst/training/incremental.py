@@ -17,17 +17,17 @@ import torch
 from torch.nn import functional as F
 
 from simulst.errors import DataError
+from simulst.models.speech_llm.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.training import grouped
 from simulst.training.interleaved import InterleavedMarks, Labels, TimedSentence, chunked, in_turns, sequence, unsaid
 from simulst.training.word_alignment import align, latest_source_words
 from simulst.training.word_times import ends_by_ctc, ends_by_length, word_starts
-from simulst.translators.latency_tags import LATENCIES, TURN_BLOCKS
 
 if TYPE_CHECKING:
+    from simulst.models.speech_llm.network import SpeechLLM
     from simulst.training.features import Talk
     from simulst.training.samples import Marks, Sample, SampleConfig
     from simulst.training.texts import Corpus
-    from simulst.translators.speech_llm_model import SpeechLLM
 
 WORDS_FILE = "words.jsonl"
 NEEDS_FILE = "needs.jsonl.gz"

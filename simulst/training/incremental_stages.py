@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from simulst.models.speech_llm.translator import VOCABULARY_FILE
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import read_talks
 from simulst.training.incremental import (
@@ -18,7 +19,6 @@ from simulst.training.incremental import (
 from simulst.training.recipe import Recipe
 from simulst.training.samples import Marks, open_vectors
 from simulst.training.texts import Corpus
-from simulst.translators.speech_llm import VOCABULARY_FILE
 
 
 def _shares(config: DecoderTrainingConfig | None) -> dict[str, float]:

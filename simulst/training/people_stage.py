@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from simulst.models.speech_llm.translator import VOCABULARY_FILE
 from simulst.training.greedy import translate_texts
 from simulst.training.recipe import PEOPLE_TEXT, Recipe
 from simulst.training.recordings import (
@@ -24,7 +25,6 @@ from simulst.training.recordings import (
 )
 from simulst.training.samples import Marks
 from simulst.training.texts import read_pairs
-from simulst.translators.speech_llm import VOCABULARY_FILE
 
 LONGEST_S = 24.0
 

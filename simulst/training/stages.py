@@ -8,8 +8,17 @@ from typing import Any
 
 import torch
 
-from simulst.encoders.block_causal import BlockCausalConfig, BlockCausalEncoder
-from simulst.encoders.moonshine import load_moonshine_encoder
+from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
+from simulst.models.speech_llm.moonshine_weights import load_moonshine_encoder
+from simulst.models.speech_llm.network import (
+    SpeechLLM,
+    SpeechLLMConfig,
+    load_weights,
+    read_config,
+    save_model,
+    tiny_decoder_config,
+)
+from simulst.models.speech_llm.translator import VOCABULARY_FILE
 from simulst.training import features as feature_stage
 from simulst.training import incremental_stages
 from simulst.training.decoder import Batch, DecoderTrainingConfig, collate, dev_losses, train_decoder
@@ -21,15 +30,6 @@ from simulst.training.speech import SpeechStore
 from simulst.training.synthesis import synthesise
 from simulst.training.texts import Corpus, held_pairs, read_pairs
 from simulst.training.vocabulary import train_vocabulary
-from simulst.translators.speech_llm import VOCABULARY_FILE
-from simulst.translators.speech_llm_model import (
-    SpeechLLM,
-    SpeechLLMConfig,
-    load_weights,
-    read_config,
-    save_model,
-    tiny_decoder_config,
-)
 
 WIDTH = 4 * BlockCausalConfig().model_dim
 """Of a speech vector before the projector."""

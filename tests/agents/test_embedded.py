@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from simulst.eval.datasets import open_dataset
-from simulst.eval.datasets.export import write_lists
-from simulst.eval.runner import ModelLoader, RunSpec, Settings, run_evaluation
+from simulst.eval.data import open_dataset
+from simulst.eval.data.export import write_lists
+from simulst.eval.run import ModelLoader, RunSpec, Settings, run_evaluation
 from simulst.models import DEFAULT_MODEL
 from simulst.policies import load_policy
 

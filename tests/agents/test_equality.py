@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from simulst.eval.datasets import open_dataset
-from simulst.eval.runner import RunSpec, run_evaluation
+from simulst.eval.data import open_dataset
+from simulst.eval.run import RunSpec, run_evaluation
 from simulst.policies import POLICIES, load_policy
 from simulst.testing import ToyTranslator
 

@@ -25,7 +25,7 @@ from simulst.audio.claims import believed
 from simulst.audio.pipes import open_pipe
 from simulst.audio.resample import FloatArray
 from simulst.errors import AudioError
-from simulst.eval.datasets.probe import Probe
+from simulst.eval.data.probe import Probe
 
 
 def noise(seconds: float = 1.0, seed: int = 0) -> FloatArray:

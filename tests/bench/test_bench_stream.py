@@ -9,11 +9,11 @@ import pytest
 from simulst.bench.batch import batch_cost
 from simulst.bench.compare import capture_cost, in_turn, reencode_cost
 from simulst.bench.reencode import reencoding
+from simulst.core.session import Session
+from simulst.core.translator import FloatArray
 from simulst.models import load_model
 from simulst.policies import load_policy
-from simulst.session import Session
 from simulst.testing.speech_llm import make_tiny_speech_llm
-from simulst.translators.base import FloatArray
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ import soundfile
 
 from simulst.bench.soak import run_session
 from simulst.bench.soak_marks import Mark, Marks, interval_s, row, slope_of, trend_lines
+from simulst.core.events import Event
+from simulst.core.session import Session
 from simulst.errors import DataError
-from simulst.events import Event
 from simulst.policies import load_policy
-from simulst.session import Session
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
 WORDS = [int(word) for word in np.random.default_rng(0).integers(1, 61, 60)]

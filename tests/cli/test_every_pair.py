@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 import simulst.models
+from simulst.core.translator import Translator
 from simulst.models import MODELS, describe_model, load_model, options_for
 from simulst.policies import POLICIES, load_policy
-from simulst.translators.base import Translator
 
 Run = Callable[..., tuple[int, str, str]]
 

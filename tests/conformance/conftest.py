@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from simulst.core.session import Session
+from simulst.core.translator import Evidence, Translator
 from simulst.errors import PolicyError
 from simulst.models import load_model
 from simulst.policies import POLICIES
-from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary
 from simulst.testing.checkpoints import tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
-from simulst.translators.base import Evidence, Translator
 
 
 def scripted() -> Translator:

@@ -6,12 +6,12 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from simulst.core.events import EndEvent, WriteEvent
+from simulst.core.session import Session
+from simulst.core.translator import Evidence, FloatArray
 from simulst.errors import EvidenceError
-from simulst.events import EndEvent, WriteEvent
 from simulst.policies import load_policy
-from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyVocabulary
-from simulst.translators.base import Evidence, FloatArray
 
 Stop = Literal["eos", "length", "gate", "repeat"]
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulst.commit import Change
-from simulst.events import EndEvent, Event, WriteEvent
+from simulst.core.commit import Change
+from simulst.core.events import EndEvent, Event, WriteEvent
+from simulst.core.history import HistoryConfig
+from simulst.core.session import Session
+from simulst.core.translator import Evidence, FloatArray
 from simulst.policies import POLICIES
-from simulst.policies.history import HistoryConfig
-from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyVocabulary
 from simulst.testing.scripted import ScriptedSession
-from simulst.translators.base import Evidence, FloatArray
 
 PIECES = ["_a", "_b", "c", ",", ".", "_", "<0xC3>", "<0xA4>", "_Haus"]
 VOCABULARY = ToyVocabulary(PIECES)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from simulst.events import EndEvent, Event, WriteEvent
+from simulst.core.events import EndEvent, Event, WriteEvent
+from simulst.core.session import Session
+from simulst.core.translator import Evidence, FloatArray, Translator
 from simulst.policies import load_policy
-from simulst.session import Session
 from simulst.testing import ToyTranslator, toy_audio
-from simulst.translators.base import Evidence, FloatArray, Translator
 
 Start = Callable[..., Session]
 TALK = [5, 17, 0, 30, 2, 41, 8, 60, 11, 0, 0, 23, 40, 7, 33, 21, 50, 9]

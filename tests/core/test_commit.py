@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulst.commit import Change, CommitLog
+from simulst.core.commit import Change, CommitLog
 from simulst.testing import ToyVocabulary
 
 PIECES = ["_a", "_b", "c", "d", ",", ".", "_", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>", "<0xC3>", "<0xA4>", "_Haus"]

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from simulst.core.events import EndEvent, HypothesisEvent, WriteEvent
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.session import Session
+from simulst.core.translator import Evidence, FloatArray
 from simulst.errors import AudioError, EvidenceError, ModelError, PolicyError
-from simulst.events import EndEvent, HypothesisEvent, WriteEvent
 from simulst.policies import load_policy
 from simulst.policies.align_att import AlignAtt
-from simulst.policies.base import Committed, Decision, Decoder, Policy, SourceView
 from simulst.policies.wait_k import WaitK
-from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary, play, toy_audio, toy_text
-from simulst.translators.base import Evidence, FloatArray
 
 WORDS = ToyVocabulary(["_a", "_b", "_c"])
 TALK = [5, 0, 17, 30, 0, 2, 41, 8, 0, 60, 11, 23, 40, 7]

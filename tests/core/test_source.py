@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulst.source import SourceBuffer
+from simulst.core.source import SourceBuffer
 
 
 def test_axis_is_absolute_and_trimming_keeps_it() -> None:

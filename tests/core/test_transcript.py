@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulst.session import Session
+from simulst.core.session import Session
+from simulst.core.transcript import LongTranscript
 from simulst.testing import ToyTranslator, toy_audio
 from simulst.testing.toy import ToySession
-from simulst.transcript import LongTranscript
 
 
 @pytest.mark.parametrize(

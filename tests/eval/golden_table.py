@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from simulst.eval.score import score_log
+from simulst.eval.score.inputs import score_log
 
 LANGUAGES = ("de", "zh", "ja")
 OMNISTEVAL = "OmniSTEval longform"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from simulst.eval.metric_units import unit_of
-from simulst.eval.profiles import PROFILES
-from simulst.eval.score import report_log
+from simulst.eval.metrics.names import unit_of
+from simulst.eval.score.inputs import report_log
+from simulst.eval.score.profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")

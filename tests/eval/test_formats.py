@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from simulst.errors import DataError
-from simulst.eval.formats import detect_format, read_log, write_log, write_resegmented
-from simulst.eval.score import report_log, score_log
+from simulst.eval.logs.formats import detect_format, read_log, write_log, write_resegmented
+from simulst.eval.score.inputs import report_log, score_log
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LONG = FIXTURES / "long_de"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulst.eval import latency
+from simulst.eval.metrics import latency
 
 SOURCE = 4000.0
 

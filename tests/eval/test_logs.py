@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulst.errors import DataError
-from simulst.eval.logs import Instance, append_instance, instance_from_json, read_instances, write_instances
+from simulst.eval.logs.instances import Instance, append_instance, instance_from_json, read_instances, write_instances
 
 RECORD: dict[str, Any] = {
     "index": 0,

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from simulst.errors import DataError
-from simulst.eval.curve import build_curve, curve_data, write_curve_page
-from simulst.eval.curve_figure import axis_label, write_curve_figure
-from simulst.eval.curve_table import curve_table, quality_at, write_curve_table
-from simulst.eval.logs import Instance
-from simulst.eval.page import render
-from simulst.eval.report import write_report
-from simulst.eval.runs import Run, load_run
-from simulst.eval.score import report_instances
+from simulst.eval.logs.instances import Instance
+from simulst.eval.report.curve import build_curve, curve_data, write_curve_page
+from simulst.eval.report.curve_figure import axis_label, write_curve_figure
+from simulst.eval.report.curve_table import curve_table, quality_at, write_curve_table
+from simulst.eval.report.page import render
+from simulst.eval.report.pages import write_report
+from simulst.eval.score.inputs import report_instances
+from simulst.eval.score.runs import Run, load_run
 from simulst.outputs import OutputError
 
 REFERENCES = [f"Satz {k} ist ein kurzer Satz mit {k} Wörtern." for k in range(12)]

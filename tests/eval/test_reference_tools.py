@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulst.eval.score import ScoreReport, report_log
+from simulst.eval.score.inputs import ScoreReport, report_log
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, dict[str, dict[str, Any]]] = json.loads((FIXTURES / "expected.json").read_text(encoding="utf-8"))

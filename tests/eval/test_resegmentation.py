@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulst.eval.resegmentation import Band, segment_ends
+from simulst.eval.segment.resegmentation import Band, segment_ends
 
 WORDS = st.sampled_from(["a", "b", "c", "A", "ä", "Ä"])
 REFERENCES = st.lists(st.lists(WORDS, max_size=4), min_size=1, max_size=5)

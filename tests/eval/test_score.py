@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulst.errors import DataError
-from simulst.eval.logs import Instance, read_instances, write_instances
-from simulst.eval.metric_units import unit_of
-from simulst.eval.score import report_instances, report_log, score_instances, score_log
-from simulst.eval.segmentation import Segment, read_references, read_segmentation
-from simulst.eval.tables import escape, read_scores, read_segments, unescape
+from simulst.eval.logs.instances import Instance, read_instances, write_instances
+from simulst.eval.metrics.names import unit_of
+from simulst.eval.score.inputs import report_instances, report_log, score_instances, score_log
+from simulst.eval.score.tables import escape, read_scores, read_segments, unescape
+from simulst.eval.segment.segmentation import Segment, read_references, read_segmentation
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LONG = FIXTURES / "long_de"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from simulst.errors import DataError
-from simulst.eval.iwslt import read_iwslt, write_iwslt
-from simulst.eval.logs import Instance
-from simulst.eval.segmentation import (
+from simulst.eval.logs.instances import Instance
+from simulst.eval.logs.iwslt import read_iwslt, write_iwslt
+from simulst.eval.segment.segmentation import (
     Segment,
     match_recordings,
     read_references,

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from simulst.eval.quality import count_quality
-from simulst.eval.significance import Sample, compare, intervals, resampling_weights
+from simulst.eval.metrics.quality import count_quality
+from simulst.eval.score.significance import Sample, compare, intervals, resampling_weights
 
 REFERENCES = [
     f"the {noun} sat on the {place} number {k}"

@@ -10,8 +10,8 @@ import soundfile
 
 import simulst.cli
 import simulst.models
+from simulst.core.translator import Translator
 from simulst.testing import ToyTranslator, toy_audio, toy_text
-from simulst.translators.base import Translator
 
 Words = list[int]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from simulst.eval.recipe import read_recipe
+from simulst.eval.run.recipe import read_recipe
 from simulst.policies import POLICIES
 
 Run = Callable[..., tuple[int, str, str]]

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from simulst.errors import DataError
-from simulst.eval.datasets import open_dataset
-from simulst.eval.datasets.export import write_lists as export_lists
+from simulst.eval.data import open_dataset
+from simulst.eval.data.export import write_lists as export_lists
 from simulst.testing import toy_audio
 
 Edit = Callable[[Path, int, str | None], None]

@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulst.eval.emission import AppendedUnits, RevisedUnits, WordWriter
-from simulst.events import WriteEvent
-from simulst.policies.base import Decision
+from simulst.core.events import WriteEvent
+from simulst.core.policy import Decision
+from simulst.core.session import Session
+from simulst.core.translator import Hypothesis, Translator
+from simulst.eval.metrics.emission import AppendedUnits, RevisedUnits, WordWriter
 from simulst.policies.greedy import Greedy
-from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyVocabulary
-from simulst.translators.base import Hypothesis, Translator
 
 
 @dataclass

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from simulst.eval.datasets import Item, open_dataset
-from simulst.eval.logs import Instance
-from simulst.eval.runner import RunSpec, run_evaluation
-from simulst.eval.runner.gang import Gang
-from simulst.eval.runner.pool import Outcome, Work, run_here, run_workers
-from simulst.eval.runner.stream import pieces, translate_item
+from simulst.eval.data import Item, open_dataset
+from simulst.eval.logs.instances import Instance
+from simulst.eval.run import RunSpec, run_evaluation
+from simulst.eval.run.gang import Gang
+from simulst.eval.run.pool import Outcome, Work, run_here, run_workers
+from simulst.eval.run.stream import pieces, translate_item
 from simulst.policies import POLICIES, load_policy
 from simulst.testing import ToyTranslator
 

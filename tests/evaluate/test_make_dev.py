@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from simulst.eval.datasets import open_dataset
+from simulst.eval.data import open_dataset
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "make_dev.py"
 PAIRS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simulst.eval.runner.memory import give_back
+from simulst.eval.run.memory import give_back
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -44,7 +44,7 @@ def test_every_run_of_a_recipe_gives_its_memory_back(
     run: Run, lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    monkeypatch.setattr("simulst.eval.runner.run.give_back", lambda: calls.append(len(list(tmp_path.glob("out/*/")))))
+    monkeypatch.setattr("simulst.eval.run.run.give_back", lambda: calls.append(len(list(tmp_path.glob("out/*/")))))
     recipe = tmp_path / "sweep.toml"
     recipe.write_text(f'model = "toy"\npolicy = "wait_k"\n[data]\npath = "{lists}"\n[sweep]\nk = [1, 5]\n')
     assert run("evaluate", recipe, "--output", tmp_path / "out")[0] == 0

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from simulst.eval.datasets import Item
-from simulst.eval.logs import Instance
-from simulst.eval.runner.folder import RunFolder
-from simulst.eval.runner.stream import translate_item
+from simulst.eval.data import Item
+from simulst.eval.logs.instances import Instance
+from simulst.eval.run.folder import RunFolder
+from simulst.eval.run.stream import translate_item
 
 Run = Callable[..., tuple[int, str, str]]
 TOY = Path(__file__).parents[1] / "cli" / "toy_simulst.py"
@@ -83,7 +83,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> Instance:
         raise MemoryError
 
-    monkeypatch.setattr("simulst.eval.runner.run._load_checked", breaks)
+    monkeypatch.setattr("simulst.eval.run.run._load_checked", breaks)
 
 
 def test_the_run_before_is_back_when_the_new_one_cannot_load(
@@ -116,7 +116,7 @@ def test_the_run_before_stays_until_the_first_item(
         seen.append((finished / ".previous" / "instances.log").is_file())
         return real(model, spec, item)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("simulst.eval.runner.run.translate_item", watched)
+    monkeypatch.setattr("simulst.eval.run.run.translate_item", watched)
     command = ("evaluate", lists, "--model", "toy", "--policy", "offline", "--output", finished)
     assert run(*command, "--fresh")[0] == 0
     assert seen == [True, False, False, False]
@@ -127,7 +127,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {folder!r})
 import toy_simulst
-import simulst.eval.runner.run
+import simulst.eval.run.run
 place = {place}
 real = place.{name}
 calls = []
@@ -147,7 +147,7 @@ toy_simulst.main(sys.argv[1:])
         ("os", "replace", 4),
         pytest.param("os", "replace", 1, marks=pytest.mark.slow),
         pytest.param("os", "replace", 8, marks=pytest.mark.slow),
-        ("simulst.eval.runner.run", "translate_item", 1),
+        ("simulst.eval.run.run", "translate_item", 1),
     ],
 )
 def test_killed_before_the_first_item(run: Run, lists: Path, finished: Path, place: str, name: str, call: int) -> None:
@@ -162,7 +162,7 @@ def test_killed_before_the_first_item(run: Run, lists: Path, finished: Path, pla
 
 
 def test_killed_after_the_first_item(run: Run, lists: Path, finished: Path) -> None:
-    code = KILLED.format(folder=str(TOY.parent), place="simulst.eval.runner.run", name="translate_item", call=2)
+    code = KILLED.format(folder=str(TOY.parent), place="simulst.eval.run.run", name="translate_item", call=2)
     command = ["evaluate", lists, "--model", "toy", "--policy", "offline", "--output", finished]
     args = [sys.executable, "-c", code, *map(str, command), "--fresh"]
     assert subprocess.run(args, capture_output=True, timeout=60).returncode == -signal.SIGKILL

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from simulst.eval.datasets import Item
-from simulst.eval.logs import Instance
-from simulst.eval.runner import progress
-from simulst.eval.runner.pool import Outcome
-from simulst.eval.runner.progress import StderrProgress, clock
+from simulst.eval.data import Item
+from simulst.eval.logs.instances import Instance
+from simulst.eval.run import progress
+from simulst.eval.run.pool import Outcome
+from simulst.eval.run.progress import StderrProgress, clock
 
 
 class Clock:

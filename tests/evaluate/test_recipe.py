@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from simulst.errors import DataError, PolicyError
-from simulst.eval.datasets import open_dataset
-from simulst.eval.recipe import read_recipe
+from simulst.eval.data import open_dataset
+from simulst.eval.run.recipe import read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "eval").glob("*.toml"))
 

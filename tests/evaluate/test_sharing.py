@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from simulst.eval.datasets import Item
-from simulst.eval.logs import Instance
-from simulst.eval.runner import ModelLoader, RunSpec
-from simulst.eval.runner.pool import Work, run_here, run_workers
-from simulst.eval.runner.stream import translate_item
+from simulst.eval.data import Item
+from simulst.eval.logs.instances import Instance
+from simulst.eval.run import ModelLoader, RunSpec
+from simulst.eval.run.pool import Work, run_here, run_workers
+from simulst.eval.run.stream import translate_item
 from simulst.policies import load_policy
 
 pytestmark = pytest.mark.real

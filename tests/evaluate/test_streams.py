@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulst.eval.datasets import Item, open_dataset
-from simulst.eval.logs import Instance
-from simulst.eval.runner import RunSpec, Settings, run_evaluation
-from simulst.eval.runner.pool import Outcome, Work, attempt, run_workers
+from simulst.core.translator import Translator
+from simulst.eval.data import Item, open_dataset
+from simulst.eval.logs.instances import Instance
+from simulst.eval.run import RunSpec, Settings, run_evaluation
+from simulst.eval.run.pool import Outcome, Work, attempt, run_workers
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator
-from simulst.translators.base import Translator
 
 Said = list[tuple[int, str, tuple[float, ...]]]
 
@@ -78,7 +78,7 @@ def test_an_error_in_a_shared_step_stays_with_its_cause(
 ) -> None:
     import soundfile
 
-    from simulst.encoders.block_causal_batch import step_many
+    from simulst.models.speech_llm.encoder_batch import step_many
 
     folder = make_lists(5)
     alone = evaluated(tiny, folder, tmp_path / "alone")
@@ -91,7 +91,7 @@ def test_an_error_in_a_shared_step_stays_with_its_cause(
             raise MemoryError("too much")
         return step_many(encoder, pushes)
 
-    monkeypatch.setattr("simulst.translators.batching.step_many", step)
+    monkeypatch.setattr("simulst.models.speech_llm.batching.step_many", step)
     said = evaluated(tiny, folder, tmp_path / "out", batch=5)
     assert said == [line for line in alone if line[0] != 3]
     (failure,) = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]

@@ -18,13 +18,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from simulst.core.translator import Translator
 from simulst.live.catalogue import Catalogue
 from simulst.live.hub import Limits
 from simulst.live.server import serve_live
 from simulst.live.web import Access
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio
-from simulst.translators.base import Translator
 
 Message = dict[str, Any]
 TOY = Path(__file__).parents[1] / "cli" / "toy_simulst.py"

@@ -14,7 +14,7 @@ import soundfile
 
 from simulst.bench.live import _quantile, common_words
 from simulst.bench.live_session import blocks, long_session
-from simulst.session import Session
+from simulst.core.session import Session
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
 WORDS = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7]

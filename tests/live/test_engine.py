@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulst.events import EndEvent, WriteEvent
+from simulst.core.events import EndEvent, WriteEvent
+from simulst.core.session import Session
 from simulst.live.engine import Engine
 from simulst.live.ledger import Ledger
 from simulst.live.protocol import Hello, ProtocolError
-from simulst.session import Session
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
 HELLO = Hello(sample_rate=16_000, format="f32le")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from simulst.bench.soak_visit import Visit
-from simulst.session import Session
+from simulst.core.session import Session
 from simulst.testing import toy_audio
 
 

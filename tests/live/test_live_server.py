@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soxr
 
+from simulst.core.session import Session
 from simulst.live.server import address_of
 from simulst.live.stream import dump
 from simulst.live.web import Access
-from simulst.session import Session
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
 WORDS = [3, 14, 15, 0, 9, 26, 30, 0, 0, 5, 35, 8, 9, 10, 7, 9, 0, 21, 22, 23, 24, 20, 1, 2]

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulst.core.events import WriteEvent
 from simulst.errors import DataError
-from simulst.events import WriteEvent
-from simulst.live.linebreaks import break_lines, width
-from simulst.live.subtitles import Cue, CueTrack, SubtitleStyle, srt_cue, to_srt, to_vtt, vtt_cue
+from simulst.sinks.linebreaks import break_lines, width
+from simulst.sinks.subtitles import Cue, CueTrack, SubtitleStyle, srt_cue, to_srt, to_vtt, vtt_cue
 
 
 def write(

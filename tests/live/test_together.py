@@ -5,16 +5,16 @@ import threading
 import numpy as np
 import pytest
 
+from simulst.core.session import Session
+from simulst.core.translator import Translator
 from simulst.errors import SimulstError
 from simulst.live.engine import Engine
 from simulst.live.protocol import Hello
 from simulst.live.together import Together
 from simulst.models import load_model
-from simulst.session import Session
+from simulst.models.speech_llm.batching import Batcher
 from simulst.testing import ToyTranslator
 from simulst.testing.speech_llm import make_tiny_speech_llm
-from simulst.translators.base import Translator
-from simulst.translators.batching import Batcher
 
 HELLO = Hello(sample_rate=16_000, format="f32le")
 

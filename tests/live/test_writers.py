@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from simulst.events import EndEvent, HypothesisEvent, WriteEvent
-from simulst.live.terminal import TerminalView, clock
-from simulst.live.writers import SentenceLines, open_writer
+from simulst.core.events import EndEvent, HypothesisEvent, WriteEvent
+from simulst.sinks.terminal import TerminalView, clock
+from simulst.sinks.writers import SentenceLines, open_writer
 
 
 def write(text: str, at_s: float, retract: int = 0) -> WriteEvent:

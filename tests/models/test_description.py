@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from simulst.cli import run
+from simulst.models.speech_llm.description import check_description
 from simulst.testing import toy_audio
 from simulst.testing.speech_llm import make_tiny_speech_llm
-from simulst.translators.speech_llm_description import check_description
 
 Changed = Callable[[tuple[str, ...], Any], Path]
 

@@ -8,9 +8,9 @@ import torch
 
 from simulst import Session, load_model
 from simulst.audio import open_file
-from simulst.events import WriteEvent
-from simulst.translators.base import FloatArray
-from simulst.translators.speech_llm import SpeechLLMTranslator
+from simulst.core.events import WriteEvent
+from simulst.core.translator import FloatArray
+from simulst.models.speech_llm.translator import SpeechLLMTranslator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

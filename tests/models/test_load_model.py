@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from simulst.core.translator import Evidence
 from simulst.errors import ModelError
 from simulst.models import ARCHITECTURES, MODELS, describe_model, describe_models, load_model, option_names
 from simulst.testing.checkpoints import tiny_moonshine, tiny_whisper
-from simulst.translators.base import Evidence
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_descriptions_need_no_weights(moonshine_dir: Path) -> None:
 
 
 def test_text_options_are_read_as_their_type(moonshine_dir: Path) -> None:
-    from simulst.translators.moonshine import Moonshine
+    from simulst.models.seq2seq.moonshine import Moonshine
 
     model = load_model(moonshine_dir, beams="3", top_p="0.5", heads_file="none")
     assert isinstance(model, Moonshine)

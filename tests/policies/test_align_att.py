@@ -3,11 +3,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulst.core.alignment import Normalisation
+from simulst.core.translator import Alignment, Evidence, FloatArray
 from simulst.errors import PolicyError
 from simulst.policies.align_att import AlignAtt
-from simulst.policies.alignment import Normalisation
 from simulst.testing import Scripted, ToyVocabulary, play
-from simulst.translators.base import Alignment, Evidence, FloatArray
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "e"])
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from simulst.policies.alignment import anchors, attended_frames, median_filter, normalise
-from simulst.translators.base import Alignment, FloatArray
+from simulst.core.alignment import anchors, attended_frames, median_filter, normalise
+from simulst.core.translator import Alignment, FloatArray
 
 
 def rows(*values: list[float]) -> FloatArray:

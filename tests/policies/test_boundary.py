@@ -1,9 +1,9 @@
 import pytest
 
-from simulst.policies.base import strip_if_incomplete
-from simulst.policies.boundary import complete, word_starts
+from simulst.core.boundary import complete, word_starts
+from simulst.core.policy import strip_if_incomplete
+from simulst.core.translator import Hypothesis
 from simulst.testing import ToyVocabulary
-from simulst.translators.base import Hypothesis
 
 WORDS = ToyVocabulary(["_a", "_b", "c", "ing", "_the", "."])
 

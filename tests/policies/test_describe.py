@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from simulst.core.session import Session
+from simulst.core.translator import Evidence
 from simulst.errors import PolicyError
 from simulst.policies import POLICIES, load_policy
 from simulst.policies.describe import describe_policies, describe_policy
-from simulst.session import Session
 from simulst.testing import ScriptedTranslator, ToyTranslator, ToyVocabulary, toy_audio, toy_text
-from simulst.translators.base import Evidence
 
 ROOT = Path(__file__).parents[2]
 MINE = f"{ROOT / 'examples' / 'my_policy.py'}:HoldSeconds"

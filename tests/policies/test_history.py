@@ -1,10 +1,10 @@
 import pytest
 
-from simulst.commit import CommitLog, CommittedToken
+from simulst.core.commit import CommitLog, CommittedToken
+from simulst.core.history import HistoryConfig, HistorySelector, Trim, cap_audio
+from simulst.core.translator import Evidence
 from simulst.errors import PolicyError
-from simulst.policies.history import HistoryConfig, HistorySelector, Trim, cap_audio
 from simulst.testing import EVERYTHING, ToyVocabulary
-from simulst.translators.base import Evidence
 
 
 def kept(*pieces: str, anchors: list[float | None] | None = None, spaced: bool = True) -> list[CommittedToken]:

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulst.core.translator import Hypothesis
 from simulst.errors import PolicyError
 from simulst.policies.ralcp import Ralcp, relaxed_prefix, units
 from simulst.testing import Scripted, ToyVocabulary, play
-from simulst.translators.base import Hypothesis
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "_x", "e", ",", "_be"])
 

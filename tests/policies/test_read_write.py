@@ -1,13 +1,13 @@
 import pytest
 
+from simulst.core.session import Session
+from simulst.core.translator import Evidence
 from simulst.errors import PolicyError
 from simulst.policies import load_policy
 from simulst.policies.gpe_wait_k import GpeWaitK
 from simulst.policies.infinite import Infinite
 from simulst.policies.read_write import ReadAndWrite
-from simulst.session import Session
 from simulst.testing import Scripted, ScriptedTranslator, ToyVocabulary, play
-from simulst.translators.base import Evidence
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d"])
 

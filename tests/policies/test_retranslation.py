@@ -3,13 +3,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulst.core.events import EndEvent, WriteEvent
+from simulst.core.history import HistoryConfig
+from simulst.core.session import Session
+from simulst.core.translator import Bias
 from simulst.errors import PolicyError
-from simulst.events import EndEvent, WriteEvent
-from simulst.policies.history import HistoryConfig
 from simulst.policies.retranslation import BiasGate, Retranslation, merge_windows
-from simulst.session import Session
 from simulst.testing import Scripted, ToyTranslator, ToyVocabulary, play, toy_audio, toy_text
-from simulst.translators.base import Bias
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "_x", "_y", "_z"])
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulst.core.policy import Policy
 from simulst.errors import PolicyError
-from simulst.policies.base import Policy
 from simulst.policies.confidence import Confidence
 from simulst.policies.consensus import Consensus, edit_ratio
 from simulst.policies.emma import Emma

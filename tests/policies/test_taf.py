@@ -3,12 +3,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from simulst.core.session import Session
+from simulst.core.translator import Hypothesis
 from simulst.errors import PolicyError
 from simulst.policies.taf import Taf, new_token_budget
-from simulst.session import Session
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 from simulst.testing.scripted import Scripted, ScriptedSession, ScriptedTranslator, ToyVocabulary
-from simulst.translators.base import Hypothesis
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d"])
 

@@ -1,10 +1,10 @@
 import pytest
 
+from simulst.core.policy import Policy
+from simulst.core.translator import Evidence
 from simulst.errors import PolicyError
-from simulst.policies.base import Policy
 from simulst.policies.wait_k import WaitK
 from simulst.testing import Scripted, ToyVocabulary, play
-from simulst.translators.base import Evidence
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "_e", "f", ","])
 

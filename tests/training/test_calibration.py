@@ -11,16 +11,16 @@ import pytest
 import soundfile
 
 from simulst.cli import run
+from simulst.core.source import FloatArray
+from simulst.core.translator import Alignment, Evidence, Hypothesis, Translator
 from simulst.errors import DataError, ModelError, SimulstError
 from simulst.models import load_model
-from simulst.source import FloatArray
+from simulst.models.attention import Head
+from simulst.models.vocabulary import PieceVocabulary
 from simulst.testing import ToyTranslator
 from simulst.testing.checkpoints import tiny_whisper
 from simulst.training.calibration import attended_within, calibrate, order_inside
 from simulst.training.calibration_data import TimedExample, read_examples, word_indices
-from simulst.translators.attention import Head
-from simulst.translators.base import Alignment, Evidence, Hypothesis, Translator
-from simulst.translators.vocabulary import PieceVocabulary
 
 FRAME_S = 0.1
 EVERY: list[Head] = [(layer, head) for layer in range(2) for head in range(3)]

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from simulst.errors import DataError
+from simulst.models.speech_llm.network import SpeechLLM, load_weights, read_config
+from simulst.models.speech_llm.translator import SentencePieceVocabulary
 from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
 from simulst.training.decoder import collate, forward
 from simulst.training.features import read_talks
@@ -40,8 +42,6 @@ from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, open_
 from simulst.training.texts import Corpus
 from simulst.training.word_alignment import align, grow_diag, latest_source_words, words
 from simulst.training.word_times import FloatArray, ends_by_ctc, ends_by_length, forced_alignment
-from simulst.translators.speech_llm import SentencePieceVocabulary
-from simulst.translators.speech_llm_model import SpeechLLM, load_weights, read_config
 
 SENTENCE = TimedSentence(ends=(3, 5, 9, 12), words=((20,), (21, 22), (23,), (24, 25)), needs=(0, 2, 2, 3))
 """Four source words; the second and third target word wait for the third source word."""

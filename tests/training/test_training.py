@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from simulst.errors import DataError
+from simulst.models.speech_llm.network import load_weights, read_config
+from simulst.models.speech_llm.translator import SentencePieceVocabulary
 from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
 from simulst.training.decoder import (
     DecoderTraining,
@@ -23,8 +25,6 @@ from simulst.training.recipe import read_recipe
 from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches
 from simulst.training.speech import augment, joined, trim_silence
 from simulst.training.texts import Corpus, TextSource, held_pairs, read_pairs, training_pairs
-from simulst.translators.speech_llm import SentencePieceVocabulary
-from simulst.translators.speech_llm_model import load_weights, read_config
 
 
 @pytest.fixture(scope="module")

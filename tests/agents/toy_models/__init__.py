@@ -3,8 +3,8 @@
 from typing import Any
 
 import simulst.models
+from simulst.core.translator import Translator
 from simulst.testing import ToyTranslator
-from simulst.translators.base import Translator
 
 real_load, real_options = simulst.models.load_model, simulst.models.option_names
 

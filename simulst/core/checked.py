@@ -1,0 +1,127 @@
+"""The view of a translator session that policies decode through: prefix, caps and checked evidence are filled in."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from simulst.core.translator import Evidence, Gate, Hypothesis, Translator, TranslatorSession, Vocabulary
+from simulst.errors import EvidenceError
+
+TOKENS_PER_SECOND = 5.0
+SPARE_TOKENS = 20
+
+
+class NotFinite(Exception):
+    """Evidence holds NaN or an infinity: the chunk is read on, nothing is committed."""
+
+
+class SessionDecoder:
+    """Implements `simulst.core.policy.Decoder` for a Session.
+
+    New tokens are capped at 5 per second of kept audio + 20 minus the prefix, or at the rate that the translator names
+    in an attribute `tokens_per_second`. At the end of a stream (`final`) gates are off, and evidence that is not finite
+    is left out, because the last decision does not depend on it. With `whole`, gates that only save time are off too,
+    so that hypotheses reach beyond what is committed.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        session: TranslatorSession,
+        wants: frozenset[Evidence],
+        *,
+        whole: bool = False,
+    ) -> None:
+        self.vocabulary: Vocabulary = translator.vocabulary
+        self.session = session
+        self.frame_s = translator.frame_s
+        self.prefix: tuple[int, ...] = ()
+        self.final = False
+        self.whole = whole
+        self.calls = 0
+        self._name = translator.name
+        self.wants = wants
+        self._rate = float(getattr(translator, "tokens_per_second", TOKENS_PER_SECOND))
+
+    def max_new(self, prefix_length: int) -> int:
+        kept_s = max(0.0, self.session.heard_s - self.session.start_s)
+        return max(0, int(self._rate * kept_s) + SPARE_TOKENS - prefix_length)
+
+    def hypothesise(
+        self,
+        *,
+        prefix: Sequence[int] | None = None,
+        max_new: int | None = None,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> list[Hypothesis]:
+        forced = self.prefix if prefix is None else tuple(prefix)
+        cap = self.max_new(len(forced))
+        self.calls += 1
+        found = self.session.hypothesise(
+            forced,
+            max_new=cap if max_new is None else min(cap, max_new),
+            n_best=n_best,
+            sample=sample,
+            seed=seed,
+            gate=None if self.final or (self.whole and getattr(gate, "post_hoc", False)) else gate,
+            want=want | self.wants,
+        )
+        if not found:
+            raise EvidenceError(f"Model {self._name} returned no hypothesis; it must return at least an empty one.")
+        return [self.checked(hypothesis, len(forced)) for hypothesis in found]
+
+    def source_words(self) -> int:
+        return self.session.source_words()
+
+    def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
+        """The hypothesis if its evidence fits its ids and the prefix, EvidenceError or NotFinite if not."""
+        problem = _contradiction(hypothesis, prefix_length, self.vocabulary.eos)
+        if problem:
+            raise EvidenceError(f"Model {self._name} contradicts itself: {problem}; nothing was committed.")
+        if _finite(hypothesis):
+            return hypothesis
+        if not self.final:
+            raise NotFinite
+        return replace(hypothesis, alignment=None, logprobs=None, score=0.0)
+
+
+def _contradiction(hypothesis: Hypothesis, prefix_length: int, eos: int) -> str:
+    ids, alignment = hypothesis.ids, hypothesis.alignment
+    if any(token < 0 or token == eos for token in ids):
+        return "end-of-sequence or negative ids stand among the new ones"
+    if hypothesis.logprobs is not None and len(hypothesis.logprobs) != len(ids):
+        return f"{len(hypothesis.logprobs)} log-probabilities for {len(ids)} new tokens"
+    if alignment is None:
+        return ""
+    shape = alignment.weights.shape
+    if alignment.history != prefix_length:
+        return f"alignment covers {alignment.history} prefix tokens, {prefix_length} were forced"
+    if len(shape) != 2 or shape[0] != prefix_length + len(ids):
+        return f"alignment has shape {shape} for {prefix_length} prefix and {len(ids)} new tokens"
+    if alignment.heads is not None and (alignment.heads.ndim != 3 or alignment.heads.shape[1:] != shape):
+        return f"alignment heads have shape {alignment.heads.shape} beside rows of {shape}"
+    if not 0 <= alignment.n_valid <= shape[1]:
+        return f"{alignment.n_valid} valid frames of {shape[1]}"
+    if not alignment.frame_s > 0:
+        return f"a frame of {alignment.frame_s} s"
+    return ""
+
+
+def _finite(hypothesis: Hypothesis) -> bool:
+    alignment = hypothesis.alignment
+    if hypothesis.logprobs is not None and not np.isfinite(hypothesis.logprobs).all():
+        return False
+    if not np.isfinite(hypothesis.score):
+        return False
+    if alignment is None:
+        return True
+    valid = alignment.weights[:, : alignment.n_valid]
+    heads = None if alignment.heads is None else alignment.heads[:, :, : alignment.n_valid]
+    return bool(
+        np.isfinite(alignment.start_s) and np.isfinite(valid).all() and (heads is None or np.isfinite(heads).all())
+    )

@@ -1,0 +1,34 @@
+"""Where to end a segment when the kept audio is full and the policy has not committed what it says."""
+
+from simulst.core.alignment import anchors
+from simulst.core.history import ends_sentence
+from simulst.core.policy import Policy
+from simulst.core.translator import Hypothesis, Vocabulary
+
+SILENCE_KEPT_S = 1.0
+"""Audio that stays when the model has nothing to say about the rest."""
+
+
+def segment_cut(
+    hypothesis: Hypothesis, commit: int, vocabulary: Vocabulary, need_s: float, policy: Policy
+) -> tuple[int, float | None]:
+    """How many new tokens to commit and from which absolute time on audio stays; (commit, None) without alignment.
+
+    The last sentence end whose successor lies after `need_s`; else the last word start there, so that a word that is
+    cut by the end of the audio is translated again.
+    """
+    alignment = hypothesis.alignment
+    if alignment is None or alignment.n_valid == 0:
+        return commit, None
+    times = anchors(alignment, alignment.history + commit, policy.attended)[alignment.history :]
+    fitting = [
+        (i, time)
+        for i, time in enumerate(times)
+        if i > 0 and time is not None and time >= need_s and vocabulary.starts_word(hypothesis.ids[i])
+    ]
+    if not fitting:
+        return commit, None
+    sentences = [
+        (i, time) for i, time in fitting if ends_sentence([vocabulary.decode(hypothesis.ids[max(0, i - 4) : i])])
+    ]
+    return (sentences or fitting)[-1]

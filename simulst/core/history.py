@@ -1,0 +1,211 @@
+"""History selection: which committed ids and which audio a session may forget, asked after every decision.
+
+It is orthogonal to the policy: StreamAtt is AlignAtt with the selection of its paper (2406.06097), and any other policy
+runs on hours of speech with the same selection. A method says how much text to keep, an audio rule where to cut the
+source; caps on both always hold. Only whole words go.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from simulst.core.commit import CommittedToken
+from simulst.core.translator import Evidence, TranslatorSession
+from simulst.errors import PolicyError
+
+AUDIO_MARGIN_S = 0.5
+"""Audio is never cut later than this before the source of the last committed token."""
+STRONG_MARKS = frozenset(".!?:;…。！？：；．")
+CLOSERS = "\"'»«”’“)]}」』）"
+
+_NOT_OPENING = CLOSERS + "".join(STRONG_MARKS) + " "
+
+AudioRule = Literal["auto", "attention", "proportional", "fixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryConfig:
+    """The `[history]` table of a preset."""
+
+    method: str = "auto"
+    """A key of METHODS, or `auto`: `punctuation` with attention where the model aligns, else `fixed_words`."""
+    audio: AudioRule = "auto"
+    """Where audio is cut when text was dropped: before the earliest frame that kept text attends to (`attention`), in
+    proportion to the dropped words, or `ms_per_word` for each of them (`fixed`); `auto` is attention where there is
+    alignment, else proportional."""
+    words: int = 20
+    """Words that `fixed_words` keeps (the best value of the StreamAtt paper)."""
+    tokens: int = 40
+    """Tokens that `fixed_tokens` keeps."""
+    ms_per_word: int = 280
+    """Audio that one dropped word takes with it under `fixed`."""
+    max_tokens: int = 128
+    """Most text that is ever kept."""
+    max_audio_s: float | None = None
+    """Most audio that is ever kept; the model's own limit holds besides."""
+    max_entries: int = 320
+    """Cache entries (speech vectors, tokens, marks) above which `turns` forgets whole oldest turns."""
+
+    def __post_init__(self) -> None:
+        if self.method != "auto" and self.method not in METHODS:
+            raise PolicyError(f"history.method is {self.method!r}; it must be one of auto, {', '.join(METHODS)}")
+        if self.audio not in ("auto", "attention", "proportional", "fixed"):
+            raise PolicyError(
+                f"history.audio is {self.audio!r}; it must be one of auto, attention, proportional, fixed"
+            )
+        for name in ("words", "tokens", "ms_per_word", "max_tokens", "max_entries"):
+            if getattr(self, name) < 1:
+                raise PolicyError(f"history.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.max_audio_s is not None and not self.max_audio_s > 0:
+            raise PolicyError(f"history.max_audio_s is {self.max_audio_s}; it must be above 0")
+
+    def resolve(self, provides: frozenset[Evidence]) -> "HistoryConfig":
+        """The same with `auto` settled for a model."""
+        aligns = Evidence.ALIGNMENT in provides
+        method = ("punctuation" if aligns else "fixed_words") if self.method == "auto" else self.method
+        if method == "turns" and Evidence.SESSION_TOKENS not in provides:
+            raise PolicyError(
+                "history.method = turns needs session_tokens, which the model lacks; use punctuation or fixed_words"
+            )
+        audio = ("attention" if aligns else "proportional") if self.audio == "auto" else self.audio
+        if audio == "attention" and not aligns:
+            raise PolicyError(
+                "history.audio = attention needs alignment, which the model lacks; use proportional or fixed"
+            )
+        fields = {f: getattr(self, f) for f in self.__dataclass_fields__}
+        return HistoryConfig(**{**fields, "method": method, "audio": audio})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trim:
+    """What to forget: the oldest `tokens` kept ids, and audio before the absolute time `to_s` (None: no audio)."""
+
+    tokens: int = 0
+    to_s: float | None = None
+
+
+Method = Callable[[Sequence[CommittedToken], HistoryConfig, bool], int]
+
+
+def keep_all(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
+    return 0
+
+
+def fixed_words(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
+    """Keep the last `words` words; all when there are fewer."""
+    starts = [i for i, token in enumerate(kept) if token.starts_word]
+    return starts[-config.words] if len(starts) >= config.words else 0
+
+
+def fixed_tokens(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
+    """Keep the last `tokens` tokens, fewer where that would cut a word."""
+    return _word_start_at_or_after(kept, len(kept) - config.tokens) if len(kept) > config.tokens else 0
+
+
+def punctuation(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
+    """Keep what follows the last strong mark that ends a sentence; all when nothing follows it yet."""
+    for i in range(len(kept) - 1, 0, -1):
+        opens = kept[i].starts_word and kept[i].text.strip(_NOT_OPENING) and not kept[i].text[0].isdigit()
+        if opens and ends_sentence([token.text for token in kept[max(0, i - 4) : i]]):
+            return i
+    return 0
+
+
+def segment_reset(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
+    """Keep nothing once a policy has ended a segment, everything until then."""
+    return len(kept) if segment_end else 0
+
+
+def turns(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
+    """Whole oldest turns once the cache is full: `simulst.core.turns`, which sees the cache, decides."""
+    return 0
+
+
+METHODS: dict[str, Method] = {
+    "keep_all": keep_all,
+    "fixed_words": fixed_words,
+    "fixed_tokens": fixed_tokens,
+    "punctuation": punctuation,
+    "segment_reset": segment_reset,
+    "turns": turns,
+}
+
+
+def ends_sentence(pieces: Sequence[str]) -> bool:
+    """Whether text that ends in these pieces ends in a strong mark, closing quotes and brackets left aside."""
+    return "".join(pieces).rstrip(CLOSERS)[-1:] in STRONG_MARKS and bool("".join(pieces))
+
+
+def _word_start_at_or_after(kept: Sequence[CommittedToken], index: int) -> int:
+    """The first word start from `index` on; without one `index` itself (one endless word)."""
+    return next((i for i in range(max(0, index), len(kept)) if kept[i].starts_word), max(0, index))
+
+
+class Selector(Protocol):
+    """What a session asks after every decision; `HistorySelector` is the one that presets configure."""
+
+    wants: frozenset[Evidence]
+    """Evidence that it needs of every hypothesis."""
+    max_audio_s: float | None
+
+    def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim: ...
+
+
+class HistorySelector:
+    """Applies a resolved `HistoryConfig`; stateless, shared by any number of sessions."""
+
+    def __init__(self, config: HistoryConfig) -> None:
+        self.config = config
+        self.max_audio_s = config.max_audio_s
+        attends = config.audio == "attention" and config.method != "turns"
+        self.wants: frozenset[Evidence] = frozenset({Evidence.ALIGNMENT} if attends else ())
+
+    def bind(self, session: TranslatorSession) -> Selector:
+        """The selector of one stream: `turns` looks at what its session has cached."""
+        if self.config.method != "turns":
+            return self
+        from simulst.core.turns import TurnSelector
+
+        return TurnSelector(self.config, session)
+
+    def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim:
+        """What may go after a decision; `start_s` is the absolute time of the oldest kept audio."""
+        drop = METHODS[self.config.method](kept, self.config, segment_end)
+        if len(kept) - drop > self.config.max_tokens:
+            drop = _word_start_at_or_after(kept, len(kept) - self.config.max_tokens)
+        return Trim(tokens=drop, to_s=self._cut(kept, drop, start_s) if drop else None)
+
+    def _cut(self, kept: Sequence[CommittedToken], drop: int, start_s: float) -> float | None:
+        rest = kept[drop:]
+        if not rest:
+            return None if self.config.method != "segment_reset" else kept[-1].heard_s
+        known = [token.anchor_s for token in rest if token.anchor_s is not None]
+        if self.config.audio == "attention" and known:
+            return min(min(known), known[-1] - AUDIO_MARGIN_S)
+        words = sum(token.starts_word for token in kept[:drop])
+        covered = rest[-1].heard_s
+        if self.config.audio == "fixed":
+            cut = start_s + words * self.config.ms_per_word / 1000
+        else:
+            cut = start_s + (covered - start_s) * words / max(1, sum(token.starts_word for token in kept))
+        return min(cut, covered - AUDIO_MARGIN_S)
+
+
+def cap_audio(kept: Sequence[CommittedToken], *, start_s: float, need_s: float) -> Trim | None:
+    """What goes when audio before `need_s` must go: the whole words that lie there.
+
+    None when audio would be lost that nothing committed covers: then the policy has to be forced on.
+    """
+    if not kept:
+        return None
+    last = kept[-1].anchor_s if kept[-1].anchor_s is not None else kept[-1].heard_s
+    if last - AUDIO_MARGIN_S < need_s:
+        return None
+    starts = [i for i, token in enumerate(kept) if token.starts_word] or [0]
+    if all(token.anchor_s is not None for token in kept):
+        later = [i for i in starts if (kept[i].anchor_s or 0.0) >= need_s]
+        drop = later[0] if later else starts[-1]
+    else:
+        share = (need_s - start_s) / max(1e-9, last - start_s)
+        drop = starts[min(len(starts) - 1, max(1, -int(-share * len(starts) // 1)))]
+    return Trim(tokens=drop, to_s=need_s)

@@ -1,0 +1,143 @@
+"""What a policy is: a frozen rule that reads evidence about a hypothesis and says how much of it to commit.
+
+References for every rule stand in the policy files; row convention, boundary rule and invariants in docs/policies.md.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from simulst.core.alignment import IntArray, attended_frames, valid_rows
+from simulst.core.translator import Alignment, Evidence, Gate, Hypothesis, TranslatorSession, Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceView:
+    """The clock as a policy sees it; times are absolute seconds of the stream, padding excluded."""
+
+    start_s: float
+    heard_s: float
+    received_s: float
+    """Audio received; `heard_s` may lag it by the encoder's look-ahead."""
+    is_final: bool
+    step: int
+    """0 for the first chunk of the stream."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """What has been committed and is still part of the forced prefix."""
+
+    prefix: tuple[int, ...]
+    dropped: int
+    """Older committed ids that history selection has forgotten."""
+    words: int
+    """Words committed since the stream began."""
+
+    @property
+    def total(self) -> int:
+        return self.dropped + len(self.prefix)
+
+
+class Decoder(Protocol):
+    """A translator session as the Session hands it to a policy: the committed prefix and the evidence that history
+    selection needs are filled in."""
+
+    vocabulary: Vocabulary
+    session: TranslatorSession
+    frame_s: float
+    """Seconds per alignment column."""
+    wants: frozenset[Evidence]
+    """Evidence that history selection needs of every hypothesis."""
+
+    def hypothesise(
+        self,
+        *,
+        prefix: Sequence[int] | None = None,
+        max_new: int | None = None,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> list[Hypothesis]:
+        """`prefix=None` means the committed ids that are still kept."""
+        ...
+
+    def source_words(self) -> int: ...
+
+    def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
+        """A hypothesis that a policy got from the session itself, its evidence judged as that of `hypothesise`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """`commit` tokens of `hypothesis` become final after `retract` shown tokens are taken back. 0 and 0 is READ."""
+
+    commit: int = 0
+    retract: int = 0
+    hypothesis: Hypothesis | None = None
+    segment_end: bool = False
+    """The segment is complete: the session may forget its text and audio."""
+    reason: str = ""
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+READ = Decision(reason="read")
+
+
+T = TypeVar("T")
+
+
+def parameter(default: T, help: str, *, unit: str = "", published: str = "") -> T:  # noqa: A002
+    """A policy's dataclass field with what `simulst policies` says about it."""
+    metadata = {"help": help, "unit": unit, "published": published}
+    return field(default=default, metadata=metadata)
+
+
+class Policy(ABC):
+    """A frozen rule without state of its own; `start` makes the state of one stream.
+
+    Subclasses are frozen keyword-only dataclasses whose fields are the parameters, each with a unit in its name or
+    docstring; they are registered by name in `simulst.policies.POLICIES` or named as `file.py:Class` / `package.Class`.
+    """
+
+    requires: ClassVar[frozenset[Evidence]]
+    paper: ClassVar[str] = ""
+    default_chunk_ms: ClassVar[int] = 640
+    default_history: ClassVar[str] = "auto"
+    """History method when neither preset nor user names one; the names are in `simulst.core.history`."""
+
+    def needs(self) -> frozenset[Evidence]:
+        """`requires` and whatever this configuration needs on top."""
+        return self.requires
+
+    def start(self) -> Any:
+        """The state of one stream; None for rules that need none."""
+        return None
+
+    def attended(self, alignment: Alignment) -> IntArray:
+        """The frame that each row, history first, attends to: what history selection and source times go by."""
+        return attended_frames(valid_rows(alignment))
+
+    @abstractmethod
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        """Decide after one chunk of audio (never called with `view.is_final`, except by a policy's own `finish`)."""
+
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        """The last decision of a stream or of forced progress: all that the model says after the prefix, ungated."""
+        hypothesis = decoder.hypothesise()[0]
+        return Decision(commit=len(hypothesis.ids), hypothesis=hypothesis, segment_end=True, reason="finish")
+
+
+def strip_if_incomplete(ids: Sequence[int], next_id: int | None, vocabulary: Vocabulary) -> int:
+    """How many of `ids` end on a complete word, given the token that was rejected after them (None: unknown)."""
+    if not vocabulary.spaced:
+        return len(ids)
+    if next_id is not None and (
+        next_id == vocabulary.eos or vocabulary.starts_word(next_id) or vocabulary.closes_unit(next_id)
+    ):
+        return len(ids)
+    return max((i for i, token in enumerate(ids) if vocabulary.starts_word(token)), default=0)

@@ -1,0 +1,34 @@
+"""History by turns: whole oldest turns, speech with what was written after it, go once the cache is full (2503.02969).
+
+The system prompt stays (it is the attention sink), the newest turn too; nothing that stays is computed again when the
+model is loaded with `cache=evict`.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import cast
+
+from simulst.core.commit import CommittedToken
+from simulst.core.history import HistoryConfig, Trim
+from simulst.core.translator import Evidence, ReadWriteSession, TranslatorSession
+from simulst.models.speech_llm.eviction import oldest_turns
+
+
+class TurnSelector:
+    """Asks the session of one stream for its turns; implements `simulst.core.history.Selector`."""
+
+    def __init__(self, config: HistoryConfig, session: TranslatorSession) -> None:
+        self.config, self.session = config, cast(ReadWriteSession, session)
+        self.wants: frozenset[Evidence] = frozenset()
+        self.max_audio_s = config.max_audio_s
+
+    def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim:
+        """Nothing while there is room, else the oldest turns up to the checkpoint from which on the rest fits."""
+        turns, newest = self.session.turns()
+        checkpoints = list(accumulate(turn.entries for turn in turns))
+        length = newest + (checkpoints[-1] if checkpoints else 0)
+        cut = oldest_turns(checkpoints, length, self.config.max_entries)
+        if cut is None:
+            return Trim()
+        gone = checkpoints.index(cut) + 1
+        return Trim(tokens=sum(turn.tokens for turn in turns[:gone]), to_s=turns[gone - 1].end_s)

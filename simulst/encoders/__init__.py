@@ -1,1 +1,0 @@
-"""Speech encoders: block-causal with caches (`block_causal`), or re-run over a bounded window (`windowed`)."""

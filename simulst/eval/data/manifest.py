@@ -1,0 +1,88 @@
+"""JSON-lines manifests: {"audio": path, "offset": s, "duration": s, "text": source, "reference": target} per line."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from simulst.errors import DataError
+from simulst.eval.data.item import Dataset, Item, Problem
+from simulst.eval.data.probe import Header, Probe, stretch_error
+from simulst.eval.logs.instances import read_json_lines
+
+KEYS = {"audio", "offset", "duration", "text", "reference"}
+
+
+def read_manifest(path: Path, *, lang: str = "") -> Dataset:
+    """An item per line; paths are meant from the manifest's folder. Only `audio` must be there; unknown keys are noted.
+
+    Raises DataError, naming the line, for a value of the wrong kind.
+    """
+    records, notes = read_json_lines(path)
+    if notes:
+        raise DataError(f"{notes[0].split(' is torn')[0]}: not a JSON object; remove or repair the line.")
+    if not records:
+        raise DataError(f"{path} is empty; give one JSON object per line.")
+    probe = Probe(_audio(record, where, path.parent) for record, where in records)
+    items, problems = list[Item](), list[Problem]()
+    noted = set[str]()
+    for index, (record, where) in enumerate(records):
+        item, header = _item(index, record, where, path.parent, probe)
+        if error := stretch_error(header, item.audio, item.offset_s, item.duration_s):
+            problems.append(Problem(where=where, what=error, index=index))
+        if item.reference is not None and not item.reference.strip():
+            problems.append(Problem(where=where, what="no reference text", fatal=False))
+        for key in sorted(set(record) - KEYS - noted):
+            noted.add(key)
+            problems.append(Problem(where=where, what=f"the key {key!r} means nothing here", fatal=False))
+        items.append(item)
+    return Dataset(
+        name=path.stem,
+        path=path,
+        form="short",
+        items=tuple(items),
+        target_lang=lang,
+        problems=tuple(problems),
+    )
+
+
+def _item(index: int, record: dict[str, Any], where: str, folder: Path, probe: Probe) -> tuple[Item, Header]:
+    audio = _audio(record, where, folder)
+    header = probe(audio)
+    offset_s = _seconds(record, "offset", where) or 0.0
+    duration_s = _seconds(record, "duration", where)
+    rest_s = max(0.0, header.duration_s - offset_s)
+    item = Item(
+        index=index,
+        audio=audio,
+        name=str(record["audio"]),
+        offset_s=offset_s,
+        duration_s=duration_s,
+        audio_s=rest_s if duration_s is None else min(rest_s, duration_s),
+        reference=_text(record, "reference", where),
+        text=_text(record, "text", where),
+        where=where,
+    )
+    return item, header
+
+
+def _audio(record: dict[str, Any], where: str, folder: Path) -> Path:
+    name = _text(record, "audio", where)
+    if not name:
+        raise DataError(f"{where}: no `audio`; every line needs the path of a recording.")
+    return folder / name  # which is the name itself where that is absolute
+
+
+def _text(record: dict[str, Any], key: str, where: str) -> str | None:
+    value = record.get(key)
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"{where}: `{key}` must be text, but is {value!r}.")
+    return value
+
+
+def _seconds(record: dict[str, Any], key: str, where: str) -> float | None:
+    value = record.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise DataError(f"{where}: `{key}` must be seconds, 0 or more, but is {value!r}.")
+    return float(value)

@@ -1,0 +1,1 @@
+"""Logs of runs, ours and those of other tools."""

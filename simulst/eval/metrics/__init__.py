@@ -1,0 +1,1 @@
+"""What is measured: quality, latency, computation, anticipation."""

@@ -1,0 +1,219 @@
+"""Evaluation recipes: a TOML file that names a test set, and one or more runs over it, with sweeps over parameters."""
+
+import itertools
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from simulst.cli.options import DEFAULT_MODEL, DEFAULT_POLICY
+from simulst.errors import DataError, PolicyError
+from simulst.eval.data import Dataset, open_dataset, read_lists
+from simulst.eval.run.spec import RunSpec
+from simulst.eval.score.scoring import Options
+from simulst.policies import load_policy
+
+_RUN_KEYS = ("name", "model", "policy", "chunk_ms", "device", "dtype", "seed", "unit", "final_only")
+_TABLES = ("options", "parameters", "history", "sweep")
+_DATA_KEYS = ("path", "source", "target", "segmentation", "references", "long", "lang", "limit")
+_SCORE_KEYS = tuple(item.name for item in fields(Options) if item.name != "unit")
+_MAX_BYTES = 1_000_000
+_MAX_RUNS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One run before its policy is loaded; the command line may override any of it."""
+
+    name: str = ""
+    model: str = DEFAULT_MODEL
+    policy: str = DEFAULT_POLICY
+    chunk_ms: int | None = None
+    device: str = "cpu"
+    dtype: str | None = None
+    seed: int = 0
+    unit: str = "word"
+    final_only: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Parameters of the policy, and `history.KEY`."""
+    where: str = ""
+    """Recipe, and run in it, for messages."""
+
+    def spec(self) -> RunSpec:
+        """With the policy loaded; PolicyError for what it does not know."""
+        overrides = dict(self.parameters)
+        if self.chunk_ms is not None:
+            overrides["chunk_ms"] = self.chunk_ms
+        try:
+            policy = load_policy(self.policy, **overrides)
+        except PolicyError as error:
+            raise PolicyError(f"{self.where}: {error}" if self.where else str(error)) from None
+        return RunSpec(
+            name=self.name,
+            model=self.model,
+            options=self.options,
+            policy=policy,
+            device=self.device,
+            dtype=self.dtype,
+            seed=self.seed,
+            unit="char" if self.unit == "char" else "word",
+            final_only=self.final_only,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What `simulst evaluate` does: runs over one test set."""
+
+    dataset: Dataset
+    plans: tuple[Plan, ...]
+    scoring: dict[str, Any] = field(default_factory=dict)
+
+
+def read_recipe(path: Path, dataset: Dataset | None = None) -> Recipe:
+    """Read and check a recipe; DataError, naming the file and the key, for whatever it should not hold.
+
+    `dataset` is used instead of the recipe's own, which then need not be there.
+    """
+    table = _load(path)
+    name = path.name
+    _known(table, (*_RUN_KEYS, *_TABLES, "data", "score", "runs"), name, "")
+    scoring = _table(table, "score", name)
+    _known(scoring, _SCORE_KEYS, name, "score")
+    runs = table.get("runs", [{}])
+    if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
+        raise DataError(f"{name}: `runs` must be tables, each opened with [[runs]].")
+    common = {key: value for key, value in table.items() if key in (*_RUN_KEYS, *_TABLES)}
+    plans: list[Plan] = []
+    for number, run in enumerate(runs, 1):
+        where = f"{name}, [[runs]] number {number}" if "runs" in table else name
+        _known(run, (*_RUN_KEYS, *_TABLES), where, "")
+        plans += _swept(_merged(common, run), where)
+    if len(plans) > _MAX_RUNS:
+        raise DataError(f"{name}: the sweep has {len(plans)} runs; {_MAX_RUNS} is the most.")
+    dataset = dataset or _dataset(_table(table, "data", name), path)
+    return Recipe(dataset=dataset, plans=named(plans), scoring=scoring)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise DataError(f"The recipe {path} is larger than {_MAX_BYTES} bytes.")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"The recipe {path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"The recipe {path} is no TOML: {error}.") from None
+
+
+def _table(owner: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
+    value = owner.get(key, {})
+    if not isinstance(value, dict):
+        raise DataError(f"{name}: `{key}` must be a table, opened with [{key}].")
+    return dict(value)
+
+
+def _known(table: Mapping[str, Any], known: Sequence[str], name: str, section: str) -> None:
+    if unknown := sorted(set(table) - set(known)):
+        place = f" in [{section}]" if section else ""
+        raise DataError(f"{name}: unknown key {unknown[0]!r}{place}; known are {', '.join(known)}.")
+
+
+def _merged(common: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a run over those at the top; parameters at the top hold only for the policy at the top."""
+    own_policy = run.get("policy", common.get("policy")) != common.get("policy")
+    merged = {**common, **run}
+    for key in _TABLES:
+        inherited = {} if own_policy and key in ("parameters", "sweep") else common.get(key, {})
+        merged[key] = {**inherited, **run.get(key, {})} if isinstance(inherited, dict) else inherited
+    return merged
+
+
+def _swept(run: dict[str, Any], where: str) -> list[Plan]:
+    """One plan, or one per combination of the values in [sweep]."""
+    sweep = _table(run, "sweep", where)
+    for key, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise DataError(f"{where}: [sweep] {key} must be a list of values, but is {values!r}.")
+    plans = []
+    for values in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, values, strict=True))
+        label = ",".join(f"{key}={value}" for key, value in chosen.items() if key not in ("policy", "model"))
+        plans.append(_plan({**run, "sweep": {}}, chosen, label, where))
+    return plans
+
+
+def _plan(run: dict[str, Any], chosen: dict[str, Any], label: str, where: str) -> Plan:
+    history = {f"history.{key}": value for key, value in _table(run, "history", where).items()}
+    parameters = {**_table(run, "parameters", where), **history}
+    options = _table(run, "options", where)
+    plain = {key: run[key] for key in _RUN_KEYS if key in run}
+    for key, value in chosen.items():
+        if key in _RUN_KEYS:
+            plain[key] = value
+        elif key.startswith("options."):
+            options[key.removeprefix("options.")] = value
+        else:
+            parameters[key] = value
+    _check_kinds(plain, where)
+    base = plain.get("name") or plain.get("policy", DEFAULT_POLICY)
+    name = re.sub(r"[^\w.,=+-]+", "-", f"{base}-{label}" if label else str(base))
+    return Plan(**{**plain, "name": name}, options=options, parameters=parameters, where=where)
+
+
+def _check_kinds(plain: Mapping[str, Any], where: str) -> None:
+    kinds: dict[str, tuple[type, str]] = {
+        "chunk_ms": (int, "a whole number"),
+        "seed": (int, "a whole number"),
+        "final_only": (bool, "true or false"),
+    }
+    for key, value in plain.items():
+        kind, what = kinds.get(key, (str, "text"))
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise DataError(f"{where}: `{key}` must be {what}, but is {value!r}.")
+    if plain.get("unit", "word") not in ("word", "char"):
+        raise DataError(f"{where}: `unit` must be word or char, but is {plain['unit']!r}.")
+
+
+def named(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """With names that differ, as they become folders."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for plan in plans:
+        seen[plan.name] = seen.get(plan.name, 0) + 1
+        distinct.append(plan if seen[plan.name] == 1 else replace(plan, name=f"{plan.name}-{seen[plan.name]}"))
+    return tuple(distinct)
+
+
+def _dataset(data: dict[str, Any], recipe: Path) -> Dataset:
+    _known(data, _DATA_KEYS, recipe.name, "data")
+    kinds: dict[str, type] = {"long": bool, "limit": int}
+    for key, value in data.items():
+        if type(value) is not kinds.get(key, str) or (isinstance(value, int) and key == "limit" and value < 1):
+            wanted = {"long": "true or false", "limit": "a whole number above 0"}.get(key, "text")
+            raise DataError(f"{recipe.name}: `{key}` in [data] must be {wanted}, but is {value!r}.")
+    if ("path" in data) == ("source" in data):
+        raise DataError(f"{recipe.name}: [data] needs either `path`, a test set, or `source` and `target`, two lists.")
+    place = {key: _find(data[key], recipe) for key in _DATA_KEYS[:5] if key in data}
+    lang = data.get("lang", "")
+    if "path" in data:
+        dataset = open_dataset(place["path"], long=data.get("long", False), lang=lang)
+    else:
+        dataset = read_lists(
+            place["source"],
+            place.get("target"),
+            segmentation=place.get("segmentation"),
+            references=place.get("references"),
+            lang=lang,
+        )
+    return dataset.first(data.get("limit"))
+
+
+def _find(name: str, recipe: Path) -> Path:
+    """Meant from the recipe's folder, or else from the current one."""
+    path = Path(name).expanduser()
+    beside = recipe.parent / path
+    return beside if beside.exists() else path

@@ -1,0 +1,1 @@
+"""From a log and references to named scores with intervals."""

@@ -1,0 +1,1 @@
+"""From one long stream of words to the reference's segments."""

@@ -1,0 +1,238 @@
+"""Reference segments of long recordings: MuST-C yaml (or the same as json, or OmniSTEval's text form) plus one line of
+reference text per segment."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+from simulst.errors import DataError
+from simulst.eval.logs.instances import Instance, parse_json, read_text
+from simulst.outputs import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One reference segment, in the order of the file (line k of the reference text belongs to segment k)."""
+
+    index: int
+    wav: str
+    offset_s: float | None = None
+    """Start in the recording; None when the segmentation has no times (quality only)."""
+    duration_s: float | None = None
+    reference: str = ""
+    speaker: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """All segments of one recording with the stream that translates it."""
+
+    instance: Instance
+    segments: tuple[Segment, ...]
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Lines with their blanks; only a line feed ends a line (U+2028 and U+0085 are text)."""
+    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    if lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def read_references(path: str | os.PathLike[str]) -> list[str]:
+    """One reference per line; DataError when all are empty."""
+    lines = read_lines(path)
+    if not any(line.strip() for line in lines):
+        raise DataError(f"{path} holds no reference text; give one reference per line.")
+    return lines
+
+
+def read_segmentation(
+    path: str | os.PathLike[str], references: Sequence[str], *, references_name: str = "the references have"
+) -> list[Segment]:
+    """Segments with their references; DataError when the counts differ or an entry lacks wav, offset or duration.
+
+    `references_name` is what that message calls the references, verb included.
+    """
+    entries = _entries(path)
+    if len(entries) != len(references):
+        raise DataError(
+            f"{Path(path).name} has {len(entries)} segments but {references_name} {len(references)} lines; "
+            f"they must be as many."
+        )
+    rows = zip(entries, references, segment_places(path, len(entries)), strict=True)
+    return [_segment(index, entry, text, where) for index, (entry, text, where) in enumerate(rows)]
+
+
+def segment_places(path: str | os.PathLike[str], count: int) -> list[str]:
+    """File and line of every segment where each has one line of its own, else its number."""
+    name = Path(path).name
+    starts = [n for n, line in enumerate(read_text(path).split("\n"), 1) if re.match(r"\s*-\s*\S", line)]
+    if len(starts) == count:
+        return [f"{name}, line {number}" for number in starts]
+    return [f"{name}, entry {number + 1}" for number in range(count)]
+
+
+def write_segmentation(path: str | os.PathLike[str], segments: Sequence[Segment], *, documents: bool = False) -> None:
+    """Write `segmentation_text`."""
+    write_text(path, segmentation_text(segments, documents=documents))
+
+
+def segmentation_text(segments: Sequence[Segment], *, documents: bool = False) -> str:
+    """MuST-C yaml, one flow mapping per line; `documents`: OmniSTEval's docid=,segid= lines instead, without times."""
+    lines = []
+    numbers: dict[str, list[int]] = {}
+    for segment in segments:
+        seen = numbers.setdefault(segment.wav, [len(numbers), -1])
+        seen[1] += 1
+        if documents:
+            lines.append(f"docid={seen[0]},segid={seen[1]}\n")
+            continue
+        if segment.offset_s is None or segment.duration_s is None:
+            raise DataError("The segments have no times, which MuST-C yaml needs; convert to documents.")
+        fields = {"duration": f"{segment.duration_s:.6f}", "offset": f"{segment.offset_s:.6f}", "rW": "0", "uW": "0"}
+        fields |= {"speaker_id": _yaml_name(segment.speaker or "NA"), "wav": _yaml_name(segment.wav)}
+        lines.append("- {" + ", ".join(f"{key}: {value}" for key, value in fields.items()) + "}\n")
+    return "".join(lines)
+
+
+def shift_to_first_segment(segments: Sequence[Segment]) -> list[Segment]:
+    """Offsets counted from each recording's first segment, for logs that were timed from there."""
+    first: dict[str, float] = {}
+    for segment in segments:
+        first.setdefault(segment.wav, segment.offset_s or 0.0)
+    return [
+        segment if segment.offset_s is None else replace(segment, offset_s=segment.offset_s - first[segment.wav])
+        for segment in segments
+    ]
+
+
+def recording_end_s(segments: Iterable[Segment]) -> float:
+    """End of the last segment: what OmniSTEval takes for the end of the recording."""
+    return max((segment.offset_s or 0.0) + (segment.duration_s or 0.0) for segment in segments)
+
+
+def match_recordings(segments: Sequence[Segment], instances: Sequence[Instance], segmentation: str) -> list[Recording]:
+    """Pair every recording with the log line of its audio, by name, file name or stem; DataError when one is missing.
+
+    Segments are grouped by name wherever they stand, so an interleaved file means the same as a sorted one.
+    """
+    groups: dict[str, list[Segment]] = {}
+    for segment in segments:
+        groups.setdefault(segment.wav, []).append(segment)
+    if all(segment.offset_s is None for segment in segments) and all(not i.source for i in instances):
+        return _match_by_order(groups, instances, segmentation)
+    found: dict[str, Instance] = {}
+    keys = _lookup(groups)
+    for instance in instances:
+        wav = next((keys[key] for key in _names(instance.source) if key in keys), None)
+        if wav is None:
+            known = ", ".join(list(groups)[:4]) + (", ..." if len(groups) > 4 else "")
+            raise DataError(f"{instance.where}: {instance.source} is not in {segmentation}, which has {known}.")
+        if wav in found:
+            raise DataError(f"{instance.where}: {wav} was already translated in {found[wav].where}; keep one of them.")
+        found[wav] = instance
+    if missing := [wav for wav in groups if wav not in found]:
+        raise DataError(
+            f"The log has no line for {missing[0]}"
+            + (f" and {len(missing) - 1} more recordings" if len(missing) > 1 else "")
+            + f" of {segmentation}; finish the run or leave its segments out of both files."
+        )
+    return [Recording(instance=found[wav], segments=tuple(group)) for wav, group in groups.items()]
+
+
+def _match_by_order(
+    groups: dict[str, list[Segment]], instances: Sequence[Instance], segmentation: str
+) -> list[Recording]:
+    if len(groups) != len(instances):
+        raise DataError(f"The log has {len(instances)} lines but {segmentation} has {len(groups)} documents.")
+    pairs = zip(instances, groups.values(), strict=True)
+    return [Recording(instance=instance, segments=tuple(group)) for instance, group in pairs]
+
+
+def _names(source: str) -> list[str]:
+    path = PurePath(source)
+    return [source, path.name, str(path.with_suffix("")) if path.name else source, path.stem]
+
+
+def _lookup(groups: Iterable[str]) -> dict[str, str]:
+    """Every name a recording may go by; names that fit two recordings are left out."""
+    keys: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for wav in groups:
+        for key in set(_names(wav)):
+            if keys.setdefault(key, wav) != wav:
+                ambiguous.add(key)
+    return {key: wav for key, wav in keys.items() if key not in ambiguous or key == wav}
+
+
+def _entries(path: str | os.PathLike[str]) -> list[Any]:
+    name, text = Path(path).name, read_text(path)
+    if text.lstrip().startswith("docid="):
+        return _text_entries(name, text)
+    try:
+        entries = parse_json(text) if name.endswith(".json") else _load_yaml(text)
+    except ValueError as error:
+        raise DataError(f"{name} cannot be parsed: {str(error).splitlines()[0]}.") from None
+    if not isinstance(entries, list) or not entries:
+        raise DataError(f"{name} must be a list of segments with wav, offset and duration.")
+    return entries
+
+
+def _yaml_name(name: str) -> str:
+    """Plain where yaml reads it back as the same text, else quoted."""
+    return name if re.fullmatch(r"[A-Za-z]+[_./][\w./-]*", name) else json.dumps(name)
+
+
+def _load_yaml(text: str) -> Any:
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{place}{getattr(error, 'problem', None) or 'not yaml'}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _text_entries(name: str, text: str) -> list[Any]:
+    entries = []
+    for number, line in enumerate(text.splitlines(), 1):
+        match = re.fullmatch(r"docid=(\d+),segid=(\d+)", line.strip())
+        if not match:
+            raise DataError(f"{name}, line {number}: expected docid=DOCUMENT,segid=SEGMENT.")
+        entries.append({"wav": f"docid={match[1]}"})
+    return entries
+
+
+def _segment(index: int, entry: Any, reference: str, where: str) -> Segment:
+    if not isinstance(entry, dict) or not isinstance(entry.get("wav"), str | int):
+        raise DataError(f"{where}: no `wav`; every segment needs wav, offset and duration.")
+    wav = str(entry["wav"])
+    if wav.startswith("docid=") and "offset" not in entry:
+        return Segment(index=index, wav=wav, reference=reference)
+    values = []
+    for key in ("offset", "duration"):
+        value = entry.get(key)
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            number = -1.0
+        if not 0 <= number < 1e9 or isinstance(value, bool):
+            raise DataError(f"{where}: `{key}` must be seconds, 0 or more, but is {value!r}.")
+        values.append(number)
+    return Segment(
+        index=index,
+        wav=wav,
+        offset_s=values[0],
+        duration_s=values[1],
+        reference=reference,
+        speaker=str(entry.get("speaker_id", "")),
+    )

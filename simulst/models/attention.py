@@ -1,0 +1,150 @@
+"""Cross-attention of chosen heads, recomputed from the queries so that the model may keep its fused kernels.
+
+A hook on the query projection of each chosen layer records the queries of one forward; with the cached keys they give
+exactly the rows that `output_attentions=True` would return, for the wanted heads and positions only.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simulst.core.translator import FloatArray
+from simulst.errors import ModelError
+
+Head = tuple[int, int]
+"""Layer and head, both counted from 0."""
+
+HEADS_FILE = "alignment_heads.json"
+
+_QUERIES: ContextVar[dict[int, Tensor] | None] = ContextVar("queries", default=None)
+
+
+class CrossAttention:
+    """Rows of the chosen heads of a decoder.
+
+    `layers` are the cross-attention modules in order; each has `q_proj`, `num_heads` queries of `head_dim` and scores
+    scaled by `head_dim ** -0.5`. Safe to share between sessions and threads: what is recorded belongs to the caller.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], *, num_heads: int, heads: Sequence[Head]) -> None:
+        self.num_heads = num_heads
+        self.layers = len(layers)
+        self.heads = check_heads(heads, layers=self.layers, num_heads=num_heads)
+        for i, layer in enumerate(layers):
+            layer.get_submodule("q_proj").register_forward_hook(_recorder(i))
+
+    @contextmanager
+    def recording(self) -> Iterator[dict[int, Tensor]]:
+        """Queries per layer of the forwards inside, [batch, positions, heads * head_dim]."""
+        queries: dict[int, Tensor] = {}
+        token = _QUERIES.set(queries)
+        try:
+            yield queries
+        finally:
+            _QUERIES.reset(token)
+
+    def rows(
+        self,
+        queries: Mapping[int, Tensor],
+        keys: Sequence[Tensor],
+        *,
+        first: int,
+        n_valid: int,
+        median_frames: int,
+        every_head: bool,
+    ) -> FloatArray:
+        """Rows of the positions from `first` on; `keys` per layer as cached.
+
+        The mean over the chosen heads, [batch, positions, n_valid], or each of them with `every_head`,
+        [batch, positions, heads, n_valid], layer by layer.
+        """
+        found = [
+            median_filter(
+                self.layer_rows(queries[layer], keys[layer], heads, first=first, n_valid=n_valid), median_frames
+            )
+            for layer, heads in sorted(by_layer(self.heads).items())
+        ]
+        if every_head:
+            rows = torch.cat(found, dim=1).transpose(1, 2)
+        else:
+            rows = torch.stack([one.sum(dim=1) for one in found]).sum(dim=0) / len(self.heads)
+        result: FloatArray = rows.cpu().numpy()
+        return result
+
+    def layer_rows(self, queries: Tensor, keys: Tensor, heads: Sequence[int], *, first: int, n_valid: int) -> Tensor:
+        """Attention of some heads of one layer, [batch, heads, positions, n_valid], float32."""
+        batch, positions, width = queries.shape
+        head_dim = width // self.num_heads
+        chosen = queries[:, first:].view(batch, positions - first, self.num_heads, head_dim)[:, :, heads]
+        group = self.num_heads // keys.shape[1]
+        source = keys[:, [head // group for head in heads]].float()
+        scores = chosen.transpose(1, 2).float() * head_dim**-0.5 @ source.transpose(2, 3)
+        return torch.softmax(scores, dim=-1)[..., :n_valid]
+
+
+def _recorder(layer: int) -> Any:
+    def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        queries = _QUERIES.get()
+        if queries is not None:
+            queries[layer] = output
+
+    return record
+
+
+def median_filter(weights: Tensor, width: int) -> Tensor:
+    """Median over `width` neighbouring frames (odd; 0 or 1 changes nothing), edges repeated; NaN stays NaN."""
+    if width <= 1 or weights.shape[-1] == 0 or weights.numel() == 0:
+        return weights
+    half = width // 2
+    shape = weights.shape
+    padded = nn.functional.pad(weights.reshape(1, -1, shape[-1]), (half, half), mode="replicate")
+    return padded.unfold(-1, width, 1).median(dim=-1).values.reshape(shape)
+
+
+def by_layer(heads: Sequence[Head]) -> dict[int, list[int]]:
+    chosen: dict[int, list[int]] = {}
+    for layer, head in heads:
+        chosen.setdefault(layer, []).append(head)
+    return chosen
+
+
+def whole_layers(layers: Sequence[int], num_heads: int) -> list[Head]:
+    """Every head of the given layers."""
+    return [(layer, head) for layer in layers for head in range(num_heads)]
+
+
+def check_heads(heads: Sequence[Any], *, layers: int, num_heads: int) -> list[Head]:
+    """The heads as pairs of int, in order; ModelError where one does not exist or none is named."""
+    chosen: list[Head] = []
+    for entry in heads:
+        try:
+            layer, head = (int(number) for number in entry)
+        except (TypeError, ValueError):
+            raise ModelError(f"Alignment heads are pairs [layer, head], not {entry!r}.") from None
+        if not (0 <= layer < layers and 0 <= head < num_heads):
+            raise ModelError(
+                f"Alignment head [{layer}, {head}] does not exist: the decoder has layers 0 to {layers - 1} "
+                f"with heads 0 to {num_heads - 1}."
+            )
+        chosen.append((layer, head))
+    if not chosen:
+        raise ModelError(
+            "The list of alignment heads is empty; run `simulst calibrate` on the model or name some heads."
+        )
+    return chosen
+
+
+def read_heads(path: Path) -> list[Any]:
+    """The heads of an `alignment_heads.json` as `simulst calibrate` writes it: {"heads": [[layer, head], ...], ...}."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        heads = content["heads"] if isinstance(content, dict) else content
+        return list(heads)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ModelError(f"The alignment heads {path} cannot be read: {error or type(error).__name__}.") from error

@@ -1,0 +1,185 @@
+"""Cascade: a recogniser commits source words as they are spoken, a text model translates them: `--model ASR+TEXT`.
+
+The recogniser runs in a session of its own under StreamAtt, so that its words are final and its audio is trimmed; the
+text model sees whole words only. What a policy can ask for is the evidence of a text translator.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, Translator
+from simulst.errors import ModelError
+from simulst.models.options import option, parse_options
+from simulst.models.text.translator import TextTranslator
+
+if TYPE_CHECKING:
+    from simulst.core.session import Session
+
+__all__ = ["PROVIDES", "Options", "load"]
+
+PROVIDES = frozenset({Evidence.PREFIX, Evidence.CTC_COUNTS, Evidence.SOURCE_LM, Evidence.NBEST, Evidence.LOGPROBS})
+MAX_SOURCE_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of `load_model`."""
+
+    recogniser_policy: str = option("stream_att", "policy under which the recogniser commits words; it may not retract")
+    recogniser_chunk_ms: int = option(640, "audio between two decisions of the recogniser, in ms")
+
+    def __post_init__(self) -> None:
+        if self.recogniser_chunk_ms < 20:
+            raise ModelError(f"Option 'recogniser_chunk_ms' must be at least 20, not {self.recogniser_chunk_ms}.")
+
+
+def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Cascade":
+    """The cascade of the two models whose names stand on both sides of a "+"; `directory` is not used."""
+    from simulst.models import load_model, option_names
+
+    chosen = parse_options(Options, options, owner=name)
+    first, _, second = name.partition("+")
+    own = {"task": "transcribe"} if "task" in option_names(first) else {}
+    recogniser = load_model(first, device=device, dtype=dtype, **own)
+    return Cascade(recogniser, load_model(second, device=device, dtype=dtype), name=name, options=chosen)
+
+
+class Cascade:
+    """A recogniser and a text model; sessions hold everything else."""
+
+    frame_s = 0.02
+    max_source_s = MAX_SOURCE_S
+
+    def __init__(self, recogniser: Translator, text: Translator, *, name: str, options: Options) -> None:
+        from simulst.policies import load_policy
+
+        self.name, self.options = name, options
+        self.recogniser, self.text = recogniser, TextTranslator(text)
+        self.vocabulary = self.text.vocabulary
+        self.provides = self.text.provides
+        self.policy = load_policy(options.recogniser_policy)
+        if Evidence.RETRACT in self.policy.policy.needs():
+            raise ModelError(f"Policy '{options.recogniser_policy}' takes words back; a recogniser must commit them.")
+        self.listen()
+
+    def listen(self) -> "Session":
+        """A session of the recogniser."""
+        from simulst.core.session import Session
+
+        return Session(self.recogniser, self.policy, chunk_ms=self.options.recogniser_chunk_ms)
+
+    def open(self) -> "CascadeSession":
+        return CascadeSession(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeardWord:
+    """A recognised word and the absolute end of its audio."""
+
+    text: str
+    end_s: float
+
+
+class CascadeSession:
+    """One stream: the recogniser's session, and the words it committed that are still kept."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self.cascade = cascade
+        self._listening = cascade.listen()
+        self._text = cascade.text.open()
+        self._words: tuple[HeardWord, ...] = ()
+        self._forgotten = 0
+        self._start_s = self._heard_s = 0.0
+
+    @property
+    def start_s(self) -> float:
+        return self._start_s
+
+    @property
+    def heard_s(self) -> float:
+        return self._heard_s
+
+    def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
+        """Let the recogniser hear the samples; words that it commits become visible at once."""
+        events = self._listening.feed(samples)
+        if is_final:
+            events += self._listening.finish()
+        self._heard_s += len(samples) / 16_000
+        for event in events:
+            end_s = getattr(event, "end_s", None)
+            if getattr(event, "retract", None) is not None:
+                self._append(event.text, self._heard_s if end_s is None else min(end_s, self._heard_s))
+        self._text.is_final = is_final
+
+    def _append(self, text: str, end_s: float) -> None:
+        """Words of a committed piece of text; times between the last word's and the piece's end are interpolated."""
+        words = [*self._words]
+        pieces = text.split()
+        if words and pieces and not text[0].isspace():
+            words[-1] = HeardWord(text=words[-1].text + pieces.pop(0), end_s=end_s if not pieces else words[-1].end_s)
+        begin_s = words[-1].end_s if words else self._start_s
+        for i, piece in enumerate(pieces, start=1):
+            words.append(HeardWord(text=piece, end_s=begin_s + (max(end_s, begin_s) - begin_s) * i / len(pieces)))
+        self._words = tuple(words)
+        self._text.words = tuple(word.text for word in words)
+
+    def hypothesise(
+        self,
+        prefix: Sequence[int],
+        *,
+        max_new: int | None = None,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> list[Hypothesis]:
+        """Continue `prefix` given the kept words."""
+        return self._text.hypothesise(
+            prefix, max_new=max_new, n_best=n_best, sample=sample, seed=seed, gate=gate, want=want
+        )
+
+    def source_words(self) -> int:
+        return self._forgotten + len(self._words)
+
+    def transcript(self) -> str:
+        return self._text.transcript() if self._words else ""
+
+    def continue_source(
+        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
+    ) -> list[str]:
+        return self._text.continue_source(
+            text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
+        )
+
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
+        return self._text.translate_text(texts, prefix, max_new=max_new)
+
+    def drop_source(self, to_s: float) -> None:
+        """Forget the words that end before `to_s`; the recogniser trims its own audio."""
+        kept = tuple(word for word in self._words if word.end_s > to_s)
+        self._forgotten += len(self._words) - len(kept)
+        self._words = kept
+        self._text.words = tuple(word.text for word in kept)
+        self._start_s = max(self._start_s, min(to_s, self._heard_s))
+
+    def drop_target(self, count: int) -> None:
+        """Nothing is cached between calls."""
+
+    def snapshot(self) -> object:
+        recogniser, policy = self.cascade.recogniser, self.cascade.policy
+        shared = {id(one): one for one in (recogniser, recogniser.vocabulary, policy, policy.policy)}
+        state = {key: value for key, value in vars(self).items() if key not in ("cascade", "_listening", "_text")}
+        return copy.deepcopy(self._listening, shared), self._text.snapshot(), state
+
+    def rollback(self, snapshot: object) -> None:
+        assert isinstance(snapshot, tuple)
+        listening, text, state = snapshot
+        recogniser, policy = self.cascade.recogniser, self.cascade.policy
+        shared = {id(one): one for one in (recogniser, recogniser.vocabulary, policy, policy.policy)}
+        self._listening = copy.deepcopy(listening, shared)
+        self._text.rollback(text)
+        vars(self).update(state)

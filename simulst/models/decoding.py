@@ -1,0 +1,276 @@
+"""Greedy, beam and sampled decoding after a forced prefix, one token at a time, with each token's attention row.
+
+The loop knows no model: a `Run` is a batch of sequences that share source and prefix; it is fed one token per sequence
+and answers with the scores of the next one. Rows are *predicting* rows: the query that produced the token's scores.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulst.core.translator import Alignment, Bias, FloatArray, Gate, Hypothesis, TokenStep
+from simulst.errors import ModelError
+
+Stop = Literal["eos", "length", "gate", "repeat"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """What is known about the next token of every sequence of the batch."""
+
+    logits: Tensor
+    """[sequences, vocabulary]"""
+    weights: FloatArray | None = None
+    """The attention that produced the logits, [sequences, frames], or [sequences, heads, frames] where every head is
+    wanted; None where nobody asked for alignment."""
+
+
+class Run(Protocol):
+    """One batch of sequences after the same prefix."""
+
+    def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
+        """Continue sequence `parents[i]` with `tokens[i]`; the batch then has `len(tokens)` sequences."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rules:
+    """What may be generated."""
+
+    eos: int
+    max_new: int
+    suppress: Tensor | None = None
+    """[vocabulary] bool: never generated."""
+    suppress_first: Sequence[int] = ()
+    """Not generated as the first new token."""
+    no_repeat_ngram: int = 0
+    """No n-gram of this length comes twice in `recent` plus the new tokens; 0 turns the rule off."""
+    recent: tuple[int, ...] = ()
+    """The last committed ids that count for `no_repeat_ngram`."""
+
+    def log_probs(self, logits: Tensor, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Log-probabilities [sequences, vocabulary] over what is allowed after each sequence of new ids."""
+        scores = logits.float()
+        if torch.isnan(scores).any():
+            raise ModelError("The model computed NaN scores; load it with dtype=float32 or check its weights.")
+        if self.suppress is not None:
+            scores = scores.masked_fill(self.suppress, -torch.inf)
+        for i, ids in enumerate(sequences):
+            banned = [*self._repeats(ids), *(self.suppress_first if not ids else ())]
+            if banned:
+                scores = scores.clone() if self.suppress is None else scores
+                scores[i, banned] = -torch.inf
+        log_probs = torch.log_softmax(scores, dim=-1)
+        return log_probs.masked_fill(torch.isnan(log_probs), -torch.inf)  # NaN where nothing is allowed
+
+    def _repeats(self, ids: Sequence[int]) -> set[int]:
+        n = self.no_repeat_ngram
+        text = [*self.recent, *ids]
+        if n <= 0 or len(text) < n:
+            return set()
+        last = text[len(text) - n + 1 :]
+        starts = (i for i in range(len(text) - n + 1) if text[i : i + n - 1] == last)
+        return {text[i + n - 1] for i in starts} - {self.eos}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidate:
+    """A sequence of new tokens with what is known about each."""
+
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    rows: tuple[FloatArray, ...] = ()
+    total: float = 0.0
+    """Sum of the log-probabilities, the end-of-sequence token included."""
+    stop: Stop = "length"
+    next_id: int | None = None
+    feeds: bool = field(default=True, repr=False)
+
+    @property
+    def score(self) -> float:
+        """Mean log-probability per token, the end-of-sequence token counted when it was predicted."""
+        return self.total / max(1, len(self.ids) + (self.stop == "eos"))
+
+    def extended(self, token: int, logprob: float, row: FloatArray | None) -> "Candidate":
+        rows = self.rows if row is None else (*self.rows, row)
+        ids, logprobs = (*self.ids, token), (*self.logprobs, logprob)
+        return replace(self, ids=ids, logprobs=logprobs, rows=rows, total=self.total + logprob)
+
+    def ended(self, eos: int, logprob: float) -> "Candidate":
+        return replace(self, total=self.total + logprob, stop="eos", next_id=eos)
+
+    def gated(self, gate: Gate, n_valid: int) -> "Candidate":
+        """The part that a gate lets through, when it is asked after decoding instead of during it."""
+        for i, token in enumerate(self.ids):
+            row = self.rows[i] if self.rows else None
+            verdict = gate(_seen(i, token, self.logprobs[i], row, n_valid))
+            if verdict != "continue":
+                keep = i + (verdict == "stop_keep")
+                return self.cut(keep, next_id=token if verdict == "stop_drop" else None)
+        return self
+
+    def cut(self, keep: int, next_id: int | None) -> "Candidate":
+        """The first `keep` tokens, ended by a gate."""
+        logprobs = self.logprobs[:keep]
+        return Candidate(
+            ids=self.ids[:keep],
+            logprobs=logprobs,
+            rows=self.rows[:keep],
+            total=sum(logprobs),
+            stop="gate",
+            next_id=next_id,
+        )
+
+
+def _seen(index: int, token: int, logprob: float, row: FloatArray | None, n_valid: int) -> TokenStep:
+    """What a gate is shown: the mean row where there is one per head."""
+    weights = row.mean(axis=0) if row is not None and row.ndim == 2 else row
+    return TokenStep(index=index, token=token, logprob=logprob, weights=weights, n_valid=n_valid)
+
+
+def greedy(run: Run, step: Step, rules: Rules, *, gate: Gate | None = None, n_valid: int = 0) -> Candidate:
+    """The likeliest token each time; the gate is asked before a token is appended, and its bias is followed."""
+    best = Candidate()
+    bias: Bias | None = getattr(gate, "bias", None)
+    while len(best.ids) < rules.max_new:
+        log_probs = rules.log_probs(step.logits, [best.ids])[0]
+        token = _preferred(log_probs, bias, best.ids)
+        logprob = float(log_probs[token])
+        if logprob == -np.inf:
+            return replace(best, stop="repeat")
+        if token == rules.eos:
+            return best.ended(token, logprob)
+        row = None if step.weights is None else step.weights[0]
+        if gate is not None:
+            verdict = gate(_seen(len(best.ids), token, logprob, row, n_valid))
+            if verdict == "stop_drop":
+                return replace(best, stop="gate", next_id=token)
+            if verdict == "stop_keep":
+                return replace(best.extended(token, logprob, row), stop="gate")
+        best = best.extended(token, logprob, row)
+        if len(best.ids) < rules.max_new:
+            step = run.advance([token], [0])
+    return best
+
+
+def _preferred(log_probs: Tensor, bias: Bias | None, ids: tuple[int, ...]) -> int:
+    """The likeliest token, of the mixture with the biased text while `ids` follow that."""
+    likeliest = int(log_probs.argmax())
+    if bias is None or len(ids) >= len(bias.ids) or ids != bias.ids[: len(ids)]:
+        return likeliest
+    shown = bias.ids[len(ids)]
+    if log_probs[shown] == -torch.inf:
+        return likeliest
+    mixed = (1 - bias.weight) * float(log_probs[shown].exp()) + bias.weight
+    return shown if mixed >= (1 - bias.weight) * float(log_probs[likeliest].exp()) else likeliest
+
+
+def sample(
+    run: Run, step: Step, rules: Rules, *, count: int, seed: int, top_p: float = 1.0, temperature: float = 1.0
+) -> list[Candidate]:
+    """`count` sequences drawn independently from the nucleus of probability `top_p`; best score first."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [Candidate() for _ in range(count)]
+    parents = [0] * count
+    while any(one.feeds for one in drawn):
+        logits = step.logits[torch.tensor(parents, device=step.logits.device)]
+        log_probs = rules.log_probs(logits, [one.ids for one in drawn])
+        tokens = _draw(log_probs, generator, top_p=top_p, temperature=temperature)
+        for i, one in enumerate(drawn):
+            row = None if step.weights is None else step.weights[parents[i]]
+            drawn[i] = _continued(one, tokens[i], float(log_probs[i, tokens[i]]), row, rules)
+        if any(one.feeds for one in drawn):
+            step = run.advance(tokens, parents)
+            parents = list(range(count))
+    return sorted(drawn, key=lambda one: -one.score)
+
+
+def _continued(one: Candidate, token: int, logprob: float, row: FloatArray | None, rules: Rules) -> Candidate:
+    """The sequence after a drawn token; one that has ended stays as it is while the others go on."""
+    if not one.feeds:
+        return one
+    if len(one.ids) >= rules.max_new:
+        return replace(one, feeds=False)
+    if logprob == -np.inf:
+        return replace(one, stop="repeat", feeds=False)
+    if token == rules.eos:
+        return replace(one.ended(token, logprob), feeds=False)
+    grown = one.extended(token, logprob, row)
+    return replace(grown, feeds=len(grown.ids) < rules.max_new)
+
+
+def _draw(log_probs: Tensor, generator: torch.Generator, *, top_p: float, temperature: float) -> list[int]:
+    scaled = (log_probs / temperature).cpu()
+    probabilities = torch.softmax(scaled, dim=-1).nan_to_num(0.0)
+    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    outside = ordered.cumsum(dim=-1) - ordered >= top_p
+    outside[:, 0] = False
+    ordered = ordered.masked_fill(outside, 0.0)
+    ordered[:, 0] += ordered.sum(dim=-1) == 0  # nothing is allowed: the caller sees its -inf and stops
+    picks = torch.multinomial(ordered, 1, generator=generator)
+    return [int(token) for token in order.gather(-1, picks)[:, 0]]
+
+
+def beam_search(run: Run, step: Step, rules: Rules, *, beams: int) -> list[Candidate]:
+    """Up to `beams` sequences, best mean log-probability first; a row is that of the beam the token was taken from."""
+    live, finished = [Candidate()], list[Candidate]()
+    while live and len(live[0].ids) < rules.max_new:
+        log_probs = rules.log_probs(step.logits, [one.ids for one in live])
+        parents, tokens, grown = list[int](), list[int](), list[Candidate]()
+        for rank, (parent, token) in enumerate(_ranked(log_probs, live, 2 * beams)):
+            logprob = float(log_probs[parent, token])
+            if token == rules.eos:
+                finished += [live[parent].ended(token, logprob)] if rank < beams else []
+            elif len(grown) < beams:
+                row = None if step.weights is None else step.weights[parent]
+                grown.append(live[parent].extended(token, logprob, row))
+                parents.append(parent)
+                tokens.append(token)
+        if not grown and not finished:
+            live = [replace(one, stop="repeat") for one in live]
+            break
+        live = grown
+        finished = sorted(finished, key=lambda one: -one.score)[:beams]
+        if len(finished) == beams and (not live or finished[-1].score >= live[0].total / (len(live[0].ids) + 1)):
+            live = []
+        elif live and len(live[0].ids) < rules.max_new:
+            step = run.advance(tokens, parents)
+    return sorted([*finished, *live], key=lambda one: -one.score)[:beams]
+
+
+def _ranked(log_probs: Tensor, live: Sequence[Candidate], count: int) -> list[tuple[int, int]]:
+    """The `count` best (sequence, token) pairs by total log-probability, impossible ones left out."""
+    totals = log_probs + torch.tensor([[one.total] for one in live], device=log_probs.device)
+    values, indices = totals.flatten().topk(min(count, totals.numel()))
+    size = log_probs.shape[1]
+    return [divmod(int(i), size) for v, i in zip(values, indices, strict=True) if v > -torch.inf]
+
+
+def to_hypothesis(
+    found: Candidate, *, history: FloatArray | None, n_valid: int, frame_s: float, start_s: float, logprobs: bool
+) -> Hypothesis:
+    """A candidate as policies see it; `history` are the rows of the forced prefix, as `Step.weights`."""
+    alignment = None
+    if history is not None:
+        new = np.stack(found.rows) if found.rows else np.zeros((0, *history.shape[1:]), dtype=np.float32)
+        rows = np.concatenate([history, new])
+        alignment = Alignment(
+            weights=rows if rows.ndim == 2 else rows.mean(axis=1),
+            heads=None if rows.ndim == 2 else rows.transpose(1, 0, 2),
+            history=len(history),
+            n_valid=n_valid,
+            frame_s=frame_s,
+            start_s=start_s,
+        )
+    return Hypothesis(
+        ids=found.ids,
+        stop=found.stop,
+        next_id=found.next_id,
+        logprobs=found.logprobs if logprobs else None,
+        alignment=alignment,
+        score=found.score,
+    )

@@ -1,0 +1,1 @@
+"""Encoder-decoders of speech that encode a window of audio again: Whisper, Moonshine, Seamless, S2T."""

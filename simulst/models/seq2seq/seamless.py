@@ -1,0 +1,86 @@
+"""SeamlessM4T (1 and 2): speech in some hundred languages to text in as many; StreamAtt's figures were measured on it.
+
+Seamless Communication 2023, "SeamlessM4T: Massively Multilingual & Multimodal Machine Translation".
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulst.errors import ModelError
+from simulst.models.attention import whole_layers
+from simulst.models.checkpoint import load_pretrained, read_json
+from simulst.models.options import option, parse_options
+from simulst.models.seq2seq.translator import PROVIDES, Seq2SeqOptions, Seq2SeqTranslator, choose_heads
+from simulst.models.seq2seq.windows import FilterbankWindow
+from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
+
+__all__ = ["PROVIDES", "Options", "load"]
+
+MAX_SOURCE_S = 40.0
+UNSPACED = frozenset({"cmn", "cmn_Hant", "yue", "jpn", "tha", "lao", "mya", "khm"})
+_SHORT = {
+    "ar": "arb", "cs": "ces", "de": "deu", "en": "eng", "es": "spa", "fr": "fra", "it": "ita", "ja": "jpn",
+    "nl": "nld", "pl": "pol", "pt": "por", "ru": "rus", "tr": "tur", "uk": "ukr", "zh": "cmn",
+}  # fmt: skip
+"""Two-letter codes for the three-letter ones of the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Seq2SeqOptions):
+    target: str = option("eng", "language of the text: a code of the model such as deu, or de, en, es, fr, ...")
+
+
+def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Seamless":
+    """A SeamlessM4T checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
+    from transformers import SeamlessM4TFeatureExtractor, SeamlessM4TForSpeechToText, SeamlessM4Tv2ForSpeechToText
+
+    chosen = parse_options(Options, options, owner=name)
+    second = read_json(directory / "config.json").get("model_type") == "seamless_m4t_v2"
+    kind = SeamlessM4Tv2ForSpeechToText if second else SeamlessM4TForSpeechToText
+    pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
+    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention="eager")
+    config = model.config
+    codes = getattr(model.generation_config, "text_decoder_lang_to_code_id", None) or {}
+    languages = {str(code).strip("_"): int(token) for code, token in codes.items()}
+    target = _SHORT.get(chosen.target, chosen.target).strip("_")
+    if target not in languages:
+        raise ModelError(
+            f"{name} does not know the target language '{chosen.target}'; it knows: {', '.join(languages)}."
+        )
+    stride = 2 * int(config.adaptor_stride) ** int(config.num_adapter_layers)
+    window = FilterbankWindow(
+        model.get_encoder(), SeamlessM4TFeatureExtractor(), frame_samples=160 * stride, max_s=1.5 * MAX_SOURCE_S
+    )
+    heads = whole_layers([int(config.decoder_layers) // 2], int(config.decoder_attention_heads))
+    return Seamless(
+        name=name,
+        directory=directory,
+        model=model,
+        encoder=window,
+        vocabulary=TokenizerVocabulary(
+            directory / TOKENIZER_FILE,
+            pieces,
+            eos=int(config.eos_token_id),
+            special={*special, *languages.values(), int(config.pad_token_id)},
+            spaced=target not in UNSPACED,
+        ),
+        options=chosen,
+        heads=choose_heads(directory, chosen, heads),
+        max_source_s=MAX_SOURCE_S,
+        positions=int(config.max_position_embeddings),
+        prompt=(int(config.decoder_start_token_id), languages[target]),
+    )
+
+
+class Seamless(Seq2SeqTranslator):
+    """Weights of SeamlessM4T's speech encoder and text decoder; the prompt ends in the target language."""
+
+    cross_attention = "cross_attention"
+
+    def __init__(self, *, prompt: tuple[int, ...], **rest: Any) -> None:
+        self._prompt_ids = prompt
+        super().__init__(**rest)
+
+    def prompt(self) -> tuple[int, ...]:
+        return self._prompt_ids

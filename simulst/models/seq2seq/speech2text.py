@@ -1,0 +1,80 @@
+"""Speech2Text: the small fairseq S2T models (MuST-C translation, LibriSpeech recognition) that AlignAtt was built on.
+
+Wang et al. 2020, "fairseq S2T: Fast Speech-to-Text Modeling with fairseq".
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulst.errors import ModelError
+from simulst.models.attention import whole_layers
+from simulst.models.checkpoint import load_pretrained, read_json
+from simulst.models.options import option, parse_options
+from simulst.models.seq2seq.translator import PROVIDES, Seq2SeqOptions, Seq2SeqTranslator, choose_heads
+from simulst.models.seq2seq.windows import FilterbankWindow
+from simulst.models.vocabulary import PieceVocabulary
+
+__all__ = ["PROVIDES", "Options", "load"]
+
+MAX_SOURCE_S = 40.0
+MARKS = ("<s>", "<pad>", "</s>", "<unk>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Seq2SeqOptions):
+    target: str | None = option(None, "language of the text, for multilingual checkpoints only")
+
+
+def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Speech2Text":
+    """A Speech2Text checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
+    from transformers import Speech2TextFeatureExtractor, Speech2TextForConditionalGeneration
+
+    chosen = parse_options(Options, options, owner=name)
+    table = read_json(directory / "vocab.json")
+    model = load_pretrained(
+        Speech2TextForConditionalGeneration, directory, device=device, dtype=dtype, attention="eager"
+    )
+    config = model.config
+    languages = {text[6:-1]: token for text, token in table.items() if text.startswith("<lang:")}
+    prompt = [int(config.decoder_start_token_id)]
+    if languages:
+        if chosen.target not in languages:
+            raise ModelError(f"{name} needs option 'target', one of: {', '.join(languages)}.")
+        prompt.append(int(languages[chosen.target]))
+    elif chosen.target is not None:
+        raise ModelError(f"{name} knows one target language only; leave out option 'target'.")
+    special = {token for text, token in table.items() if text in MARKS or text.startswith("<lang:")}
+    frame = 160 * 2 ** int(config.num_conv_layers)
+    heads = whole_layers([int(config.decoder_layers) // 2], int(config.decoder_attention_heads))
+    return Speech2Text(
+        name=name,
+        directory=directory,
+        model=model,
+        encoder=FilterbankWindow(
+            model.get_encoder(), Speech2TextFeatureExtractor(), frame_samples=frame, max_s=1.5 * MAX_SOURCE_S
+        ),
+        vocabulary=PieceVocabulary(_pieces(table, name), eos=int(config.eos_token_id), special=special),
+        options=chosen,
+        heads=choose_heads(directory, chosen, heads),
+        max_source_s=MAX_SOURCE_S,
+        positions=int(config.max_target_positions),
+        prompt=tuple(prompt),
+    )
+
+
+def _pieces(table: dict[str, Any], name: str) -> list[bytes]:
+    if not table or sorted(table.values()) != list(range(len(table))):
+        raise ModelError(f"The vocabulary (vocab.json) of {name} does not number its pieces from 0 on.")
+    return [text.replace("\u2581", " ").encode() for text, _ in sorted(table.items(), key=lambda entry: entry[1])]
+
+
+class Speech2Text(Seq2SeqTranslator):
+    """Weights of Speech2Text; the prompt is the start mark, with the target language where there are several."""
+
+    def __init__(self, *, prompt: tuple[int, ...], **rest: Any) -> None:
+        self._prompt_ids = prompt
+        super().__init__(**rest)
+
+    def prompt(self) -> tuple[int, ...]:
+        return self._prompt_ids

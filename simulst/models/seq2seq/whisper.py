@@ -1,0 +1,218 @@
+"""Whisper: speech in some hundred languages to English text (`task=translate`) or to its own (`task=transcribe`).
+
+Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision". Alignment heads come from the
+checkpoint's generation_config; the streaming use follows Machacek & Polak 2025 (SimulStreaming).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from simulst.core.source import SAMPLE_RATE
+from simulst.errors import ModelError
+from simulst.models.attention import whole_layers
+from simulst.models.checkpoint import load_pretrained
+from simulst.models.decoding import Candidate
+from simulst.models.options import option, parse_options
+from simulst.models.seq2seq.session import Seq2SeqSession
+from simulst.models.seq2seq.translator import PROVIDES, Seq2SeqOptions, Seq2SeqTranslator, choose_heads
+from simulst.models.seq2seq.windows import EncodedWindow, WhisperWindow
+from simulst.models.speech_llm.decoder_run import DecoderRun
+from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
+
+__all__ = ["PROVIDES", "Options", "load"]
+
+UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo"})
+DETECT_S = 4.0
+"""The source language is guessed anew until this much audio was heard."""
+MAX_SOURCE_S = 28.0
+BASE_HEADS = ((4, 3), (4, 7))
+"""Of the eight heads that Whisper base names itself the two that follow the speech best when it translates: on joined
+German clips token order and attended time correlate by 0.92 inside a clip, by 0.86 with all eight, all tokens in their
+own clip either way (`simulst calibrate` finds such sets for other checkpoints)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Seq2SeqOptions):
+    task: Literal["translate", "transcribe"] | None = option(
+        None, "translate into English or transcribe; none: as the checkpoint says, else translate"
+    )
+    source: str | None = option(
+        None, "language code of the speech such as de; none: as the checkpoint says, else guessed"
+    )
+    padding_s: float = option(
+        5.0, "seconds of silence that are encoded after the audio; 30 is Whisper's published form"
+    )
+    min_source_s: float = option(2.0, "no text before this much audio of a stream; shorter clips end in invented words")
+    context_tokens: int = option(0, "how many tokens of forgotten text are given as <|startofprev|> context")
+    no_speech: float = option(0.6, "no text where the model says 'no speech' with more than this probability; 1: off")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.5 <= self.padding_s <= 30:
+            raise ModelError(f"Option 'padding_s' must be between 0.5 and 30, not {self.padding_s}.")
+        if not 0 <= self.min_source_s <= 20:
+            raise ModelError(f"Option 'min_source_s' must be between 0 and 20, not {self.min_source_s}.")
+        if not 0 <= self.context_tokens <= 200:
+            raise ModelError(f"Option 'context_tokens' must be between 0 and 200, not {self.context_tokens}.")
+
+
+def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Whisper":
+    """A Whisper checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
+    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+    chosen = parse_options(Options, options, owner=name)
+    pieces, _ = read_tokenizer(directory / TOKENIZER_FILE)
+    model = load_pretrained(WhisperForConditionalGeneration, directory, device=device, dtype=dtype)
+    extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
+    return Whisper(name, directory, model, extractor, pieces, chosen)
+
+
+class Whisper(Seq2SeqTranslator):
+    """Weights of Whisper with a prompt of language and task."""
+
+    tokens_per_second = 8.0  # byte-level pieces of non-Latin scripts are short
+
+    def __init__(
+        self, name: str, directory: Path, model: Any, extractor: Any, pieces: Sequence[bytes], options: Options
+    ) -> None:
+        config, generation = model.config, model.generation_config
+        self.generation = generation
+        self.start_id = int(config.decoder_start_token_id)
+        self.languages: dict[str, int] = {
+            token.strip("<|>"): int(id_) for token, id_ in (getattr(generation, "lang_to_id", None) or {}).items()
+        }
+        self.task = self._task(name, options)
+        self.source: str | None = self._source(name, options)
+        # Everything from the end-of-text mark on is a mark: languages, tasks, timestamps.
+        eos = int(config.eos_token_id)
+        spaced = self.task == "translate" or self.source not in UNSPACED
+        vocabulary = TokenizerVocabulary(
+            directory / TOKENIZER_FILE, pieces, eos=eos, special=range(eos, int(config.vocab_size)), spaced=spaced
+        )
+        window = WhisperWindow(model.get_encoder(), extractor, padding_s=options.padding_s)
+        layers = int(config.decoder_layers)
+        default = getattr(generation, "alignment_heads", None) or whole_layers(
+            range(layers // 2, layers), int(config.decoder_attention_heads)
+        )
+        if self.languages and (layers, int(config.d_model)) == (6, 512):
+            default = BASE_HEADS
+        super().__init__(
+            name=name,
+            directory=directory,
+            model=model,
+            encoder=window,
+            vocabulary=vocabulary,
+            options=options,
+            heads=choose_heads(directory, options, default),
+            max_source_s=min(MAX_SOURCE_S, window.max_samples / SAMPLE_RATE),
+            positions=int(config.max_target_positions),
+        )
+        self.whisper_options = options
+
+    def open(self) -> "WhisperSession":
+        return WhisperSession(self)
+
+    @property
+    def multilingual(self) -> bool:
+        return bool(self.languages)
+
+    def suppressed(self) -> frozenset[int]:
+        return frozenset(getattr(self.generation, "suppress_tokens", None) or ())
+
+    def prompt(self, language: str | None = None, task: str | None = None) -> tuple[int, ...]:
+        """Start mark, language, task, no timestamps; English-only checkpoints know neither language nor task."""
+        marks = [self.start_id]
+        if self.multilingual:
+            language = language or self.source or "en"
+            tasks = getattr(self.generation, "task_to_id", None) or {}
+            marks += [self.languages[language], int(tasks[task or self.task])]
+        return (*marks, int(self.generation.no_timestamps_token_id))
+
+    def _task(self, name: str, options: Options) -> str:
+        configured = getattr(self.generation, "task", None)
+        if not self.multilingual:
+            if options.task == "translate":
+                raise ModelError(f"{name} is an English-only Whisper and cannot translate; use a multilingual one.")
+            return "transcribe"
+        return str(options.task or configured or "translate")
+
+    def _source(self, name: str, options: Options) -> str | None:
+        from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+
+        wanted = options.source or getattr(self.generation, "language", None)
+        if not self.multilingual:
+            if wanted not in (None, "en", "english"):
+                raise ModelError(f"{name} is an English-only Whisper; option 'source' must be en, not '{wanted}'.")
+            return "en"
+        if wanted is None:
+            return None
+        code: str = TO_LANGUAGE_CODE.get(str(wanted).lower(), str(wanted).lower()).strip("<|>")
+        if code not in self.languages:
+            known = ", ".join(sorted(self.languages))
+            raise ModelError(f"{name} does not know the source language '{wanted}'; it knows: {known}.")
+        return code
+
+
+class WhisperSession(Seq2SeqSession):
+    """A stream on Whisper; its source language is guessed from the first seconds unless it was given."""
+
+    translator: Whisper
+    _language: str | None
+
+    def __init__(self, translator: Whisper) -> None:
+        super().__init__(translator)
+        self._language: str | None = translator.source
+
+    def _encoded(self, prefix: tuple[int, ...] = ()) -> EncodedWindow | None:
+        """None too for the first moments of a stream, unless it has ended."""
+        wanted = self.translator.whisper_options.min_source_s
+        if not (prefix or self._source.is_final or self._source.start) and self.heard_s < wanted:
+            return None
+        return super()._encoded(prefix)
+
+    def _prompt(self, window: EncodedWindow) -> tuple[int, ...]:
+        context = self._forgotten[-self.translator.whisper_options.context_tokens :]
+        previous = getattr(self.translator.generation, "prev_sot_token_id", None)
+        before: tuple[int, ...] = ()
+        if self.translator.whisper_options.context_tokens and context and previous is not None:
+            before = (int(previous), *context)
+        return (*before, *self.translator.prompt(self._detected(window)))
+
+    def _transcript_prompt(self, window: EncodedWindow) -> tuple[int, ...] | None:
+        return self.translator.prompt(self._detected(window), "transcribe")
+
+    def _detected(self, window: EncodedWindow) -> str | None:
+        """The language of the stream: given, or the likeliest after the start mark, kept once enough was heard."""
+        if self._language is not None or not self.translator.multilingual:
+            return self._language
+        run = DecoderRun(self.translator, window, rows=False)
+        step, _ = run.start([self.translator.start_id], ())
+        codes = list(self.translator.languages)
+        scores = step.logits[0, [self.translator.languages[code] for code in codes]]
+        guess = codes[int(scores.argmax())]
+        if self.heard_s - self.start_s >= DETECT_S:
+            self._language = guess
+        return guess
+
+    def _suppress_first(self, prefix: tuple[int, ...]) -> Sequence[int]:
+        """Neither a blank nor the end as the very first token; after committed text the end is a fair answer."""
+        if prefix:
+            return ()
+        return list(getattr(self.translator.generation, "begin_suppress_tokens", None) or ())
+
+    def _reviewed(self, found: Candidate, run: DecoderRun, prefix: tuple[int, ...]) -> Candidate:
+        """No text where the model finds no speech and is unsure of its words (the rule of the published decoder)."""
+        threshold = self.translator.whisper_options.no_speech
+        if prefix or not found.ids or threshold >= 1 or found.score > -1.0 or run.prompt_hidden is None:
+            return found
+        marks = self.translator.prompt("en" if self.translator.multilingual else None)
+        start = run.prompt_hidden[len(run.prompt_hidden) - len(marks)]
+        silence = int(self.translator.generation.no_timestamps_token_id) - 1
+        probability = torch.softmax(run.scores(start[None]).float(), dim=-1)[0, silence]
+        if float(probability) <= threshold:
+            return found
+        return replace(found, ids=(), logprobs=(), rows=(), stop="eos", next_id=None)

@@ -1,0 +1,242 @@
+"""Keys and values of one stream: appended in place, cut, and closed up after an eviction.
+
+Buffers grow by doubling, so a token costs its own keys and not a copy of all others. A `Slab` holds one row per stream:
+a stream alone has a slab of its own, streams that are decoded together (`batching`) share one.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from simulst.models.speech_llm.rotary import Rotary
+
+FIRST_CAPACITY = 64
+
+
+class Slab:
+    """Buffers [rows, heads, capacity, head_dim] per layer, made at the first write; `rows` streams, one row each."""
+
+    def __init__(self, rows: int = 1) -> None:
+        self.rows = rows
+        self.lock = threading.RLock()
+        """Held while buffers change; they may move to larger ones."""
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+
+    def reserve(self, layer: int, length: int, keys: Tensor, values: Tensor) -> None:
+        """Room for `length` entries of every row, shaped and placed as these keys and values [.., heads, n, dim]."""
+        for buffers, like in ((self.keys, keys), (self.values, values)):
+            old = buffers.get(layer)
+            if old is not None and old.shape[2] >= length and len(old) >= self.rows:
+                continue
+            capacity = max(length, FIRST_CAPACITY if old is None else old.shape[2])
+            if old is not None and old.shape[2] < length:
+                capacity = max(length, 2 * old.shape[2])
+            new = like.new_zeros(self.rows, like.shape[1], capacity, like.shape[3])
+            if old is not None:
+                new[: len(old), :, : old.shape[2]] = old
+            buffers[layer] = new
+
+    def size_bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (*self.keys.values(), *self.values.values()))
+
+
+class RowLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer of one row, as transformers' attention modules use it."""
+
+    def __init__(self, slab: Slab, row: int, layer: int) -> None:
+        self.slab, self.row, self.layer, self.length = slab, row, layer, 0
+        self.is_initialized = True
+
+    def get_seq_length(self, *_: Any) -> int:
+        return self.length
+
+    @property
+    def keys(self) -> Tensor:
+        return self.slab.keys[self.layer][self.row : self.row + 1, :, : self.length]
+
+    @property
+    def values(self) -> Tensor:
+        return self.slab.values[self.layer][self.row : self.row + 1, :, : self.length]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        self.write(self.length, key_states, value_states)
+        return self.keys, self.values
+
+    def write(self, start: int, keys: Tensor, values: Tensor) -> None:
+        """Entries from `start` on become these, and nothing follows them."""
+        end = start + keys.shape[2]
+        with self.slab.lock:
+            self.slab.reserve(self.layer, end, keys, values)
+            self.slab.keys[self.layer][self.row, :, start:end] = keys[0]
+            self.slab.values[self.layer][self.row, :, start:end] = values[0]
+            self.length = end
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fed:
+    """What a forward gave for its new entries."""
+
+    hidden: Tensor
+    """[n, width]"""
+    queries: dict[int, Tensor]
+    """Queries of every layer [1, n, ...], when they were wanted."""
+    logits: Tensor | None = None
+    """[1, vocabulary] after the last entry, when they were wanted."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Held:
+    """Entries that were taken off the end of a cache."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    positions: tuple[int, ...]
+
+
+class Forward(Protocol):
+    """Runs the decoder on new entries of one stream and appends their keys and values."""
+
+    def __call__(
+        self, cache: "StreamCache", embeds: Tensor, positions: Sequence[int], *, record: bool, score: bool
+    ) -> Fed: ...
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What decoding has cost a stream."""
+
+    positions: int = 0
+    """Entries that the decoder has processed: speech vectors, marks and tokens, each time they were fed."""
+    forwards: int = 0
+
+
+class StreamCache:
+    """The entries of one stream; each remembers the position it stands at."""
+
+    def __init__(
+        self,
+        forward: Forward,
+        layers: int,
+        *,
+        rotary: Rotary | None = None,
+        tally: Tally | None = None,
+        slab: Slab | None = None,
+        row: int = 0,
+    ) -> None:
+        self.forward, self.rotary = forward, rotary
+        self.tally = tally or Tally()
+        self.slab, self.row = slab or Slab(), row
+        self.hf = DynamicCache()
+        self.hf.layers = [RowLayer(self.slab, row, layer) for layer in range(layers)]
+        self.positions: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def layers(self) -> list[RowLayer]:
+        return self.hf.layers  # type: ignore[no-any-return]
+
+    def extend(
+        self, embeds: Tensor, positions: Sequence[int] | None = None, *, record: bool = False, score: bool = False
+    ) -> Fed:
+        """Compute and append entries [n, width]; by default they stand after the last position."""
+        if not len(embeds):
+            return Fed(hidden=embeds, queries={})
+        if positions is None:
+            first = self.positions[-1] + 1 if self.positions else 0
+            positions = range(first, first + len(embeds))
+        self.tally.positions += len(embeds)
+        self.tally.forwards += 1
+        return self.forward(self, embeds, positions, record=record, score=score)
+
+    def crop(self, length: int) -> None:
+        """Forget what comes after the first `length` entries."""
+        for layer in self.layers:
+            layer.length = length
+        del self.positions[length:]
+
+    def keep(self, index: Sequence[int], positions: Sequence[int] | None = None) -> None:
+        """Evict all other entries; the kept ones move to `positions` (default 0, 1, 2, ...), nothing is recomputed."""
+        new = list(range(len(index))) if positions is None else list(positions)
+        old = [self.positions[i] for i in index]
+        if len(index) == len(self) and old == new:
+            return
+        if self.rotary is None:
+            raise ValueError("this cache cannot move entries: it was made without rotary positions")
+        with torch.inference_mode():
+            for layer in self.layers:
+                chosen = torch.tensor(list(index), device=layer.keys.device, dtype=torch.long)
+                keys, values = layer.keys.index_select(2, chosen), layer.values.index_select(2, chosen)
+                layer.write(0, self.rotary.move(keys, old, new), values)
+        self.positions = new
+
+    def take(self, start: int) -> Held:
+        """Cut the entries from `start` on and hand them over."""
+        with torch.inference_mode():
+            held = Held(
+                layers=tuple((one.keys[:, :, start:].clone(), one.values[:, :, start:].clone()) for one in self.layers)
+                if len(self)
+                else (),
+                positions=tuple(self.positions[start:]),
+            )
+        self.crop(start)
+        return held
+
+    def put(self, held: Held) -> None:
+        """Append entries as they were taken."""
+        with torch.inference_mode():
+            for layer, (keys, values) in zip(self.layers, held.layers, strict=False):
+                layer.write(layer.length, keys, values)
+        self.positions += held.positions
+
+    def copy(self, length: int | None = None) -> DynamicCache:
+        """The first `length` entries as an independent cache of transformers, for several sequences at a time."""
+        copied = DynamicCache()
+        with torch.inference_mode():
+            for index, layer in enumerate(self.layers):
+                copied.update(layer.keys[:, :, :length].clone(), layer.values[:, :, :length].clone(), index)
+        return copied
+
+    def fork(self) -> "StreamCache":
+        """An independent cache with the same entries, in buffers of its own."""
+        forked = StreamCache(self.forward, len(self.layers), rotary=self.rotary, tally=self.tally)
+        with torch.inference_mode():
+            for layer, source in zip(forked.layers, self.layers, strict=True):
+                if source.length:
+                    layer.write(0, source.keys, source.values)
+        forked.positions = list(self.positions)
+        return forked
+
+    def appended(self, positions: Sequence[int]) -> None:
+        """Called by a `Forward` once the layers hold the new entries."""
+        self.positions += positions
+
+
+class DirectForward:
+    """One stream at a time, in the thread that asks."""
+
+    def __init__(self, decoder: Any, recording: Callable[[], AbstractContextManager[dict[int, Tensor]]]) -> None:
+        self.decoder, self.recording = decoder, recording
+
+    def __call__(
+        self, cache: StreamCache, embeds: Tensor, positions: Sequence[int], *, record: bool, score: bool
+    ) -> Fed:
+        wanted: AbstractContextManager[dict[int, Tensor]] = self.recording() if record else nullcontext({})
+        with torch.inference_mode(), wanted as queries:
+            hidden = self.decoder.model(
+                inputs_embeds=embeds[None],
+                position_ids=torch.tensor([list(positions)], device=embeds.device),
+                past_key_values=cache.hf,
+                use_cache=True,
+            ).last_hidden_state[0]
+            logits = F.linear(hidden[-1:], self.decoder.get_input_embeddings().weight) if score else None
+        cache.appended(positions)
+        return Fed(hidden=hidden, queries=queries, logits=logits)

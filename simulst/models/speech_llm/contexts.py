@@ -1,0 +1,215 @@
+"""How committed text and speech stand in the decoder's context, and one decoding run after them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulst.core.translator import FloatArray
+from simulst.models.decoding import Step
+from simulst.models.speech_llm.cache import Fed, StreamCache, Tally
+
+if TYPE_CHECKING:
+    from simulst.models.speech_llm.translator import SpeechLLMTranslator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What attention rows a call wants."""
+
+    wanted: bool
+    every_head: bool
+
+
+class SpeechRun:
+    """One decoding run at the end of a stream's cache; implements `decoding.Run`.
+
+    A single sequence grows in the cache itself, several (beams, samples) in a copy of it.
+    """
+
+    def __init__(
+        self, translator: "SpeechLLMTranslator", cache: StreamCache, *, source: "tuple[int, int] | Tensor", rows: Rows
+    ) -> None:
+        self.translator, self.cache, self.source, self.rows = translator, cache, source, rows
+        self.tokens: list[int] = []
+        """Tokens that were fed to the cache after `start`, and their rows."""
+        self.token_rows: list[FloatArray] = []
+        self._several: Any = None
+        self._position = 0
+
+    def start(self, embeds: Tensor, positions: Sequence[int], *, text: int) -> tuple[Step, FloatArray | None]:
+        """Feed entries whose last `text` are the target mark and the prefix; the scores of the first new token, and
+        the rows of those entries, the last of which predicts it."""
+        fed = self.cache.extend(embeds, positions, record=self.rows.wanted, score=True)
+        rows = self._rows_of(fed, text)
+        step = Step(logits=self.scores(fed), weights=None if rows is None else rows[-1:])
+        return step, rows
+
+    def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
+        if self._several is not None or len(tokens) > 1:
+            return self._advance_several(tokens, parents)
+        fed = self.cache.extend(self.translator.embed(tokens), record=self.rows.wanted, score=True)
+        rows = self._rows_of(fed, 1)
+        self.tokens += tokens
+        if rows is not None:
+            self.token_rows.append(rows[0])
+        return Step(logits=self.scores(fed), weights=rows)
+
+    def scores(self, fed: Fed) -> Tensor:
+        """Scores of the next token, [1, vocabulary]."""
+        assert fed.logits is not None
+        return fed.logits
+
+    def _rows_of(self, fed: Fed, count: int) -> FloatArray | None:
+        """Rows of the last `count` entries, [count, frames] or [count, heads, frames]."""
+        if not self.rows.wanted:
+            return None
+        total = len(self.cache)
+        device = self.translator.device
+        queries = {layer: found[:, -count:] for layer, found in fed.queries.items()}
+        with torch.inference_mode():
+            rows = self.translator.attention.rows(
+                queries,
+                {layer: self.cache.layers[layer].keys for layer in queries},
+                torch.tensor(self.cache.positions[-count:], device=device),
+                places=torch.arange(total - count, total, device=device),
+                source=self.source,
+                median_frames=self.translator.options.median_frames,
+                every_head=self.rows.every_head,
+            )
+        found: FloatArray = rows[0]
+        return found
+
+    def _advance_several(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
+        translator = self.translator
+        if self._several is None:
+            self._several = self.cache.copy()
+            self._position = self.cache.positions[-1]
+        cache, device = self._several, translator.device
+        self._position += 1
+        self.cache.tally.positions += len(tokens)
+        self.cache.tally.forwards += 1
+        with torch.inference_mode(), translator.attention.recording() as queries:
+            if list(parents) != list(range(cache.layers[0].keys.shape[0])):
+                cache.reorder_cache(torch.tensor(parents, device=device))
+            position = torch.tensor([self._position], device=device)
+            hidden = translator.model.decoder.model(
+                inputs_embeds=translator.embed(tokens)[:, None],
+                position_ids=position[None],
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state[:, -1]
+            logits = F.linear(hidden, translator.model.embeddings)
+            if not self.rows.wanted:
+                return Step(logits=logits)
+            rows = translator.attention.rows(
+                queries,
+                {layer: cache.layers[layer].keys for layer in queries},
+                position,
+                places=torch.tensor([cache.get_seq_length() - 1], device=device),
+                source=self.source,
+                median_frames=translator.options.median_frames,
+                every_head=self.rows.every_head,
+            )
+        return Step(logits=logits, weights=rows[:, 0])
+
+
+class Context(Protocol):
+    """Speech and text of one stream in the decoder's cache."""
+
+    def begin(
+        self, vectors: Tensor, first: int, prefix: Sequence[int], rows: Rows
+    ) -> tuple[SpeechRun, Step, FloatArray | None]:
+        """Bring the cache up to the kept vectors (the oldest is number `first` of the stream) and the forced prefix.
+
+        Returns the run, the scores of the first new token and the rows of the prefix, [prefix, (heads,) frames].
+        """
+        ...
+
+    def end(self, run: SpeechRun) -> None:
+        """The run is over; what it fed may be kept."""
+        ...
+
+    def drop_source(self, count: int) -> None:
+        """The oldest `count` kept vectors are gone."""
+        ...
+
+    def drop_target(self, count: int) -> None:
+        """The oldest `count` ids of the prefix are gone."""
+        ...
+
+    def fork(self) -> "Context": ...
+
+
+class BatchContext:
+    """`<sp> v1 .. vk <de> y1 .. yn`, as in training: speech stays cached, text after it is fed anew at each call.
+
+    A trim of the source closes the cache up (`cache=evict`) or empties it, so that the next call fills it anew.
+    """
+
+    def __init__(self, translator: "SpeechLLMTranslator", tally: Tally) -> None:
+        self.translator = translator
+        self.cache = translator.new_cache(tally)
+        self.heard = 0
+
+    @property
+    def _speech(self) -> int:
+        return 1 + self.heard if len(self.cache) else 0
+
+    def begin(
+        self, vectors: Tensor, first: int, prefix: Sequence[int], rows: Rows
+    ) -> tuple[SpeechRun, Step, FloatArray | None]:
+        translator, cache = self.translator, self.cache
+        if translator.forgets:
+            self.heard = 0
+            cache.crop(0)
+        cache.crop(self._speech)
+        lead = [] if len(cache) else [translator.speech_mark]
+        text = translator.embed([translator.target_mark, *prefix])
+        embeds = torch.cat((translator.embed(lead), vectors[self.heard :], text))
+        self.heard = len(vectors)
+        run = SpeechRun(translator, cache, source=(1, 1 + self.heard), rows=rows)
+        step, found = run.start(embeds, range(len(cache), len(cache) + len(embeds)), text=1 + len(prefix))
+        return run, step, None if found is None else found[:-1]
+
+    def end(self, run: SpeechRun) -> None:
+        self.cache.crop(self._speech)
+
+    def drop_source(self, count: int) -> None:
+        gone = min(count, self.heard)
+        if self.translator.evicts and len(self.cache):
+            self.cache.keep([0, *range(1 + gone, self._speech)])
+            self.heard -= gone
+        else:
+            self.cache.crop(0)
+            self.heard = 0
+
+    def drop_target(self, count: int) -> None:
+        """Text is not kept."""
+
+    def fork(self) -> "BatchContext":
+        forked = BatchContext.__new__(BatchContext)
+        forked.translator, forked.heard, forked.cache = self.translator, self.heard, self.cache.fork()
+        return forked
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredRow:
+    """The row of a token as it was when the token after it was predicted: [heads, frames] from vector `first` on."""
+
+    first: int
+    weights: FloatArray
+
+    def over(self, first: int, count: int) -> FloatArray:
+        """The same over the vectors [first, first + count): nothing where its peak is forgotten, 0 at newer ones."""
+        placed = np.zeros((len(self.weights), count), dtype=np.float32)
+        gone = first - self.first
+        if self.weights.shape[1] and gone <= int(self.weights.mean(axis=0).argmax()):
+            part = self.weights[:, max(0, gone) : gone + count]
+            start = max(0, -gone)
+            placed[:, start : start + part.shape[1]] = part
+        return placed

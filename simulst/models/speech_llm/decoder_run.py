@@ -1,0 +1,94 @@
+"""One decoding run of an encoder-decoder: self-attention cache per run, cross-attention cache per window of audio."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from simulst.core.translator import FloatArray
+from simulst.models.decoding import Step
+from simulst.models.seq2seq.windows import EncodedWindow
+
+if TYPE_CHECKING:
+    from simulst.models.seq2seq.translator import Seq2SeqTranslator
+
+
+class DecoderRun:
+    """One decoding run over an encoded window: the decoder's caches, and attention rows where they are wanted."""
+
+    def __init__(
+        self, translator: "Seq2SeqTranslator", window: EncodedWindow, *, rows: bool, every_head: bool = False
+    ) -> None:
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        self.translator, self.window, self.rows, self.every_head = translator, window, rows, every_head
+        if window.cross_cache is None:
+            window.cross_cache = DynamicCache()
+        self.cross = window.cross_cache
+        self.cache = EncoderDecoderCache(DynamicCache(), self.cross)
+        self.prompt_hidden: Tensor | None = None
+
+    def start(self, prompt: Sequence[int], prefix: Sequence[int]) -> tuple[Step, FloatArray | None]:
+        """Feed prompt and prefix; the scores of the first new token, and the rows of the prefix."""
+        hidden, queries = self.feed([[*prompt, *prefix]])
+        self.prompt_hidden = hidden[0, : len(prompt)]
+        rows = self._rows(queries, first=len(prompt) - 1)
+        if rows is None:
+            return Step(logits=self.scores(hidden[:, -1])), None
+        return Step(logits=self.scores(hidden[:, -1]), weights=rows[:, -1]), rows[0, :-1]
+
+    def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
+        own = self.cache.self_attention_cache
+        if list(parents) != list(range(own.layers[0].keys.shape[0])):
+            own.reorder_cache(torch.tensor(parents, device=self.translator.device))
+            self._spread(len(parents))
+        hidden, queries = self.feed([[token] for token in tokens])
+        rows = self._rows(queries, first=0)
+        return Step(logits=self.scores(hidden[:, -1]), weights=None if rows is None else rows[:, 0])
+
+    def feed(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run the decoder on the ids, [batch][new]; the hidden states [batch, new, width] and recorded queries."""
+        translator = self.translator
+        recording: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
+        if self.rows:
+            recording = translator.attention.recording()
+        with torch.inference_mode(), recording as queries:
+            output = translator.decoder(
+                input_ids=torch.tensor(ids, device=translator.device),
+                encoder_hidden_states=self.window.states,
+                past_key_values=self.cache,
+                use_cache=True,
+            )
+        hidden: Tensor = output.last_hidden_state
+        return hidden, queries
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = self.translator.scorer(hidden)
+        return logits
+
+    def _rows(self, queries: dict[int, Tensor], *, first: int) -> FloatArray | None:
+        if not self.rows:
+            return None
+        keys = [layer.keys for layer in self.cross.layers]
+        with torch.inference_mode():
+            return self.translator.attention.rows(
+                queries,
+                keys,
+                first=first,
+                n_valid=self.window.n_valid,
+                median_frames=self.translator.options.median_frames,
+                every_head=self.every_head,
+            )
+
+    def _spread(self, batch: int) -> None:
+        """Let the cached keys and values of the one source serve `batch` sequences, without copying them."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        spread = DynamicCache()
+        for i, layer in enumerate(self.window.cross_cache.layers):
+            spread.update(layer.keys.expand(batch, -1, -1, -1), layer.values.expand(batch, -1, -1, -1), i)
+        self.cross = spread
+        self.cache = EncoderDecoderCache(self.cache.self_attention_cache, spread)

@@ -1,0 +1,113 @@
+"""Several streams through the block-causal encoder at once: the same frames as one after the other.
+
+Blocks that became complete are computed together where they have the same size; each stream keeps its own left context,
+padded on the left and masked, and its own norm statistics.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from simulst.models.speech_llm.encoder import CONV1_PER_FRAME, BlockCausalEncoder, EncoderState, turns
+
+
+@dataclass(kw_only=True)
+class Push:
+    """Samples for one stream, as the arguments of `BlockCausalEncoder.step`; the frames that came out of them."""
+
+    samples: Tensor
+    state: EncoderState
+    is_final: bool = False
+    frames: list[Tensor] = field(default_factory=list)
+
+
+def step_many(encoder: BlockCausalEncoder, pushes: Sequence[Push]) -> list[Tensor]:
+    """`encoder.step` for streams that differ; frames [frames, D] of each."""
+    ready = [(push, encoder._push(push.samples, push.state, push.is_final)) for push in pushes]
+    while ready:
+        blocks: dict[tuple[int, int], list[tuple[Push, Tensor]]] = {}
+        going = []
+        for push, windows in ready:
+            found = next(windows, None)
+            if found is not None:
+                blocks.setdefault((len(found[0]), found[1]), []).append((push, found[0]))
+                going.append((push, windows))
+        for (_, main), group in blocks.items():
+            states = [push.state for push, _ in group]
+            for (push, _), frames in zip(group, _blocks(encoder, [w for _, w in group], main, states), strict=True):
+                push.frames.append(frames)
+        ready = going
+    nothing = encoder.conv1.weight.new_zeros(0, encoder.config.model_dim)
+    return [torch.cat(push.frames) if push.frames else nothing for push in pushes]
+
+
+def _blocks(encoder: BlockCausalEncoder, windows: list[Tensor], main: int, states: list[EncoderState]) -> list[Tensor]:
+    """One block of equal size for every stream."""
+    if len(windows) == 1:
+        return [encoder._block(windows[0], main, states[0])]
+    c = encoder.config
+    x = _front(encoder, torch.stack(windows), main, states)
+    starts = torch.tensor([state.frames for state in states], device=x.device)
+    turn = turns(starts[:, None] + torch.arange(x.shape[1], device=x.device), c.rotary_dim, x.dtype)
+    lengths = [state.keys[0].shape[0] if state.keys else 0 for state in states]
+    longest = max(lengths)
+    exists = torch.arange(longest, device=x.device) >= longest - torch.tensor(lengths, device=x.device)[:, None]
+    mask = torch.cat((exists, exists.new_ones(len(states), x.shape[1])), dim=1)
+    for index, layer in enumerate(encoder.layers):
+        q, k, v = encoder._project(layer, x, turn)
+        keys, values = _past(states, index, k, v, longest, lengths)
+        end = longest + main
+        for row, state in enumerate(states):
+            start = max(longest - lengths[row], end - c.left_frames)
+            _store(state.keys, index, keys[row, start:end])
+            _store(state.values, index, values[row, start:end])
+        if index + 1 == len(encoder.layers):  # of the look-ahead nobody needs the output
+            x, q = x[:, :main], q[:, :main]
+        x = encoder._residual(layer, x, encoder._attend(q, keys, values, mask))
+    for state in states:
+        state.frames += main
+    return list(encoder.layer_norm(x))
+
+
+def _past(
+    states: list[EncoderState], index: int, k: Tensor, v: Tensor, longest: int, lengths: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Cached keys and values before the new ones, [N, longest + S, H, E], shorter pasts at the right."""
+    batch, size, *rest = k.shape
+    keys, values = (t.new_zeros(batch, longest + size, *rest) for t in (k, v))
+    for row, (state, length) in enumerate(zip(states, lengths, strict=True)):
+        if length:
+            keys[row, longest - length : longest] = state.keys[index]
+            values[row, longest - length : longest] = state.values[index]
+    keys[:, longest:], values[:, longest:] = k, v
+    return keys, values
+
+
+def _store(cached: list[Tensor], index: int, new: Tensor) -> None:
+    if index == len(cached):
+        cached.append(new.clone())
+    else:
+        cached[index] = new.clone()
+
+
+def _front(encoder: BlockCausalEncoder, windows: Tensor, main: int, states: list[EncoderState]) -> Tensor:
+    """[N, samples] -> [N, width, D], each row normalised with its own statistics, which move on."""
+    x = torch.tanh(encoder.conv1(windows[:, None])).float()
+    cut = CONV1_PER_FRAME * main
+    wide = x.double()
+    parts = [
+        (part.sum(dim=(1, 2)).tolist(), part.square().sum(dim=(1, 2)).tolist(), float(part[0].numel()))
+        for part in (wide[..., :cut], wide[..., cut:])
+    ]
+    seen = []
+    for row, state in enumerate(states):
+        decay = encoder.config.decay if state.frames else 1.0
+        (total, squares, count), (rest_total, rest_squares, rest_count) = parts
+        state.count = decay * state.count + count
+        state.total = decay * state.total + total[row]
+        state.squares = decay * state.squares + squares[row]
+        seen.append((state.count + rest_count, state.total + rest_total[row], state.squares + rest_squares[row]))
+    count_, total_, squares_ = torch.tensor(seen, dtype=torch.float64, device=x.device).unbind(-1)
+    return encoder._convolve(encoder._normalise(x, count_, total_, squares_))

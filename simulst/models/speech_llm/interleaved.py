@@ -1,0 +1,290 @@
+"""Streams in which the model itself says when it reads and when it writes (EAST, 2504.09570; InfiniSST, 2503.02969).
+
+The context is `<sp> <de> TAG v v v <write> y y <read> v v <write> y <read> ...`: speech and text in the order of time.
+After each speech vector the model prefers `<write>` or `<read>`; between the two it writes text. In the turn layout the
+clock puts `<write>` after every turn of speech and the model may answer with nothing. Nothing is computed twice: new
+vectors go through the decoder together, and where one of them says WRITE those after it are taken back.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulst.core.translator import FloatArray, ReadWrite, Turn
+from simulst.errors import ModelError
+from simulst.models.decoding import Candidate, Rules, greedy
+from simulst.models.speech_llm.cache import Fed, Tally
+from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
+from simulst.models.speech_llm.latency_tags import LATENCIES, TURN_BLOCKS
+
+if TYPE_CHECKING:
+    from simulst.models.speech_llm.translator import SpeechLLMTranslator
+
+RECENT_IDS = 20
+
+Kind = Literal["prompt", "vector", "write", "read", "token"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    kind: Kind
+    value: int
+    """Token id, or number of the vector in the stream."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """The source as a session holds it."""
+
+    vectors: Tensor
+    first: int
+    """Number of the oldest kept vector in the stream."""
+    words: Callable[[int, int], int]
+    """Source words that begin at vectors [a, b)."""
+    sentence_ends: frozenset[int] = frozenset()
+    """Vectors with the mark that ends a source sentence."""
+
+
+@dataclass(kw_only=True)
+class Written:
+    """What the model wrote in one call."""
+
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    stop: Literal["eos", "length"] = "eos"
+
+
+class WriteRun(SpeechRun):
+    """Decoding of one write: the end of the text counts as the end of the write."""
+
+    def scores(self, fed: Fed) -> Tensor:
+        logits = super().scores(fed).clone()
+        read, eos = self.translator.read_mark, self.translator.vocabulary.eos
+        logits[:, read] = torch.maximum(logits[:, read], logits[:, eos])
+        return logits
+
+
+class InterleavedStream:
+    """The context of one stream; entries are fed when they have to be, at the latest with the next vectors."""
+
+    def __init__(self, translator: "SpeechLLMTranslator", tally: Tally, plan: ReadWrite) -> None:
+        self.translator, self.plan = translator, plan
+        self.cache = translator.new_cache(tally)
+        prompt = (translator.speech_mark, translator.target_mark, translator.vocabulary.mark(tag(plan)))
+        self.entries = [Entry("prompt", token) for token in prompt]
+        """All entries in order; the first `len(self.cache)` are in the cache, the others wait to be fed."""
+        self.rows: list[StoredRow | None] = []
+        """The row of every text token among the entries."""
+        self.next = 0
+        """Number of the next vector to read."""
+        self.read_since = 0
+        """Number of the first vector after the last write."""
+
+    @property
+    def tokens(self) -> list[int]:
+        return [entry.value for entry in self.entries if entry.kind == "token"]
+
+    # -- reading and writing ----------------------------------------------------------------------------------------
+
+    def advance(self, heard: Heard, rows: bool, *, final: bool) -> Written:
+        """Read every vector that is new and write where the model, the clock or the end of the stream says so."""
+        written = Written()
+        if self.translator.forgets:
+            self.cache.crop(0)
+        end = heard.first + len(heard.vectors)
+        self.next = max(self.next, heard.first)
+        self.read_since = max(self.read_since, heard.first)
+        while self.next < end:
+            if self._read(heard, end):
+                self._write(heard, rows, written)
+        if final and self.next > self.read_since:
+            self._write(heard, rows, written)
+        return written
+
+    def _read(self, heard: Heard, end: int) -> bool:
+        """Feed vectors up to the first one after which to write; False if there is none."""
+        new = [Entry("vector", number) for number in range(self.next, end)]
+        self.entries += new
+        hidden = self._feed(heard)[-len(new) :]
+        wants = self._wants_to_write(hidden)
+        for offset, entry in enumerate(new):
+            if self._due(heard, entry.value, wants[offset]):
+                self._cut(len(self.entries) - len(new) + offset + 1)
+                self.next = entry.value + 1
+                return True
+        self.next = end
+        return False
+
+    def _feed(self, heard: Heard) -> Tensor:
+        """Compute the entries that wait; their hidden states [n, width]."""
+        waiting = self.entries[len(self.cache) :]
+        embeds = self.translator.embed([0 if entry.kind == "vector" else entry.value for entry in waiting])
+        at = torch.tensor([entry.kind == "vector" for entry in waiting], device=embeds.device)
+        numbers = [entry.value - heard.first for entry in waiting if entry.kind == "vector"]
+        with torch.inference_mode():
+            embeds[at] = heard.vectors[numbers]
+        return self.cache.extend(embeds, range(len(self.cache), len(self.entries))).hidden
+
+    def _wants_to_write(self, hidden: Tensor) -> list[float]:
+        """Probability of WRITE against READ after each entry."""
+        marks = [self.translator.read_mark, self.translator.write_mark]
+        with torch.inference_mode():
+            scores = F.linear(hidden, self.translator.model.embeddings[marks]).float()
+            if torch.isnan(scores).any():
+                raise ModelError("The model computed NaN scores; load it with dtype=float32 or check its weights.")
+            return [float(p) for p in scores.softmax(-1)[:, 1]]
+
+    def _due(self, heard: Heard, number: int, probability: float) -> bool:
+        if self.plan.turn:
+            return number + 1 - self.read_since >= self.plan.turn * self.translator.block_vectors
+        ends = number in heard.sentence_ends and self.plan.sentence_words > 0
+        if ends and heard.words(self.read_since, number + 1) >= self.plan.sentence_words:
+            return True
+        return probability >= self.plan.threshold
+
+    def _write(self, heard: Heard, rows: bool, written: Written) -> None:
+        """Let the model write until it prefers to read, at most as many tokens as the plan allows."""
+        translator, start = self.translator, len(self.entries)
+        if len(self.cache) < start:
+            self._feed(heard)
+        source = torch.tensor(self._vectors(), device=translator.device, dtype=torch.long)
+        run = WriteRun(translator, self.cache, source=source, rows=Rows(wanted=rows, every_head=True))
+        step, _ = run.start(translator.embed([translator.write_mark]), [start], text=1)
+        allowed = min(self.plan.max_new(heard.words(self.read_since, self.next)), self.plan.most - len(written.ids))
+        rules = Rules(
+            eos=translator.read_mark,
+            max_new=max(0, allowed),
+            suppress=translator.suppress_in_write,
+            no_repeat_ngram=translator.options.no_repeat_ngram,
+            recent=tuple(self.tokens[-RECENT_IDS:]),
+        )
+        found = greedy(run, step, rules)
+        self.read_since = self.next
+        if not found.ids and not self.plan.turn:
+            self._cut(start)  # nothing was said: as if it had gone on reading
+            return
+        self._append(found, heard.first)
+        written.ids += found.ids
+        written.logprobs += found.logprobs
+        written.stop = "eos" if found.stop == "eos" else "length"
+
+    def _append(self, found: Candidate, first: int) -> None:
+        """Entries of one write; what decoding has not fed (the last token of a full one, the mark) waits."""
+        translator = self.translator
+        self.entries.append(Entry("write", translator.write_mark))
+        self.entries += [Entry("token", token) for token in found.ids]
+        self.entries.append(Entry("read", translator.read_mark))
+        if found.rows:
+            self.rows += [StoredRow(first=first, weights=row) for row in found.rows]
+        else:
+            self.rows += [None] * len(found.ids)
+
+    def _vectors(self) -> list[int]:
+        return [i for i, entry in enumerate(self.entries) if entry.kind == "vector"]
+
+    def _cut(self, length: int) -> None:
+        """Forget the entries from `length` on."""
+        del self.entries[length:]
+        self.cache.crop(min(length, len(self.cache)))
+
+    # -- what was committed and what may be forgotten ---------------------------------------------------------------
+
+    def follow(self, prefix: Sequence[int]) -> None:
+        """Take back what was written beyond the committed ids; they come last where they are not the stream's own."""
+        tokens = self.tokens
+        same = next((i for i, (a, b) in enumerate(zip(tokens, prefix, strict=False)) if a != b), None)
+        same = min(len(tokens), len(prefix)) if same is None else same
+        if same < len(tokens):
+            self._take_back(same)
+        if same < len(prefix):
+            self._append(Candidate(ids=tuple(prefix[same:])), 0)
+
+    def _take_back(self, keep: int) -> None:
+        """Cut right after the first `keep` tokens; vectors that were read after them are read again."""
+        places = [i for i, entry in enumerate(self.entries) if entry.kind == "token"]
+        cut = places[keep]
+        inside = keep > 0 and self.entries[cut - 1].kind == "token"
+        if not inside:  # the whole write goes
+            cut -= 1
+        self.next = next((entry.value for entry in self.entries[cut:] if entry.kind == "vector"), self.next)
+        self._cut(cut)
+        del self.rows[keep:]
+        if inside:
+            self.entries.append(Entry("read", self.translator.read_mark))
+        writes = [i for i, entry in enumerate(self.entries) if entry.kind == "write"]
+        since = [entry.value for entry in self.entries[writes[-1] if writes else 0 :] if entry.kind == "vector"]
+        self.read_since = since[0] if since else self.next
+
+    def drop_source(self, first: int) -> None:
+        """Vectors before number `first` are gone."""
+        self._keep([entry.kind != "vector" or entry.value >= first for entry in self.entries])
+
+    def drop_target(self, count: int) -> None:
+        """The oldest `count` text tokens are gone."""
+        kept, seen = list[bool](), 0
+        for entry in self.entries:
+            seen += entry.kind == "token"
+            kept.append(entry.kind != "token" or seen > count)
+        del self.rows[:count]
+        self._keep(kept)
+
+    def _keep(self, kept: list[bool]) -> None:
+        """Evict entries, and the marks of writes that lost all their text although they had some."""
+        for i, entry in enumerate(self.entries):
+            if entry.kind == "write":
+                end = next(j for j in range(i + 1, len(self.entries)) if self.entries[j].kind == "read")
+                text = [kept[j] for j in range(i + 1, end)]
+                before = self.entries[i - 1].kind == "vector" and kept[i - 1]
+                kept[i] = kept[end] = any(text) if text else before
+        if all(kept):
+            return
+        index = [i for i, stays in enumerate(kept) if stays]
+        cached = [i for i in index if i < len(self.cache)]
+        if self.translator.evicts:
+            self.cache.keep(cached)
+        else:
+            self.cache.crop(0)
+        self.entries = [self.entries[i] for i in index]
+
+    def turns(self) -> tuple[list[Turn], int]:
+        """The turns that are over, speech and what was written after it, and the entries after the last of them."""
+        turns, tokens, entries, last = list[Turn](), 0, 0, 0
+        for entry in self.entries:
+            if entry.kind == "prompt":
+                continue
+            entries += 1
+            tokens += entry.kind == "token"
+            last = entry.value + 1 if entry.kind == "vector" else last
+            if entry.kind == "read":
+                turns.append(Turn(tokens=tokens, end_s=last * self.translator.frame_s, entries=entries))
+                tokens = entries = 0
+        return turns, entries
+
+    def history(self, count: int, first: int, vectors: int) -> FloatArray:
+        """Rows of the first `count` tokens over the kept vectors, [count, heads, vectors]."""
+        heads = len(self.translator.attention.heads)
+        empty = np.zeros((heads, vectors), dtype=np.float32)
+        placed = [empty if row is None else row.over(first, vectors) for row in self.rows[:count]]
+        return np.stack(placed) if placed else np.zeros((0, heads, vectors), dtype=np.float32)
+
+    def fork(self) -> "InterleavedStream":
+        forked = InterleavedStream.__new__(InterleavedStream)
+        vars(forked).update(vars(self))
+        forked.cache, forked.entries, forked.rows = self.cache.fork(), list(self.entries), list(self.rows)
+        return forked
+
+
+def tag(plan: ReadWrite) -> str:
+    """The mark of the prompt that tells the model how it is run; ModelError for a latency that has none."""
+    if plan.turn:
+        if plan.turn not in TURN_BLOCKS:
+            raise ModelError(f"A turn has {' or '.join(map(str, TURN_BLOCKS))} blocks of audio, not {plan.turn}.")
+        return f"<spare{plan.turn - 1}>"
+    if plan.latency not in LATENCIES:
+        raise ModelError(f"The latency is one of {', '.join(LATENCIES)}, not {plan.latency!r}.")
+    return f"<{plan.latency}>"

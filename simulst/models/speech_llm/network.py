@@ -1,0 +1,182 @@
+"""The speech LLM: block-causal encoder -> projector -> causal language model, and its folder on disk.
+
+A sequence is ``<sp> v1 .. vk <de> y1 .. yn </s>``: speech vectors (stacked encoder frames through the projector) take
+the place of token embeddings. ``<en>`` in place of ``<de>`` asks for a transcript; ``<en> x .. <de> y ..`` translates
+text. The projector's output is also scored against the token embeddings by CTC, which gives the source words heard.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simulst.errors import ModelError
+from simulst.models.speech_llm.description import check_description
+from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechLLMConfig:
+    """What `simulst.json` holds: encoder sizes, projector, the decoder's Hugging Face configuration, marks."""
+
+    encoder: BlockCausalConfig = field(default_factory=BlockCausalConfig)
+    stack: int = 4
+    """Encoder frames per speech vector."""
+    projector_dim: int = 640
+    decoder: dict[str, Any] = field(default_factory=dict)
+    languages: dict[str, str] = field(default_factory=lambda: {"en": "<en>", "de": "<de>"})
+    source: str = "en"
+    target: str = "de"
+    max_source_s: float = 24.0
+    tasks: tuple[str, ...] = ()
+    """What else it was trained on: `read_write` and `turns` (its own READ and WRITE tokens), `grouped` positions."""
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds per speech vector."""
+        return self.stack * self.encoder.frame_s
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"format": "simulst-speech-llm-1", **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "SpeechLLMConfig":
+        values = dict(values)
+        if (version := values.pop("format", None)) != "simulst-speech-llm-1":
+            raise ModelError(f"simulst.json names the format {version!r}; this version reads 'simulst-speech-llm-1'.")
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ModelError(f"simulst.json holds unknown keys {unknown}; known: {sorted(known)}.")
+        values["encoder"] = BlockCausalConfig.from_dict(values.get("encoder", {}))
+        values["tasks"] = tuple(values.get("tasks", ()))
+        return cls(**values)
+
+
+def tiny_decoder_config(vocabulary: int) -> dict[str, Any]:
+    """A Llama of 10M parameters."""
+    return {
+        "model_type": "llama",
+        "vocab_size": vocabulary,
+        "hidden_size": 320,
+        "intermediate_size": 864,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 5,
+        "num_key_value_heads": 5,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+
+
+class Projector(nn.Module):
+    """Stacked frames [..., stack * D] -> the decoder's width."""
+
+    def __init__(self, input_dim: int, inner_dim: int, output_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(input_dim)
+        self.inner = nn.Linear(input_dim, inner_dim)
+        self.output = nn.Linear(inner_dim, output_dim)
+
+    def forward(self, stacked: Tensor) -> Tensor:
+        return self.output(nn.functional.gelu(self.inner(self.norm(stacked))))  # type: ignore[no-any-return]
+
+
+class SpeechLLM(nn.Module):
+    """Weights only."""
+
+    def __init__(self, config: SpeechLLMConfig) -> None:
+        super().__init__()
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        self.config = config
+        decoder_config = AutoConfig.for_model(**config.decoder)
+        self.encoder = BlockCausalEncoder(config.encoder)
+        self.decoder = AutoModelForCausalLM.from_config(decoder_config, attn_implementation="sdpa")
+        width = self.decoder.get_input_embeddings().weight.shape[1]
+        self.projector = Projector(config.stack * config.encoder.model_dim, config.projector_dim, width)
+
+    @property
+    def embeddings(self) -> Tensor:
+        """Token embeddings [V, width], tied to the output layer."""
+        return self.decoder.get_input_embeddings().weight  # type: ignore[no-any-return]
+
+    def stack(self, frames: Tensor) -> Tensor:
+        """[..., k * stack, D] -> [..., k, stack * D]."""
+        *batch, count, width = frames.shape
+        return frames.reshape(*batch, count // self.config.stack, self.config.stack * width)
+
+
+def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
+    """Write `simulst.json` and `model.safetensors`; the vocabulary is copied by the caller."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors, tied = {}, model.decoder.config.tie_word_embeddings
+    for name, tensor in model.state_dict().items():
+        if not (tied and name == "decoder.lm_head.weight"):
+            tensors[name] = tensor.detach().to(dtype).contiguous()
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner can read
+    (folder / "simulst.json").write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
+
+
+def read_config(folder: Path) -> SpeechLLMConfig:
+    """The configuration of a model folder."""
+    try:
+        values = json.loads((folder / "simulst.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{folder}/simulst.json cannot be read ({error}); give the folder of a simulst model."
+        ) from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{folder}/simulst.json must hold a JSON object.")
+    check_description(values, f"{folder}/simulst.json")
+    try:
+        return SpeechLLMConfig.from_dict(values)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}/simulst.json is not a valid model description: {error}.") from error
+
+
+def _built(folder: Path, config: SpeechLLMConfig, numbers: int) -> SpeechLLM:
+    """The model of `config` with weights still to come, of which the file holds `numbers`."""
+    decoder, encoder = config.decoder, config.encoder
+    wide = max(decoder.get("vocab_size", 1), decoder.get("intermediate_size", 1), config.projector_dim)
+    if max(decoder.get("hidden_size", 1) * wide, encoder.model_dim * encoder.inner_dim) > max(numbers, 1):
+        raise ModelError(f"{folder}/simulst.json describes a model larger than its model.safetensors.")
+    try:
+        return SpeechLLM(config)
+    except Exception as error:  # transformers takes any configuration and trips over it anywhere
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ModelError(
+            f"{folder}/simulst.json describes no model that can be built: {reason.rstrip('.')}."
+        ) from error
+
+
+def load_weights(folder: Path, config: SpeechLLMConfig, *, dtype: torch.dtype = torch.float32) -> SpeechLLM:
+    """Build the model of `config` and fill it from `model.safetensors`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder}/model.safetensors cannot be read: {error}.") from error
+    model = _built(folder, config, sum(tensor.numel() for tensor in tensors.values()))
+    try:
+        missing, unexpected = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{folder}/model.safetensors does not fit simulst.json: {reason.rstrip('.')}.") from error
+    missing = [name for name in missing if name != "decoder.lm_head.weight"]
+    if missing or unexpected:
+        raise ModelError(
+            f"{folder}/model.safetensors does not fit simulst.json: {len(missing)} tensors missing "
+            f"({', '.join(missing[:3])}), {len(unexpected)} unknown ({', '.join(unexpected[:3])})."
+        )
+    model.decoder.tie_weights()
+    return model.to(dtype).eval().requires_grad_(False)

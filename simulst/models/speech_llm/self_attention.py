@@ -1,0 +1,92 @@
+"""Alignment from a decoder-only model: attention of chosen heads over the speech positions of its own context.
+
+As in `attention`, hooks record queries (before rotation) for the caller only; rows are rebuilt from them and the cached
+keys, and equal those of `output_attentions=True`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simulst.core.translator import FloatArray
+from simulst.errors import ModelError
+from simulst.models.attention import _QUERIES, Head, _recorder, by_layer, check_heads, median_filter
+
+
+class SelfAttention:
+    """Rows of the chosen heads of a rotary causal language model of transformers (Llama, Qwen2, Qwen3, Mistral)."""
+
+    def __init__(self, decoder: Any, heads: Sequence[Head]) -> None:
+        self.model = decoder.model
+        config = decoder.config
+        self.num_heads = int(config.num_attention_heads)
+        layers = list(self.model.layers)
+        if not hasattr(self.model, "rotary_emb") or not hasattr(layers[0].self_attn, "q_proj"):
+            raise ModelError(
+                f"Alignment needs a rotary decoder with separate query projections; {config.model_type} has none."
+            )
+        self.layers = len(layers)
+        self.heads = check_heads(heads, layers=self.layers, num_heads=self.num_heads)
+        self.head_dim = int(getattr(layers[0].self_attn, "head_dim", config.hidden_size // self.num_heads))
+        for index, layer in enumerate(layers):
+            attention = layer.self_attn
+            source = attention.q_norm if hasattr(attention, "q_norm") else attention.q_proj
+            source.register_forward_hook(_recorder(index))
+
+    @contextmanager
+    def recording(self) -> Iterator[dict[int, Tensor]]:
+        """Queries per layer of the forwards inside."""
+        queries: dict[int, Tensor] = {}
+        token = _QUERIES.set(queries)
+        try:
+            yield queries
+        finally:
+            _QUERIES.reset(token)
+
+    def rows(
+        self,
+        queries: dict[int, Tensor],
+        keys: dict[int, Tensor],
+        positions: Tensor,
+        *,
+        source: "tuple[int, int] | Tensor",
+        median_frames: int,
+        every_head: bool,
+        places: Tensor | None = None,
+    ) -> FloatArray:
+        """Attention of the query positions over the source: mean over heads [batch, rows, frames], or
+        [batch, rows, heads, frames] with `every_head`.
+
+        `positions` [rows] turn the queries; `places` (default: the same) are the cache entries that hold them, and a
+        query sees entries up to its own. `source` are the entries [first, end) that stand for source, or their indices.
+        """
+        columns = torch.arange(*source, device=positions.device) if isinstance(source, tuple) else source
+        places = positions if places is None else places
+        found = [
+            median_filter(self._layer_rows(queries[at], keys[at], positions, places, heads, columns), median_frames)
+            for at, heads in sorted(by_layer(self.heads).items())
+        ]
+        joined = torch.cat(found, dim=1)
+        rows = joined.transpose(1, 2) if every_head else joined.mean(dim=1)
+        result: FloatArray = rows.float().cpu().numpy()
+        return result
+
+    def _layer_rows(
+        self, queries: Tensor, keys: Tensor, positions: Tensor, places: Tensor, heads: Sequence[int], columns: Tensor
+    ) -> Tensor:
+        """[batch, heads, rows, frames]"""
+        batch, count = queries.shape[:2]
+        q = queries.reshape(batch, count, self.num_heads, self.head_dim).transpose(1, 2)[:, list(heads)].float()
+        cos, sin = self.model.rotary_emb(q, positions[None])
+        half = self.head_dim // 2
+        turned = torch.cat((-q[..., half:], q[..., :half]), dim=-1)
+        q = q * cos[:, None] + turned * sin[:, None]
+        group = self.num_heads // keys.shape[1]
+        k = keys[:, [head // group for head in heads]].float()
+        scores = q @ k.transpose(2, 3) * self.head_dim**-0.5
+        later = torch.arange(keys.shape[2], device=keys.device) > places[:, None]
+        rows: Tensor = scores.masked_fill(later, -torch.inf).softmax(-1)
+        return rows.index_select(-1, columns)

@@ -1,0 +1,1 @@
+"""Text to text: the second half of cascades and of the text task."""

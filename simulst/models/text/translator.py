@@ -1,0 +1,166 @@
+"""Source text word by word instead of audio: any translator with a text side (SOURCE_LM) under the same policies.
+
+The clock counts words: word i is heard from i to i + 1.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, SourceModel, Translator
+from simulst.errors import ModelError
+
+if TYPE_CHECKING:
+    from simulst.models.speech_llm.translator import SpeechLLMTranslator
+
+UNFINISHED = "…"
+"""Stands in the transcript for the word that is still to come, which TAF leaves out as half heard."""
+
+
+class TextTranslator:
+    """Translates the text that came so far; several hypotheses only where the model can search (a speech LLM)."""
+
+    frame_s = 1.0
+    max_source_s = 10_000.0
+
+    def __init__(self, model: Translator) -> None:
+        if Evidence.SOURCE_LM not in model.provides:
+            raise ModelError(f"Model {model.name} translates no text; take one that provides source_lm (tiny-en-de).")
+        self.model = model
+        self.name = f"{model.name} (text)"
+        self.vocabulary = model.vocabulary
+        searches = {Evidence.NBEST, Evidence.LOGPROBS} if _is_speech_llm(model) else set()
+        self.provides = frozenset({Evidence.PREFIX, Evidence.CTC_COUNTS, Evidence.SOURCE_LM, *searches})
+
+    def open(self) -> "TextTranslatorSession":
+        return TextTranslatorSession(self)
+
+
+class TextTranslatorSession:
+    """One source text; its audio side is empty."""
+
+    def __init__(self, translator: TextTranslator) -> None:
+        self.translator = translator
+        self._model = cast(SourceModel, translator.model.open())
+        self.words: tuple[str, ...] = ()
+        self.is_final = False
+
+    @property
+    def start_s(self) -> float:
+        return 0.0
+
+    @property
+    def heard_s(self) -> float:
+        return float(len(self.words))
+
+    def extend_text(self, words: Sequence[str], *, is_final: bool = False) -> None:
+        self.words = (*self.words, *words)
+        self.is_final = is_final
+
+    def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
+        raise ModelError("A text translator takes words, not audio.")
+
+    def hypothesise(
+        self,
+        prefix: Sequence[int],
+        *,
+        max_new: int | None = None,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> list[Hypothesis]:
+        cap = 5 * len(self.words) + 20 - len(prefix) if max_new is None else max_new
+        if not self.words or cap <= 0:
+            return [Hypothesis(ids=(), stop="length" if self.words else "eos")]
+        text, model = " ".join(self.words), self.translator.model
+        if _is_speech_llm(model):
+            searching = cast("SpeechLLMTranslator", model)
+            return _search(searching, text, tuple(prefix), cap=cap, n_best=n_best, draw=sample, seed=seed, gate=gate)
+        return [_gated(self._model.translate_text([text], prefix, max_new=cap)[0], gate)]
+
+    def source_words(self) -> int:
+        return len(self.words)
+
+    def transcript(self) -> str:
+        return " ".join(self.words if self.is_final else (*self.words, UNFINISHED))
+
+    def continue_source(
+        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
+    ) -> list[str]:
+        return self._model.continue_source(
+            text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
+        )
+
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
+        return self._model.translate_text(texts, prefix, max_new=max_new)
+
+    def drop_source(self, to_s: float) -> None:
+        """Sentences are short: nothing is forgotten."""
+
+    def drop_target(self, count: int) -> None:
+        """The same."""
+
+    def snapshot(self) -> object:
+        return (self.words, self.is_final)
+
+    def rollback(self, snapshot: object) -> None:
+        assert isinstance(snapshot, tuple)
+        self.words, self.is_final = snapshot
+
+
+def _is_speech_llm(model: Translator) -> bool:
+    """Whether its text side can search, asked without importing torch for models that are none."""
+    return any(kind.__name__ == "SpeechLLMTranslator" for kind in type(model).__mro__)
+
+
+def _gated(found: Hypothesis, gate: Gate | None) -> Hypothesis:
+    """What a gate lets through of a hypothesis without log-probabilities."""
+    from simulst.core.translator import TokenStep
+
+    for i, token in enumerate(found.ids if gate is not None else ()):
+        verdict = gate(TokenStep(index=i, token=token, logprob=0.0, weights=None, n_valid=0)) if gate else "continue"
+        if verdict != "continue":
+            keep = verdict == "stop_keep"
+            return Hypothesis(ids=found.ids[: i + keep], stop="gate", next_id=None if keep else token)
+    return found
+
+
+def _search(
+    model: "SpeechLLMTranslator",
+    text: str,
+    prefix: tuple[int, ...],
+    *,
+    cap: int,
+    n_best: int,
+    draw: bool,
+    seed: int,
+    gate: Gate | None,
+) -> list[Hypothesis]:
+    from simulst.models.decoding import Candidate, Rules, beam_search, greedy, sample, to_hypothesis
+    from simulst.models.speech_llm.text import TextRun
+
+    vocabulary, options = model.vocabulary, model.options
+    prompt = [model.source_mark, *vocabulary.encode(text), model.text_target_mark, *prefix]
+    run = TextRun(model, [prompt])
+    rules = Rules(
+        eos=vocabulary.eos,
+        max_new=cap,
+        suppress=model.suppress,
+        no_repeat_ngram=options.no_repeat_ngram,
+        recent=prefix[-20:],
+    )
+    step, width = run.start(), max(n_best, options.beams)
+    found: list[Candidate]
+    if draw:
+        nucleus: dict[str, Any] = {"top_p": options.top_p, "temperature": options.temperature}
+        found = sample(run, step, rules, count=n_best, seed=seed, **nucleus)
+    elif width == 1:
+        return [_plain(greedy(run, step, rules, gate=gate), to_hypothesis)]
+    else:
+        found = beam_search(run, step, rules, beams=width)[:n_best]
+    return [_plain(one if gate is None else one.gated(gate, 0), to_hypothesis) for one in found]
+
+
+def _plain(found: Any, to_hypothesis: Any) -> Hypothesis:
+    return to_hypothesis(found, history=None, n_valid=0, frame_s=1.0, start_s=0.0, logprobs=True)  # type: ignore[no-any-return]

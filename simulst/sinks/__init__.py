@@ -1,0 +1,1 @@
+"""Where a translation goes: text, subtitles, JSON lines, the terminal."""
