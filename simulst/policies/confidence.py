@@ -57,10 +57,10 @@ class Confidence(Policy):
         if self.scope == "word":
             starts = word_starts(hypothesis.ids, decoder.vocabulary, fresh=not committed.prefix)
             edges = sorted({0, *starts, whole})
-        sure = 0
+        certain = 0
         for begin, end in pairwise(edges):
             if sum(logprobs[begin:end]) / (end - begin) < self.threshold:
                 break
-            sure = end
-        keep = complete(hypothesis, sure, decoder.vocabulary)
+            certain = end
+        keep = complete(hypothesis, certain, decoder.vocabulary)
         return Decision(commit=keep, hypothesis=hypothesis, reason="confidence" if keep else "read")

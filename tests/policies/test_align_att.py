@@ -157,9 +157,10 @@ def test_heads_are_normalised_and_filtered_before_their_mean() -> None:
 )
 def test_gates_of_mass_and_consensus(parameters: dict[str, Any], blocked: list[bool]) -> None:
     weights = np.array([[0.5, 0.3, 0.2], [0.37, 0.38, 0.25], [0.1, 0.1, 0.8]], dtype=np.float32)
-    heads = np.repeat(np.repeat(weights, [3, 4, 3], axis=1)[None], 3, axis=0) / 3
+    wide = np.repeat(weights, [3, 4, 3], axis=1) / np.float32(3)
+    heads = np.repeat(wide[None], 3, axis=0)
     heads[0, 0] = peaks(9)[0]
     policy = AlignAtt(f=3, **parameters)
     frames = np.array([0, 8, 9])
-    alignment = replace(aligned(heads), weights=np.repeat(weights, [3, 4, 3], axis=1) / 3)
+    alignment = replace(aligned(heads), weights=wide)
     assert policy._blocked(alignment, frames, 7).tolist() == blocked

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,12 +91,14 @@ def test_same_source_does_not_agree_with_itself(policy: Policy) -> None:
 def test_cascade_decodes_only_when_the_recogniser_said_more(words: list[int], chunk_ms: int) -> None:
     cascade = Cascade(ToyTranslator(), ToyTranslator(), name="toy+toy", options=Options())
     session = Session(cascade, LocalAgreement(n=2), chunk_ms=chunk_ms)
-    decoded = []
+    decoded: list[str] = []
     hypothesise = session._translator.hypothesise
-    session._translator.hypothesise = lambda *a, **k: (  # type: ignore[method-assign]
-        decoded.append(session._translator.transcript()),
-        hypothesise(*a, **k),
-    )[1]
+
+    def counted(*given: Any, **named: Any) -> Any:
+        decoded.append(session._translator.transcript())
+        return hypothesise(*given, **named)
+
+    session._translator.hypothesise = counted  # type: ignore[method-assign]
     for piece in np.array_split(toy_audio(words), 8):
         session.feed(piece)
     assert all(before != after for before, after in pairwise(decoded))
