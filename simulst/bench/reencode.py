@@ -28,6 +28,10 @@ class ReencodingSession:
     def heard_s(self) -> float:
         return self._source.end_s
 
+    @property
+    def source_end(self) -> int:
+        return self._source.end
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         self._source.append(np.asarray(samples, dtype=np.float32), is_final=is_final)
         self._inner = None
@@ -72,8 +76,9 @@ class ReencodingSession:
     def turns(self) -> tuple[Sequence[Turn], int]:
         return ((), 0) if self._interleaved is None else self._interleaved.turns()
 
-    def source_words(self) -> int:
-        return self._words_gone + int(self._fresh().source_words())
+    def source_words(self, since_s: float = 0.0) -> int:
+        gone = self._words_gone if since_s <= 0 else 0
+        return gone + int(self._fresh().source_words(since_s))
 
     def transcript(self) -> str:
         return str(self._fresh().transcript())

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,10 @@ class Seq2SeqSession:
     def heard_s(self) -> float:
         return self._source.end_s
 
+    @property
+    def source_end(self) -> int:
+        return self._source.end
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Append samples; beyond the encoder's longest window the oldest audio is forgotten."""
         samples = np.asarray(samples, dtype=np.float32)
@@ -75,7 +80,7 @@ class Seq2SeqSession:
         self._source = copy.deepcopy(source)
         vars(self).update(rest)
 
-    def source_words(self) -> int:
+    def source_words(self, since_s: float = 0.0) -> int:
         raise ModelError(
             f"Model '{self.translator.name}' does not count source words; use a policy that counts by time, "
             "or a model with CTC such as tiny-en-de."
@@ -121,7 +126,7 @@ class Seq2SeqSession:
         found = self._search(run, step, rules, n_best=n_best, draw=sample, seed=seed, gate=gate)
         found = [self._reviewed(one, run, prefix) for one in found]
         self._text = (*prefix, *found[0].ids)
-        return [
+        hypotheses = [
             to_hypothesis(
                 one,
                 history=history,
@@ -132,6 +137,9 @@ class Seq2SeqSession:
             )
             for one in found
         ]
+        if Evidence.NO_SPEECH not in want:
+            return hypotheses
+        return [replace(one, no_speech=self._no_speech(run)) for one in hypotheses]
 
     def _search(
         self, run: DecoderRun, step: Step, rules: Rules, *, n_best: int, draw: bool, seed: int, gate: Gate | None
@@ -199,6 +207,10 @@ class Seq2SeqSession:
 
     def _suppress_first(self, prefix: tuple[int, ...]) -> Sequence[int]:
         return ()
+
+    def _no_speech(self, run: DecoderRun) -> float | None:
+        """Probability that the window holds no speech, where the model knows one."""
+        return None
 
     def _reviewed(self, found: Candidate, run: DecoderRun, prefix: tuple[int, ...]) -> Candidate:
         """A last word on a candidate, such as "this was no speech"."""

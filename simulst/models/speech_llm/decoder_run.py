@@ -79,7 +79,7 @@ class DecoderRun:
                 keys,
                 first=first,
                 n_valid=self.window.n_valid,
-                median_frames=self.translator.options.median_frames,
+                median_frames=self.translator.median_frames,
                 every_head=self.every_head,
             )
 

@@ -245,7 +245,7 @@ class InterleavedStream:
             return
         index = [i for i, stays in enumerate(kept) if stays]
         cached = [i for i in index if i < len(self.cache)]
-        if self.translator.evicts:
+        if self.translator.evicts_turns if self.plan.turn else self.translator.evicts:
             self.cache.keep(cached)
         else:
             self.cache.crop(0)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from simulst.core.translator import DECODING, Evidence
 from simulst.errors import ModelError
 from simulst.models import onednn
-from simulst.models.attention import HEADS_FILE, Head, check_heads, read_heads, whole_layers
+from simulst.models.attention import HEADS_FILE, Head, check_heads, median_width, read_heads, whole_layers
 from simulst.models.checkpoint import torch_device, torch_dtype
 from simulst.models.options import option, parse_options
 from simulst.models.speech_llm.cache import DirectForward, Forward, StreamCache, Tally
@@ -45,22 +45,25 @@ class Options:
     )
     beams: int = option(1, "beam width of decoding")
     no_repeat_ngram: int = option(5, "no n-gram of this length comes twice; 0: off")
-    median_frames: int = option(1, "width of the median filter over alignment frames; 1: off")
+    median_s: float = option(0.0, "width of the median filter over alignment frames, in seconds; 0: off")
     top_p: float = option(0.9, "probability mass that sampling draws from")
     temperature: float = option(1.0, "temperature of sampling")
     positions: Literal["batch", "grouped"] = option(
         "batch", "one count over speech and text, or one for each: then no text is decoded twice"
     )
-    cache: Literal["rebuild", "evict", "none"] = option(
-        "rebuild",
-        "what a trim does to cached speech: fill the cache anew, or close it up and recompute nothing; none: nothing "
-        "is cached from chunk to chunk, as in systems that re-encode their history, only to see what that costs",
+    cache: Literal["auto", "rebuild", "evict", "none"] = option(
+        "auto",
+        "what a trim does to cached speech: fill the cache anew (rebuild), or close it up as it is (evict); "
+        "auto: evict for streams in turns, rebuild for others; none: nothing is cached from chunk to chunk, as in "
+        "systems that re-encode their history, only to see what that costs",
     )
     heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
 
     def __post_init__(self) -> None:
         if self.beams < 1 or self.beams > 32:
             raise ModelError(f"Option 'beams' must be between 1 and 32, not {self.beams}.")
+        if not 0 <= self.median_s <= 5:
+            raise ModelError(f"Option 'median_s' must be between 0 and 5, not {self.median_s}.")
         if not 0 < self.top_p <= 1 or not self.temperature > 0:
             raise ModelError("Option 'top_p' must be in (0, 1] and 'temperature' above 0.")
         if self.cache == "none" and self.positions == "grouped":
@@ -120,6 +123,7 @@ class SpeechLLMTranslator:
         marked = {Evidence.SESSION_TOKENS} if {"read_write", "turns"} & set(config.tasks) else set()
         self.provides = PROVIDES | grouped | marked
         self.frame_s = config.frame_s
+        self.median_frames = median_width(options.median_s, self.frame_s)
         self.max_source_s = config.max_source_s
         self.speech_mark = vocabulary.mark("<sp>")
         self.source_mark = vocabulary.mark(config.languages[config.source])
@@ -129,8 +133,8 @@ class SpeechLLMTranslator:
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
         self.evicts, self.forgets = options.cache == "evict", options.cache == "none"
-        moves = self.evicts or options.positions == "grouped"
-        self.rotary = Rotary.of(model.decoder) if moves else None
+        self.rotary = self._rotary(required=self.evicts or options.positions == "grouped")
+        self.evicts_turns = self.evicts or (options.cache == "auto" and self.rotary is not None)
         self.forward: Forward = DirectForward(model.decoder, self.attention.recording)
         suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
@@ -146,6 +150,17 @@ class SpeechLLMTranslator:
             self.suppress_in_write = suppress.clone()
             self.suppress_in_write[vocabulary.eos] = True
             self.suppress_in_write[self.read_mark] = False
+
+    def _rotary(self, *, required: bool) -> Rotary | None:
+        """What moves cached keys; None where nothing asks for it, or nothing but `cache=auto` and it cannot be."""
+        if not required and (self.options.cache != "auto" or Evidence.SESSION_TOKENS not in self.provides):
+            return None
+        try:
+            return Rotary.of(self.model.decoder)
+        except ModelError:
+            if required:
+                raise
+            return None
 
     @property
     def device(self) -> torch.device:
