@@ -12,15 +12,13 @@ from typing import Any
 import torch
 
 from simulst.core.source import SAMPLE_RATE
-from simulst.core.translator import DECODING
+from simulst.core.translator import DECODING, Evidence
 from simulst.errors import ModelError
 from simulst.models.attention import HEADS_FILE, CrossAttention, Head, check_heads, read_heads, whole_layers
 from simulst.models.options import option
 from simulst.models.seq2seq.session import Seq2SeqSession
 from simulst.models.seq2seq.windows import WindowedEncoder
 from simulst.models.vocabulary import PieceVocabulary
-
-PROVIDES = DECODING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +50,7 @@ class Seq2SeqOptions:
 class Seq2SeqTranslator:
     """Weights and vocabulary of an encoder-decoder; sessions share it and never change it."""
 
-    provides = PROVIDES
+    provides = DECODING
     cross_attention = "encoder_attn"
     """Name of the cross-attention module in a layer of the decoder."""
     tokens_per_second = 5.0
@@ -110,6 +108,11 @@ class Seq2SeqTranslator:
         chosen = check_heads(wanted, layers=attention.layers, num_heads=attention.num_heads)
         attention.heads = sorted(chosen, key=lambda head: head[0])
         return list(attention.heads)
+
+
+def decoding(directory: Path, options: Seq2SeqOptions) -> frozenset[Evidence]:
+    """What every encoder-decoder provides."""
+    return DECODING
 
 
 def choose_heads(directory: Path, options: Seq2SeqOptions, default: Sequence[Any]) -> list[Any]:

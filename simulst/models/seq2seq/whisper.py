@@ -16,14 +16,13 @@ from simulst.errors import ModelError
 from simulst.models.attention import whole_layers
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.decoding import Candidate
-from simulst.models.options import option, parse_options
+from simulst.models.family import ModelFamily
+from simulst.models.options import option
 from simulst.models.seq2seq.session import Seq2SeqSession
-from simulst.models.seq2seq.translator import PROVIDES, Seq2SeqOptions, Seq2SeqTranslator, choose_heads
+from simulst.models.seq2seq.translator import Seq2SeqOptions, Seq2SeqTranslator, choose_heads, decoding
 from simulst.models.seq2seq.windows import EncodedWindow, WhisperWindow
 from simulst.models.speech_llm.decoder_run import DecoderRun
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
-
-__all__ = ["PROVIDES", "Options", "load"]
 
 UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo"})
 DETECT_S = 4.0
@@ -60,15 +59,14 @@ class Options(Seq2SeqOptions):
             raise ModelError(f"Option 'context_tokens' must be between 0 and 200, not {self.context_tokens}.")
 
 
-def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Whisper":
+def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "Whisper":
     """A Whisper checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    chosen = parse_options(Options, options, owner=name)
     pieces, _ = read_tokenizer(directory / TOKENIZER_FILE)
     model = load_pretrained(WhisperForConditionalGeneration, directory, device=device, dtype=dtype)
     extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
-    return Whisper(name, directory, model, extractor, pieces, chosen)
+    return Whisper(name, directory, model, extractor, pieces, options)
 
 
 class Whisper(Seq2SeqTranslator):
@@ -216,3 +214,6 @@ class WhisperSession(Seq2SeqSession):
         if float(probability) <= threshold:
             return found
         return replace(found, ids=(), logprobs=(), rows=(), stop="eos", next_id=None)
+
+
+FAMILY = ModelFamily(name="whisper", options=Options, provides=decoding, load=load)

@@ -7,7 +7,7 @@ kept target text and the new tokens are decoded at each chunk, with `positions=g
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ from simulst.errors import ModelError
 from simulst.models import onednn
 from simulst.models.attention import HEADS_FILE, Head, check_heads, read_heads, whole_layers
 from simulst.models.checkpoint import torch_device, torch_dtype
-from simulst.models.options import option, parse_options
+from simulst.models.family import ModelFamily
+from simulst.models.options import option
 from simulst.models.speech_llm.cache import DirectForward, Forward, StreamCache, Tally
 from simulst.models.speech_llm.encoder import EncoderState
 from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, load_weights, read_config
@@ -27,7 +28,6 @@ from simulst.models.speech_llm.self_attention import SelfAttention
 from simulst.models.speech_llm.session import SpeechLLMSession
 from simulst.models.vocabulary import PieceVocabulary
 
-PROVIDES = DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM}
 VOCABULARY_FILE = "vocabulary.model"
 UNLOCKS = {Evidence.GROUPED: "positions=grouped"}
 """Evidence that an option brings."""
@@ -116,9 +116,7 @@ class SpeechLLMTranslator:
     ) -> None:
         config, self.directory = model.config, directory
         self.name, self.model, self.vocabulary, self.options = name, model, vocabulary, options
-        grouped = {Evidence.GROUPED} if options.positions == "grouped" else set()
-        marked = {Evidence.SESSION_TOKENS} if {"read_write", "turns"} & set(config.tasks) else set()
-        self.provides = PROVIDES | grouped | marked
+        self.provides = evidence(config, options)
         self.frame_s = config.frame_s
         self.max_source_s = config.max_source_s
         self.speech_mark = vocabulary.mark("<sp>")
@@ -185,10 +183,11 @@ class SpeechLLMTranslator:
         return list(attention.heads)
 
 
-def trained(directory: Path) -> frozenset[Evidence]:
-    """Evidence that the training of a model folder brings."""
-    tasks = read_config(directory).tasks
-    return frozenset({Evidence.SESSION_TOKENS} if {"read_write", "turns"} & set(tasks) else set())
+def evidence(config: SpeechLLMConfig, options: Options) -> frozenset[Evidence]:
+    """What a model provides by its training and its options."""
+    grouped = {Evidence.GROUPED} if options.positions == "grouped" else set()
+    marked = {Evidence.SESSION_TOKENS} if {"read_write", "turns"} & set(config.tasks) else set()
+    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked
 
 
 def _heads(directory: Path, options: Options, config: SpeechLLMConfig) -> list[Head]:
@@ -200,11 +199,8 @@ def _heads(directory: Path, options: Options, config: SpeechLLMConfig) -> list[H
     return whole_layers([int(config.decoder["num_hidden_layers"]) // 2], int(config.decoder["num_attention_heads"]))
 
 
-def load(
-    directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any
-) -> SpeechLLMTranslator:
+def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> SpeechLLMTranslator:
     """A simulst model directory: `simulst.json`, `model.safetensors`, `vocabulary.model`."""
-    chosen = parse_options(Options, options, owner=name)
     config = read_config(directory)
     vocabulary = SentencePieceVocabulary(directory / VOCABULARY_FILE)
     if len(vocabulary) != int(config.decoder["vocab_size"]):
@@ -213,9 +209,16 @@ def load(
             f"but the decoder has {config.decoder['vocab_size']}."
         )
     model = load_weights(directory, config, dtype=torch_dtype(dtype)).to(torch_device(device))
-    if chosen.encoder == "full":
+    if options.encoder == "full":
         model.encoder.config = replace(config.encoder, block_frames=FULL_CONTEXT, lookahead_frames=0, left_frames=0)
     onednn.use(model.encoder, exact=config.encoder.block_frames + config.encoder.lookahead_frames)
     onednn.use(model.decoder)
-    heads = _heads(directory, chosen, config)
-    return SpeechLLMTranslator(model, vocabulary, name=name, directory=directory, options=chosen, heads=heads)
+    heads = _heads(directory, options, config)
+    return SpeechLLMTranslator(model, vocabulary, name=name, directory=directory, options=options, heads=heads)
+
+
+def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
+    return evidence(read_config(directory), options)
+
+
+FAMILY = ModelFamily(name="speech_llm", options=Options, provides=_provides, load=load, unlocks=UNLOCKS)
