@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulst.models.attention import whole_layers
+from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
 from simulst.models.seq2seq.session import Seq2SeqSession
-from simulst.models.seq2seq.translator import Seq2SeqOptions, Seq2SeqTranslator, choose_heads, decoding
+from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
+from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import EncodedWindow, MoonshineWindow
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
 
@@ -43,7 +44,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
             directory / TOKENIZER_FILE, pieces, eos=int(config.eos_token_id), special=special
         ),
         options=options,
-        heads=choose_heads(directory, options, default),
+        heads=choose_heads(directory, options.heads_file, default),
         max_source_s=MAX_SOURCE_S,
         positions=int(config.max_position_embeddings),
     )

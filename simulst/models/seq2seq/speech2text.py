@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from simulst.errors import ModelError
-from simulst.models.attention import whole_layers
+from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained, read_json
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
-from simulst.models.seq2seq.translator import Seq2SeqOptions, Seq2SeqTranslator, choose_heads, decoding
+from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
+from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import FilterbankWindow
 from simulst.models.vocabulary import PieceVocabulary
 
@@ -54,7 +55,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         ),
         vocabulary=PieceVocabulary(_pieces(table, name), eos=int(config.eos_token_id), special=special),
         options=options,
-        heads=choose_heads(directory, options, heads),
+        heads=choose_heads(directory, options.heads_file, heads),
         max_source_s=MAX_SOURCE_S,
         positions=int(config.max_target_positions),
         prompt=tuple(prompt),

@@ -13,15 +13,16 @@ import torch
 
 from simulst.core.source import SAMPLE_RATE
 from simulst.errors import ModelError
-from simulst.models.attention import whole_layers
+from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.decoding import Candidate
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
+from simulst.models.seq2seq.decoder_run import DecoderRun
 from simulst.models.seq2seq.session import Seq2SeqSession
-from simulst.models.seq2seq.translator import Seq2SeqOptions, Seq2SeqTranslator, choose_heads, decoding
+from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
+from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import EncodedWindow, WhisperWindow
-from simulst.models.speech_llm.decoder_run import DecoderRun
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
 
 UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo"})
@@ -105,7 +106,7 @@ class Whisper(Seq2SeqTranslator):
             encoder=window,
             vocabulary=vocabulary,
             options=options,
-            heads=choose_heads(directory, options, default),
+            heads=choose_heads(directory, options.heads_file, default),
             max_source_s=min(MAX_SOURCE_S, window.max_samples / SAMPLE_RATE),
             positions=int(config.max_target_positions),
         )

@@ -118,7 +118,10 @@ class Tally:
 
 
 class StreamCache:
-    """The entries of one stream; each remembers the position it stands at."""
+    """The entries of one stream; each remembers the position it stands at.
+
+    One that `forgets` is emptied by its context before every call.
+    """
 
     def __init__(
         self,
@@ -129,8 +132,9 @@ class StreamCache:
         tally: Tally | None = None,
         slab: Slab | None = None,
         row: int = 0,
+        forgets: bool = False,
     ) -> None:
-        self.forward, self.rotary = forward, rotary
+        self.forward, self.rotary, self.forgets = forward, rotary, forgets
         self.tally = tally or Tally()
         self.slab, self.row = slab or Slab(), row
         self.hf = DynamicCache()
@@ -207,7 +211,7 @@ class StreamCache:
 
     def fork(self) -> "StreamCache":
         """An independent cache with the same entries, in buffers of its own."""
-        forked = StreamCache(self.forward, len(self.layers), rotary=self.rotary, tally=self.tally)
+        forked = StreamCache(self.forward, len(self.layers), rotary=self.rotary, tally=self.tally, forgets=self.forgets)
         with torch.inference_mode():
             for layer, source in zip(forked.layers, self.layers, strict=True):
                 if source.length:

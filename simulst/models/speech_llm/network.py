@@ -38,6 +38,11 @@ class SpeechLLMConfig:
         """Seconds per speech vector."""
         return self.stack * self.encoder.frame_s
 
+    @property
+    def reads_and_writes(self) -> bool:
+        """Whether it was trained on READ and WRITE tokens of its own."""
+        return bool({"read_write", "turns"} & set(self.tasks))
+
     def to_dict(self) -> dict[str, Any]:
         return {"format": "simulst-speech-llm-1", **asdict(self)}
 
