@@ -70,7 +70,7 @@ class Seq2SeqWeights:
         self.decoder = model.get_decoder()
         self.scorer = model.get_output_embeddings()
         self.device: torch.device = self.scorer.weight.device
-        layers = [getattr(layer, self.cross_attention) for layer in self.decoder.layers]
+        layers = [layer.get_submodule(self.cross_attention) for layer in self.decoder.layers]
         num_heads = int(model.config.decoder_attention_heads if hasattr(model.config, "decoder_attention_heads") else 0)
         self.attention = CrossAttention(
             layers, num_heads=num_heads or int(model.config.decoder_num_attention_heads), heads=heads

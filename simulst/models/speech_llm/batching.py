@@ -27,7 +27,6 @@ from torch import Tensor
 
 from simulst.core.translator import Translator
 from simulst.errors import ModelError
-from simulst.models import onednn
 from simulst.models.speech_llm.batch_group import Pack, Request, prepare
 from simulst.models.speech_llm.cache import Fed, Slab, StreamCache, Tally
 from simulst.models.speech_llm.compute import Computed, Direct
@@ -60,6 +59,12 @@ class Lane:
     computing: int = 0
 
 
+class _Inside(threading.local):
+    """Whether a thread is inside `Batcher.stream`."""
+
+    yes = False
+
+
 class Batcher:
     """Computes for all streams that wait; implements `compute.Compute` and `cache.Forward`.
 
@@ -81,7 +86,7 @@ class Batcher:
         self._turn = threading.Condition(self._slab.lock)
         self._encoding, self._decoding = Lane(compute=self._encode), Lane(compute=self._decode)
         self._active = 0
-        self._inside = threading.local()
+        self._inside = _Inside()
 
     # -- caches in rows of one slab ---------------------------------------------------------------------------------
 
@@ -114,7 +119,7 @@ class Batcher:
     @contextmanager
     def stream(self) -> Iterator[Translator]:
         """What this thread does inside is waited for by the others."""
-        if getattr(self._inside, "yes", False):
+        if self._inside.yes:
             yield self.translator
             return
         with self._turn:
@@ -145,7 +150,7 @@ class Batcher:
 
     def _ask(self, request: Request) -> Any:
         lane = self._encoding if request.push is not None else self._decoding
-        if not getattr(self._inside, "yes", False):
+        if not self._inside.yes:
             self._compute(Lane(compute=lane.compute), [request])
         elif mine := self._wait(lane, request):
             self._compute(lane, mine)
@@ -213,7 +218,7 @@ class Batcher:
             hidden = weights.model.decoder.model(**pack.inputs(weights.attention.layers)).last_hidden_state[0]
         scored = [index for index, request in enumerate(pack.order) if request.score]
         last = torch.tensor([pack.ends[index] - 1 for index in scored], dtype=torch.long, device=hidden.device)
-        scores = dict(zip(scored, onednn.linear(hidden[last], weights.model.embeddings), strict=True))
+        scores = dict(zip(scored, weights.model.output.scores_of_many(hidden[last]), strict=True))
         for index, request in enumerate(pack.order):
             assert request.cache is not None
             part = slice(pack.start(index), pack.ends[index])

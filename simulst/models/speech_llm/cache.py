@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from simulst.models.speech_llm.output import OutputLayer
 from simulst.models.speech_llm.rotary import Rotary
 
 FIRST_CAPACITY = 64
@@ -241,6 +241,6 @@ class DirectForward:
                 past_key_values=cache.hf,
                 use_cache=True,
             ).last_hidden_state[0]
-            logits = F.linear(hidden[-1:], self.decoder.get_input_embeddings().weight) if score else None
+            logits = OutputLayer.of(self.decoder).scores(hidden[-1:]) if score else None
         cache.appended(positions)
         return Fed(hidden=hidden, queries=queries, logits=logits)

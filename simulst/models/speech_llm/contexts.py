@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from simulst.core.translator import FloatArray
 from simulst.models.decoding import Step
@@ -99,7 +98,7 @@ class SpeechRun:
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state[:, -1]
-            logits = F.linear(hidden, weights.model.embeddings)
+            logits = weights.model.output.scores(hidden)
             if not self.rows.wanted:
                 return Step(logits=logits)
             rows = weights.attention.rows(

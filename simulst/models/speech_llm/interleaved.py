@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from simulst.core.translator import FloatArray, ReadWrite, Turn
 from simulst.errors import ModelError
@@ -130,7 +129,7 @@ class InterleavedStream:
         """Probability of WRITE against READ after each entry."""
         marks = [self.weights.read_mark, self.weights.write_mark]
         with torch.inference_mode():
-            scores = F.linear(hidden, self.weights.model.embeddings[marks]).float()
+            scores = self.weights.model.output.scores_of(hidden, marks).float()
             if torch.isnan(scores).any():
                 raise ModelError("The model computed NaN scores; load it with dtype=float32 or check its weights.")
             return [float(p) for p in scores.softmax(-1)[:, 1]]

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from simulst.errors import ModelError
 from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
+from simulst.models.speech_llm.output import OutputLayer
+
+OUTPUT_WEIGHT = "decoder.lm_head.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +109,18 @@ class SpeechLLM(nn.Module):
 
     @property
     def embeddings(self) -> Tensor:
-        """Token embeddings [V, width], tied to the output layer."""
+        """Token embeddings [V, width], which CTC scores speech vectors against too."""
         return self.decoder.get_input_embeddings().weight  # type: ignore[no-any-return]
+
+    @property
+    def output(self) -> OutputLayer:
+        """What scores the next token."""
+        return OutputLayer.of(self.decoder)
+
+    @property
+    def tied(self) -> bool:
+        """Whether the output layer is the token embeddings; then it is not stored."""
+        return bool(self.decoder.config.tie_word_embeddings)
 
     def stack(self, frames: Tensor) -> Tensor:
         """[..., k * stack, D] -> [..., k, stack * D]."""
@@ -120,9 +133,9 @@ def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.flo
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors, tied = {}, model.decoder.config.tie_word_embeddings
+    tensors = {}
     for name, tensor in model.state_dict().items():
-        if not (tied and name == "decoder.lm_head.weight"):
+        if not (model.tied and name == OUTPUT_WEIGHT):
             tensors[name] = tensor.detach().to(dtype).contiguous()
     save_file(tensors, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner can read
@@ -154,7 +167,7 @@ def load_weights(folder: Path, config: SpeechLLMConfig, *, dtype: torch.dtype = 
         raise ModelError(f"{folder}/model.safetensors cannot be read: {error}.") from error
     model = SpeechLLM(config)
     missing, unexpected = model.load_state_dict(tensors, strict=False)
-    missing = [name for name in missing if name != "decoder.lm_head.weight"]
+    missing = [name for name in missing if not (model.tied and name == OUTPUT_WEIGHT)]
     if missing or unexpected:
         raise ModelError(
             f"{folder}/model.safetensors does not fit simulst.json: {len(missing)} tensors missing "

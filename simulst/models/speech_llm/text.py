@@ -47,7 +47,7 @@ class TextRun:
                 past_key_values=self.cache,
                 use_cache=True,
             ).last_hidden_state
-            return Step(logits=F.linear(hidden[:, -1], model.embeddings))
+            return Step(logits=model.output.scores(hidden[:, -1]))
 
 
 def continue_source(
