@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from simulst.training.recipe import pairs
 from simulst.training.speech import trim_silence
 from simulst.training.synthesis import SAMPLE_RATE, speak
+from simulst.training.texts import read_pairs
 
 ENGLISH = ("rhvoice-lyubov", "festival-kal", "festival-ked", "mbrola-us1", "mbrola-us2", "mbrola-us3")
 GERMAN = ("pico-de-DE", "mbrola-de5", "mbrola-de6", "mbrola-de7")
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--voices", nargs="+", help="names as in simulst.training.synthesis.VOICES")
     arguments = parser.parse_args()
     voices = arguments.voices or (GERMAN if arguments.reverse else ENGLISH)
-    chosen = distinct(list(pairs(arguments.pairs)), reverse=arguments.reverse)
+    chosen = distinct([(pair.english, pair.german) for pair in read_pairs(arguments.pairs)], reverse=arguments.reverse)
     build(chosen, arguments.output, voices, arguments.recordings, arguments.sentences)
 
 

@@ -50,7 +50,7 @@ class TextSession:
     def _step(self, *, final: bool) -> None:
         heard = self._translator.heard_s
         view = SourceView(start_s=0.0, heard_s=heard, received_s=heard, is_final=final, step=self._steps)
-        committed = Committed(prefix=self._log.prefix, dropped=0, words=self._log.words)
+        committed = Committed(prefix=self._log.prefix, dropped=0, words=self._log.words, kept_words=self._log.words)
         self._decoder.prefix, self._decoder.final = self._log.prefix, final
         rule = self.policy.policy
         try:

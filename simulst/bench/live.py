@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PINGS = 90
 """As many as a client may send in a burst."""
+COMMAND = (sys.executable, "-P", "-m", "simulst")
+"""How the server is started."""
 TALK = talk()
 
 
@@ -89,7 +91,9 @@ def measure(
     found: dict[str, Any] = {"model": model, "policy": policy, "seconds": seconds, "batch": batch, "clients": {}}
     found |= {"cpus": processors(), "load_before": os.getloadavg()[0]}
     expected = _translate([read_audio(source, duration_s=seconds)], model, policy) if numbers else ""
-    with _server(model, policy, max([1, *numbers]), batch) as (address, process):
+    places = max([1, *numbers])
+    arguments = ["--model", model, "--policy", policy, "--max-clients", str(places), "--batch", str(batch)]
+    with serving(arguments) as (address, process):
         found |= _round_trips(address)
         for number in numbers:
             found["clients"][str(number)] = _crowd(address, process, number, source, policy, seconds, expected)
@@ -98,7 +102,7 @@ def measure(
     if session_minutes:
         text, expected = session.pop("text"), _translate(blocks(source, session_minutes), model, policy)
         words = expected.split()
-        lost = len(words) - _common(words, text.split()) if text != expected else 0
+        lost = len(words) - common_words(words, text.split()) if text != expected else 0
         found["session"] = {**session, "words": len(words), "words_lost": lost, "identical": text == expected}
     return found
 
@@ -116,11 +120,9 @@ def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
 
 
 @contextmanager
-def _server(model: str, policy: str, places: int, batch: int) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
-    command = [sys.executable, "-P", "-m", "simulst", "live", "--port", "0", "--model", model, "--policy", policy]
-    process = subprocess.Popen(
-        [*command, "--max-clients", str(places), "--batch", str(batch)], stdout=subprocess.PIPE, text=True
-    )
+def serving(arguments: list[str]) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
+    """`simulst live` with these arguments as a process of its own: its websocket's address, and the process."""
+    process = subprocess.Popen([*COMMAND, "live", "--port", "0", *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         words = process.stdout.readline().split()
@@ -181,7 +183,7 @@ def _crowd(
         "lag_p95_s": _quantile(lags, 0.95),
         "words": len(words) * number,
         "words_heard": sum(len(result["text"].split()) for result in results),
-        "words_lost": sum(len(words) - _common(words, result["text"].split()) for result in results),
+        "words_lost": sum(len(words) - common_words(words, result["text"].split()) for result in results),
         "identical": sum(result["text"] == expected for result in results),
         "backlog_max_s": max(result["backlog_max_s"] for result in results),
         "load": statistics.mean(result["load"] for result in results),
@@ -190,7 +192,7 @@ def _crowd(
     }
 
 
-def _common(words: list[str], others: list[str]) -> int:
+def common_words(words: list[str], others: list[str]) -> int:
     """Length of the longest common subsequence."""
     row = [0] * (len(others) + 1)
     for word in words:

@@ -56,6 +56,10 @@ class NullSession:
         self.loops = loops
         self.start_s = self.heard_s = 0.0
 
+    @property
+    def source_end(self) -> int:
+        return round(self.heard_s * 16_000)
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         self.heard_s += len(samples) / 16_000
 
@@ -73,7 +77,7 @@ class NullSession:
         spin(self.loops)
         return [Hypothesis(ids=(1,), stop="eos")]
 
-    def source_words(self) -> int:
+    def source_words(self, since_s: float = 0.0) -> int:
         return 0
 
     def transcript(self) -> str:

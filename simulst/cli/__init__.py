@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name -> (module:function or module:typer.Typer, summary); a command whose module is absent is not offered."""
 
+LONGEST = 2_000
+"""Characters of a sentence that names something absurdly long; its middle is left out."""
 _UsageError = typer.BadParameter.__bases__[0]
 _ClickException: Any = _UsageError.__bases__[0]
 
@@ -136,8 +138,16 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _complain(sentence: str) -> int:
-    print(f"simulst: {sentence}", file=sys.stderr)
+    print(f"simulst: {one_line(sentence)}", file=sys.stderr)
     return 2
+
+
+def one_line(sentence: str) -> str:
+    """The sentence as it is safe to show: names and values in it may hold anything, of any length."""
+    if len(sentence) > LONGEST:
+        sentence = f"{sentence[: LONGEST // 2]} ... {sentence[-LONGEST // 2 :]}"
+    end = "" if sentence.endswith((".", "?", "!")) else "."
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in sentence + end)
 
 
 def _what_failed(error: OSError) -> str:

@@ -6,6 +6,10 @@ from simulst.cli import LazyGroup
 
 BENCHMARKS: dict[str, tuple[str, str]] = {
     "stream": ("simulst.bench.stream:stream", "Cost per chunk and memory along one long stream."),
+    "soak": (
+        "simulst.bench.soak:soak",
+        "Hours through one session or through the server: nothing may grow or get lost.",
+    ),
     "score": ("simulst.bench.score:score", "Resegmentation and scoring beside the reference tools."),
     "evaluate": ("simulst.bench.evaluate:evaluate", "The evaluation harness beside SimulEval."),
     "live": ("simulst.bench.live:live", "Round trip and lag of the live server under clients."),

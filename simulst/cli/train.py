@@ -11,9 +11,19 @@ def train(
     stage: Annotated[
         str | None, typer.Option(help="Run this stage only, even if it was finished before.", metavar="NAME")
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Only draw losses and BLEU over hours, from the logs so far.", metavar="FILE.svg"),
+    ] = None,
 ) -> None:
-    """Make a model: vocabulary, speech, encoder, features, decoder, export. Stop and start it as you like."""
+    """Make a model: vocabulary, text, speech, encoder, features, decoder, export. Stop and start it as you like."""
     from simulst.training.recipe import read_recipe, run_recipe
 
+    if picture is not None:
+        from simulst.training.picture import draw
+
+        draw(read_recipe(recipe).folder, picture)
+        print(picture)
+        return
     folder = run_recipe(read_recipe(recipe), stage)
     print(f"model in {folder}")

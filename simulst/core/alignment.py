@@ -12,7 +12,7 @@ import numpy.typing as npt
 from simulst.core.translator import Alignment, FloatArray
 
 IntArray = npt.NDArray[np.int64]
-Normalisation = Literal["none", "zscore", "zscore_online", "l2"]
+Normalisation = Literal["none", "zscore", "zscore_online", "zscore_running", "l2"]
 
 
 def valid_rows(alignment: Alignment, *, drop_last: int = 0, heads: bool = False) -> FloatArray:
@@ -22,10 +22,11 @@ def valid_rows(alignment: Alignment, *, drop_last: int = 0, heads: bool = False)
 
 
 def normalise(rows: FloatArray, how: Normalisation) -> FloatArray:
-    """[..., rows, frames]: per frame over all rows (`zscore`) or over earlier ones (`zscore_online`), or per row.
+    """[..., rows, frames]: per frame over all rows (`zscore`), over earlier ones (`zscore_online`) or over those up to
+    the row itself (`zscore_running`), or per row (`l2`).
 
-    With fewer than two rows there is nothing to compare with, and z-scores leave the row as it is; `zscore_online`
-    leaves the first two rows as they are.
+    With fewer than two rows there is nothing to compare with, and z-scores leave the row as it is; the two that look
+    back leave the first two rows as they are.
     """
     if how == "none" or not rows.size:
         return rows
@@ -42,7 +43,8 @@ def normalise(rows: FloatArray, how: Normalisation) -> FloatArray:
     mean = np.cumsum(wide, axis=-2) / count
     variance = np.maximum(np.cumsum(wide**2, axis=-2) / count - mean**2, 0)
     out = wide.copy()
-    out[..., 2:, :] = (wide[..., 2:, :] - mean[..., 1:-1, :]) / _deviation(variance[..., 1:-1, :])
+    known = slice(1, -1) if how == "zscore_online" else slice(2, None)
+    out[..., 2:, :] = (wide[..., 2:, :] - mean[..., known, :]) / _deviation(variance[..., known, :])
     return out.astype(np.float32)
 
 
@@ -50,14 +52,26 @@ def _deviation(variance: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return np.sqrt(np.where(variance < 1e-12, 1, variance))
 
 
-def median_filter(rows: FloatArray, width: int) -> FloatArray:
-    """Running median over frames, edges reflected; an odd `width`, 1 changes nothing."""
+def running_median(rows: FloatArray, width: int) -> FloatArray:
+    """Median over `width` neighbouring frames (odd; 1 changes nothing), the older edge reflected.
+
+    The newest `width // 2` frames stay as they are: what follows them is not heard yet, and a peak there must not be
+    moved to frames that count as safe.
+    """
     reach = min(width // 2, rows.shape[-1] - 1)
     if reach < 1:
         return rows
-    padded = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(reach, reach)], mode="reflect")
+    padded = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(reach, 0)], mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=-1)
-    return np.median(windows, axis=-1).astype(np.float32)
+    middle = np.median(windows, axis=-1).astype(np.float32)
+    return np.concatenate([middle, rows[..., rows.shape[-1] - reach :]], axis=-1)
+
+
+def mass_from(rows: FloatArray, frame: int) -> FloatArray:
+    """Share of each row's attention to the source that lies at `frame` or later; 0 for empty rows."""
+    whole = rows.sum(axis=-1)
+    share: FloatArray = rows[..., max(0, frame) :].sum(axis=-1) / np.where(whole == 0, 1, whole)
+    return share
 
 
 def attended_frames(rows: FloatArray) -> IntArray:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from simulst.core.activity import SpeechActivity
 from simulst.core.translator import Evidence, Gate, Hypothesis, Translator, TranslatorSession, Vocabulary
 from simulst.errors import EvidenceError
 
@@ -32,6 +33,7 @@ class SessionDecoder:
         wants: frozenset[Evidence],
         *,
         whole: bool = False,
+        activity: SpeechActivity | None = None,
     ) -> None:
         self.vocabulary: Vocabulary = translator.vocabulary
         self.session = session
@@ -42,6 +44,7 @@ class SessionDecoder:
         self.calls = 0
         self._name = translator.name
         self.wants = wants
+        self._activity = activity
         self._rate = float(getattr(translator, "tokens_per_second", TOKENS_PER_SECOND))
 
     def max_new(self, prefix_length: int) -> int:
@@ -75,8 +78,14 @@ class SessionDecoder:
             raise EvidenceError(f"Model {self._name} returned no hypothesis; it must return at least an empty one.")
         return [self.checked(hypothesis, len(forced)) for hypothesis in found]
 
-    def source_words(self) -> int:
-        return self.session.source_words()
+    def source_words(self, since_s: float = 0.0) -> int:
+        return self.session.source_words(since_s)
+
+    def speech(self, since_s: float = 0.0) -> list[tuple[float, float]]:
+        if self._activity is not None:
+            return list(self._activity.runs(since_s))
+        heard_s = self.session.heard_s  # text has no pauses
+        return [(since_s, heard_s)] if heard_s > since_s else []
 
     def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
         """The hypothesis if its evidence fits its ids and the prefix, EvidenceError or NotFinite if not."""

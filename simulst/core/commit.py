@@ -86,6 +86,11 @@ class CommitLog:
         return self._kept[-1].words if self._kept else self._done_words
 
     @property
+    def kept_words(self) -> int:
+        """Words of the text of ids that are still kept."""
+        return self.words - self._done_words
+
+    @property
     def chars(self) -> int:
         return self._kept[-1].end_char if self._kept else self._done_chars
 

@@ -1,8 +1,11 @@
 """Where to end a segment when the kept audio is full and the policy has not committed what it says."""
 
+from collections.abc import Sequence
+
 from simulst.core.alignment import anchors
-from simulst.core.history import ends_sentence
+from simulst.core.history import SENTENCE_TAIL
 from simulst.core.policy import Policy
+from simulst.core.sentences import ends_sentence
 from simulst.core.translator import Hypothesis, Vocabulary
 
 SILENCE_KEPT_S = 1.0
@@ -28,7 +31,12 @@ def segment_cut(
     ]
     if not fitting:
         return commit, None
-    sentences = [
-        (i, time) for i, time in fitting if ends_sentence([vocabulary.decode(hypothesis.ids[max(0, i - 4) : i])])
-    ]
+    sentences = [(i, time) for i, time in fitting if _begins_sentence(hypothesis.ids, i, vocabulary)]
     return (sentences or fitting)[-1]
+
+
+def _begins_sentence(ids: Sequence[int], index: int, vocabulary: Vocabulary) -> bool:
+    """Whether the word that begins at `index` begins a sentence."""
+    end = next((i for i in range(index + 1, len(ids)) if vocabulary.starts_word(ids[i])), len(ids))
+    before = vocabulary.decode(ids[max(0, index - SENTENCE_TAIL) : index])
+    return ends_sentence([before], vocabulary.decode(ids[index:end]))

@@ -5,18 +5,20 @@ runs on hours of speech with the same selection. A method says how much text to 
 source; caps on both always hold. Only whole words go.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from simulst.core.commit import CommittedToken
+from simulst.core.sentences import CLOSERS, STRONG_MARKS, ends_sentence
 from simulst.core.translator import Evidence, TranslatorSession
 from simulst.errors import PolicyError
 
+SENTENCE_TAIL = 12
+"""Tokens before a mark that tell whether it ends a sentence."""
 AUDIO_MARGIN_S = 0.5
 """Audio is never cut later than this before the source of the last committed token."""
-STRONG_MARKS = frozenset(".!?:;…。！？：；．")
-CLOSERS = "\"'»«”’“)]}」』）"
 
 _NOT_OPENING = CLOSERS + "".join(STRONG_MARKS) + " "
 
@@ -46,6 +48,12 @@ class HistoryConfig:
     max_entries: int = 320
     """Cache entries (speech vectors, tokens, marks) above which `turns` forgets whole oldest turns."""
 
+    segment_s: float | None = None
+    """Speech after which a pause ends a segment: all of it is translated, then text and audio are forgotten; none: no
+    segments."""
+    pause_s: float = 0.5
+    """Silence that counts as such a pause."""
+
     def __post_init__(self) -> None:
         if self.method != "auto" and self.method not in METHODS:
             raise PolicyError(f"history.method is {self.method!r}; it must be one of auto, {', '.join(METHODS)}")
@@ -56,8 +64,10 @@ class HistoryConfig:
         for name in ("words", "tokens", "ms_per_word", "max_tokens", "max_entries"):
             if getattr(self, name) < 1:
                 raise PolicyError(f"history.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.max_audio_s is not None and not self.max_audio_s > 0:
-            raise PolicyError(f"history.max_audio_s is {self.max_audio_s}; it must be above 0")
+        for name in ("max_audio_s", "segment_s", "pause_s"):
+            seconds = getattr(self, name)
+            if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+                raise PolicyError(f"history.{name} is {seconds}; it must be above 0")
 
     def resolve(self, provides: frozenset[Evidence]) -> "HistoryConfig":
         """The same with `auto` settled for a model."""
@@ -105,10 +115,17 @@ def fixed_tokens(kept: Sequence[CommittedToken], config: HistoryConfig, segment_
 def punctuation(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
     """Keep what follows the last strong mark that ends a sentence; all when nothing follows it yet."""
     for i in range(len(kept) - 1, 0, -1):
-        opens = kept[i].starts_word and kept[i].text.strip(_NOT_OPENING) and not kept[i].text[0].isdigit()
-        if opens and ends_sentence([token.text for token in kept[max(0, i - 4) : i]]):
+        opens = kept[i].starts_word and kept[i].text.strip(_NOT_OPENING)
+        before = [token.text for token in kept[max(0, i - SENTENCE_TAIL) : i]]
+        if opens and ends_sentence(before, _word_at(kept, i)):
             return i
     return 0
+
+
+def _word_at(kept: Sequence[CommittedToken], index: int) -> str:
+    """The text of the word that begins at `index`."""
+    end = next((i for i in range(index + 1, len(kept)) if kept[i].starts_word), len(kept))
+    return "".join(token.text for token in kept[index:end])
 
 
 def segment_reset(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
@@ -131,11 +148,6 @@ METHODS: dict[str, Method] = {
 }
 
 
-def ends_sentence(pieces: Sequence[str]) -> bool:
-    """Whether text that ends in these pieces ends in a strong mark, closing quotes and brackets left aside."""
-    return "".join(pieces).rstrip(CLOSERS)[-1:] in STRONG_MARKS and bool("".join(pieces))
-
-
 def _word_start_at_or_after(kept: Sequence[CommittedToken], index: int) -> int:
     """The first word start from `index` on; without one `index` itself (one endless word)."""
     return next((i for i in range(max(0, index), len(kept)) if kept[i].starts_word), max(0, index))
@@ -149,6 +161,10 @@ class Selector(Protocol):
     max_audio_s: float | None
 
     def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim: ...
+
+    def make_room(self, kept: Sequence[CommittedToken], *, start_s: float, need_s: float) -> Trim | None:
+        """What goes so that audio before `need_s` may go; None where speech would be lost that nothing covers."""
+        ...
 
 
 class HistorySelector:
@@ -174,6 +190,10 @@ class HistorySelector:
         if len(kept) - drop > self.config.max_tokens:
             drop = _word_start_at_or_after(kept, len(kept) - self.config.max_tokens)
         return Trim(tokens=drop, to_s=self._cut(kept, drop, start_s) if drop else None)
+
+    def make_room(self, kept: Sequence[CommittedToken], *, start_s: float, need_s: float) -> Trim | None:
+        """Under the source cap: whole words, see `cap_audio`."""
+        return cap_audio(kept, start_s=start_s, need_s=need_s)
 
     def _cut(self, kept: Sequence[CommittedToken], drop: int, start_s: float) -> float | None:
         rest = kept[drop:]

@@ -34,6 +34,8 @@ class Committed:
     """Older committed ids that history selection has forgotten."""
     words: int
     """Words committed since the stream began."""
+    kept_words: int
+    """Words of `prefix`."""
 
     @property
     def total(self) -> int:
@@ -65,7 +67,11 @@ class Decoder(Protocol):
         """`prefix=None` means the committed ids that are still kept."""
         ...
 
-    def source_words(self) -> int: ...
+    def source_words(self, since_s: float = 0.0) -> int: ...
+
+    def speech(self, since_s: float = 0.0) -> list[tuple[float, float]]:
+        """Begin and end of every stretch of speech received from `since_s` on (decoding may not see the newest yet)."""
+        ...
 
     def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
         """A hypothesis that a policy got from the session itself, its evidence judged as that of `hypothesise`."""
@@ -109,6 +115,8 @@ class Policy(ABC):
     default_chunk_ms: ClassVar[int] = 640
     default_history: ClassVar[str] = "auto"
     """History method when neither preset nor user names one; the names are in `simulst.core.history`."""
+    default_segment_s: ClassVar[float | None] = None
+    """Speech after which a pause ends a segment, likewise; None: no segments."""
 
     def needs(self) -> frozenset[Evidence]:
         """`requires` and whatever this configuration needs on top."""

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from simulst.core.activity import SpeechActivity
 from simulst.core.alignment import anchors
 from simulst.core.checked import NotFinite, SessionDecoder
 from simulst.core.commit import Change, CommitLog
 from simulst.core.events import EndEvent, Event, HypothesisEvent, WriteEvent
 from simulst.core.forced import SILENCE_KEPT_S, segment_cut
-from simulst.core.history import HistoryConfig, HistorySelector, Selector, cap_audio
+from simulst.core.history import HistoryConfig, HistorySelector, Selector
 from simulst.core.policy import Committed, Decision, Policy, SourceView
 from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
 from simulst.core.transcript import LongTranscript
@@ -78,6 +79,7 @@ class Session:
             raise PolicyError(f"history is {chosen!r:.80}; it must be a HistoryConfig, a selector or a method's name")
         selector = HistorySelector(chosen.resolve(model.provides)) if isinstance(chosen, HistoryConfig) else chosen
         self.selector: Selector = selector
+        self._segments = chosen if isinstance(chosen, HistoryConfig) else HistoryConfig()
         self._max_source_s = min(model.max_source_s, selector.max_audio_s or model.max_source_s)
         self._chunk = round(self.chunk_ms * SAMPLE_RATE / 1000)
         if self._chunk < 1:
@@ -98,7 +100,14 @@ class Session:
         self._translator = self.model.open()
         bind = getattr(self.selector, "bind", None)
         self._history: Selector = self.selector if bind is None else bind(self._translator)
-        self._decoder = SessionDecoder(self.model, self._translator, self.selector.wants, whole=self._show_hypotheses)
+        self._activity = SpeechActivity()
+        self._decoder = SessionDecoder(
+            self.model,
+            self._translator,
+            self.selector.wants,
+            whole=self._show_hypotheses,
+            activity=self._activity,
+        )
         self._log = CommitLog(self.model.vocabulary)
         self._state: Any = self.policy.start()
         self._received = 0  # samples given to the translator
@@ -230,6 +239,8 @@ class Session:
         self._compute_before = self.stats.compute_s
         self._make_room(len(chunk))
         self._translator.extend_source(chunk, is_final=is_final)
+        self._activity.extend(chunk)
+        self._activity.trim(self._translator.start_s)
         self._received += len(chunk)
         self._source.trim(self._received)
 
@@ -243,20 +254,32 @@ class Session:
         )
 
     def _committed(self) -> Committed:
-        return Committed(prefix=self._log.prefix, dropped=self._log.dropped, words=self._log.words)
+        log = self._log
+        return Committed(prefix=log.prefix, dropped=log.dropped, words=log.words, kept_words=log.kept_words)
 
     def _step(self, *, final: bool) -> None:
-        decision = self._decide(final=final, is_final=final)
+        over = not final and self._segment_over()
+        decision = self._decide(final=final or over, is_final=final)
         self._apply(decision)
         self.stats.steps += 1
-        if decision.segment_end and not final:
+        if (over or decision.segment_end) and not final:
             self._state = self.policy.start()
-        if not final:
+        if over:
+            self._trim(len(self._log.kept), self._translator.heard_s)
+        elif not final:
             trim = self._history.select(
                 self._log.kept, start_s=self._translator.start_s, segment_end=decision.segment_end
             )
             self._trim(trim.tokens, trim.to_s)
         self._report_hypothesis(decision, final)
+
+    def _segment_over(self) -> bool:
+        """Whether a pause ends a segment here, whatever the policy."""
+        config, translator = self._segments, self._translator
+        if config.segment_s is None:
+            return False
+        limits = {"least_s": config.segment_s, "pause_s": config.pause_s}
+        return self._activity.segment_over(translator.start_s, translator.heard_s, **limits)
 
     def _decide(self, *, final: bool, is_final: bool) -> Decision:
         """The policy's decision; with `final` its ungated last one, of the stream or of forced progress."""
@@ -336,7 +359,7 @@ class Session:
         if need_s <= self._translator.start_s:
             return
         need_s += self.model.frame_s  # audio goes in whole frames
-        trim = cap_audio(self._log.kept, start_s=self._translator.start_s, need_s=need_s)
+        trim = self._history.make_room(self._log.kept, start_s=self._translator.start_s, need_s=need_s)
         if trim is not None:
             self._trim(trim.tokens, trim.to_s)
         else:

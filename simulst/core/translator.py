@@ -24,6 +24,8 @@ class Evidence(StrEnum):
     ALIGNMENT_HEADS = "alignment_heads"
     """The same, with the rows of every alignment head beside their mean."""
     LOGPROBS = "logprobs"
+    NO_SPEECH = "no_speech"
+    """The model's own probability that the kept audio holds no speech."""
     NBEST = "nbest"
     """Several hypotheses after the same prefix: beams or samples."""
     CTC_COUNTS = "ctc_counts"
@@ -81,6 +83,8 @@ class Hypothesis:
     logprobs: tuple[float, ...] | None = None
     """Natural log-probability of each of `ids`."""
     alignment: Alignment | None = None
+    no_speech: float | None = None
+    """Probability of no speech when NO_SPEECH was wanted and the model has one."""
     score: float = 0.0
 
 
@@ -150,6 +154,14 @@ class TranslatorSession(Protocol):
         """Absolute end of the audio that decoding can see (a streaming encoder may lag its input by the look-ahead)."""
         ...
 
+    @property
+    def source_end(self) -> int:
+        """Where the source that decoding sees ends, in units of the model (samples, vectors, words committed).
+
+        Equal numbers at two steps mean that nothing was added to the source between them, whatever `heard_s` says.
+        """
+        ...
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Append 16 kHz mono samples in [-1, 1]; `is_final` flushes look-ahead, after it nothing more may come."""
         ...
@@ -171,8 +183,9 @@ class TranslatorSession(Protocol):
         """
         ...
 
-    def source_words(self) -> int:
-        """Source words heard since the stream began (never decreases); needs CTC_COUNTS."""
+    def source_words(self, since_s: float = 0.0) -> int:
+        """Source words heard since the stream began (never decreases), or those of kept audio that begin at the
+        absolute time `since_s` or later; needs CTC_COUNTS."""
         ...
 
     def transcript(self) -> str:

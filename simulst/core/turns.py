@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import cast
 
 from simulst.core.commit import CommittedToken
-from simulst.core.history import HistoryConfig, Trim
+from simulst.core.history import HistoryConfig, Trim, cap_audio
 from simulst.core.translator import Evidence, ReadWriteSession, TranslatorSession
 from simulst.models.speech_llm.eviction import oldest_turns
 
@@ -31,4 +31,12 @@ class TurnSelector:
         if cut is None:
             return Trim()
         gone = checkpoints.index(cut) + 1
+        return Trim(tokens=sum(turn.tokens for turn in turns[:gone]), to_s=turns[gone - 1].end_s)
+
+    def make_room(self, kept: Sequence[CommittedToken], *, start_s: float, need_s: float) -> Trim | None:
+        """Under the source cap too whole turns go, speech with its text; words only where one turn exceeds it."""
+        turns, _ = self.session.turns()
+        gone = next((i + 1 for i, turn in enumerate(turns) if turn.end_s >= need_s), 0)
+        if not gone:
+            return cap_audio(kept, start_s=start_s, need_s=need_s)
         return Trim(tokens=sum(turn.tokens for turn in turns[:gone]), to_s=turns[gone - 1].end_s)

@@ -329,7 +329,7 @@ def _ready(place: Place) -> dict[str, Any]:
         "version": VERSION,
         "model": place.model,
         "policy": place.policy,
-        "chunk_ms": stream.engine.session.chunk_ms,
+        "chunk_ms": stream.chunk_ms,
         "sample_rate": stream.hello.sample_rate,
         "channel": stream.hello.channel,
     }

@@ -61,6 +61,7 @@ class Pool:
                 job.run()
             if job.abandoned:
                 return  # another thread has taken this one's place
+            del job  # else its stream would stay in memory until the next one comes
 
     @property
     def spare(self) -> bool:
@@ -71,15 +72,18 @@ class Pool:
         """The result of `work()`, computed in a thread; cancelling the wait does not end a job that has begun."""
         job = _Job(work, asyncio.get_running_loop())
         self._jobs.put(job)
-        while True:
-            done, _ = await asyncio.wait({job.future}, timeout=self.patience_s / 4)
-            if done:
-                result: T = job.future.result()
-                return result
-            if job.started is not None and time.monotonic() - job.started > self.patience_s:
-                job.abandoned = True
-                self._start()
-                raise Stalled
+        try:
+            while True:
+                done, _ = await asyncio.wait({job.future}, timeout=self.patience_s / 4)
+                if done:
+                    result: T = job.future.result()
+                    return result
+                if job.started is not None and time.monotonic() - job.started > self.patience_s:
+                    job.abandoned = True
+                    self._start()
+                    raise Stalled
+        finally:
+            del job, work  # a cancelled task keeps this frame, and with it the model's caches
 
     def close(self, within_s: float = 5.0) -> None:
         """End the threads, waiting for what they do: a process must not exit under a model at work."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import bisect
+import contextlib
 import functools
 import json
 import logging
@@ -85,6 +86,7 @@ class LiveStream:
     def __init__(self, engine: Engine, pool: Pool, metrics: Metrics) -> None:
         self.id = secrets.token_urlsafe(18)
         self.engine = engine
+        self.chunk_ms = engine.session.chunk_ms
         self.hello = engine.hello
         self.subscribers: set[Subscriber] = set()
         self.seq = 0
@@ -238,7 +240,8 @@ class LiveStream:
     def _take(self) -> bytes:
         """Pending audio for one job."""
         live = self.hello.pace == "live"
-        limit_s = LIVE_JOB_S if live else self.engine.session.chunk_ms / 1000
+        self.chunk_ms = self.engine.session.chunk_ms
+        limit_s = LIVE_JOB_S if live else self.chunk_ms / 1000
         limit = max(1, round(limit_s * self.hello.sample_rate)) * self.hello.frame_bytes
         parts: list[bytes] = []
         size = 0
@@ -300,6 +303,8 @@ class LiveStream:
         self.ephemeral[kind] = (self.ephemeral.get(kind, (0, ""))[0] + 1, dump(message))
 
     def _close(self) -> None:
+        with contextlib.suppress(AttributeError):
+            del self.engine  # the caches in it are large, and what still knows this stream may live for long
         self.ended = self.closed = True
         self._pending.clear()
         self._room.set()

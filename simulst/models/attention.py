@@ -66,19 +66,17 @@ class CrossAttention:
     ) -> FloatArray:
         """Rows of the positions from `first` on; `keys` per layer as cached.
 
-        The mean over the chosen heads, [batch, positions, n_valid], or each of them with `every_head`,
-        [batch, positions, heads, n_valid], layer by layer.
+        The mean over the chosen heads, each smoothed, [batch, positions, n_valid], or with `every_head` each of them
+        as it is, [batch, positions, heads, n_valid], layer by layer: a policy that compares heads filters by itself.
         """
         found = [
-            median_filter(
-                self.layer_rows(queries[layer], keys[layer], heads, first=first, n_valid=n_valid), median_frames
-            )
+            self.layer_rows(queries[layer], keys[layer], heads, first=first, n_valid=n_valid)
             for layer, heads in sorted(by_layer(self.heads).items())
         ]
         if every_head:
             rows = torch.cat(found, dim=1).transpose(1, 2)
         else:
-            rows = torch.stack([one.sum(dim=1) for one in found]).sum(dim=0) / len(self.heads)
+            rows = torch.stack([smoothed(one, median_frames).sum(dim=1) for one in found]).sum(dim=0) / len(self.heads)
         result: FloatArray = rows.cpu().numpy()
         return result
 
@@ -102,14 +100,27 @@ def _recorder(layer: int) -> Any:
     return record
 
 
-def median_filter(weights: Tensor, width: int) -> Tensor:
-    """Median over `width` neighbouring frames (odd; 0 or 1 changes nothing), edges repeated; NaN stays NaN."""
-    if width <= 1 or weights.shape[-1] == 0 or weights.numel() == 0:
+def median_width(seconds: float, frame_s: float) -> int:
+    """The largest odd number of frames that lasts at most about `seconds`; 1, no filter, where that is below three."""
+    frames = int(seconds / frame_s + 0.5)
+    return max(1, frames - (frames + 1) % 2)
+
+
+def smoothed(weights: Tensor, width: int) -> Tensor:
+    """Median over `width` neighbouring frames (odd; 0 or 1 changes nothing); NaN stays NaN.
+
+    The newest `width // 2` frames stay as they are: what follows them is not heard yet, and a peak there must not be
+    moved to frames that count as safe. At the other end the edge is repeated.
+    """
+    count = weights.shape[-1]
+    half = min(width // 2, count)
+    if width <= 1 or weights.numel() == 0:
         return weights
-    half = width // 2
-    shape = weights.shape
-    padded = nn.functional.pad(weights.reshape(1, -1, shape[-1]), (half, half), mode="replicate")
-    return padded.unfold(-1, width, 1).median(dim=-1).values.reshape(shape)
+    padded = nn.functional.pad(weights.reshape(1, -1, count), (width // 2, 0), mode="replicate")
+    if padded.shape[-1] < width:
+        return weights
+    middle = padded.unfold(-1, width, 1).median(dim=-1).values.reshape(*weights.shape[:-1], -1)
+    return torch.cat((middle, weights[..., count - half :]), dim=-1)
 
 
 def by_layer(heads: Sequence[Head]) -> dict[int, list[int]]:

@@ -90,6 +90,7 @@ class CascadeSession:
         self._text = cascade.text.open()
         self._words: tuple[HeardWord, ...] = ()
         self._forgotten = 0
+        self._changes = 0
         self._start_s = self._heard_s = 0.0
 
     @property
@@ -99,6 +100,10 @@ class CascadeSession:
     @property
     def heard_s(self) -> float:
         return self._heard_s
+
+    @property
+    def source_end(self) -> int:
+        return self._changes
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Let the recogniser hear the samples; words that it commits become visible at once."""
@@ -121,6 +126,7 @@ class CascadeSession:
         begin_s = words[-1].end_s if words else self._start_s
         for i, piece in enumerate(pieces, start=1):
             words.append(HeardWord(text=piece, end_s=begin_s + (max(end_s, begin_s) - begin_s) * i / len(pieces)))
+        self._changes += 1
         self._words = tuple(words)
         self._text.words = tuple(word.text for word in words)
 
@@ -140,8 +146,8 @@ class CascadeSession:
             prefix, max_new=max_new, n_best=n_best, sample=sample, seed=seed, gate=gate, want=want
         )
 
-    def source_words(self) -> int:
-        return self._forgotten + len(self._words)
+    def source_words(self, since_s: float = 0.0) -> int:
+        return self._forgotten + len(self._words) if since_s <= 0 else sum(w.end_s > since_s for w in self._words)
 
     def transcript(self) -> str:
         return self._text.transcript() if self._words else ""

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from simulst.core.alignment import IntArray, Normalisation, attended_frames, median_filter, normalise, valid_rows
+from simulst.core.alignment import (
+    IntArray,
+    Normalisation,
+    attended_frames,
+    mass_from,
+    normalise,
+    running_median,
+    valid_rows,
+)
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
 from simulst.core.translator import Alignment, Evidence, TokenStep
@@ -41,11 +50,23 @@ class AlignAtt(Policy):
     )
     border_ms: float | None = parameter(None, "the same border as time; replaces f", unit="ms")
     normalise: Normalisation = parameter(
-        "none", "normalisation of the rows: none, zscore, zscore_online, l2", published="none, zscore"
+        "none", "normalisation of the rows: none, zscore, zscore_online, zscore_running, l2", published="none, zscore"
     )
     median: int = parameter(1, "width of the median filter over frames; 1: none", unit="frames", published="7")
-    heads: Literal["mean", "median"] = parameter(
-        "mean", "mean row of the alignment heads, or lower median of their attended frames", published="mean, median"
+    heads: Literal["mean", "median", "filtered_mean"] = parameter(
+        "mean",
+        "mean row of the alignment heads, lower median of their attended frames, or mean of the heads once each was "
+        "normalised and filtered",
+        published="mean, median, filtered_mean",
+    )
+    max_mass: float | None = parameter(
+        None, "hold a token back when more than this share of its attention to the source lies on those frames"
+    )
+    pass_mass: float | None = parameter(
+        None, "let a token pass when less than this share of its attention lies there", published="0.03"
+    )
+    consensus: float | None = parameter(
+        None, "share of the heads that must attend to older frames; needs alignment_heads", published="0.6"
     )
     drop_last: int = parameter(0, "frames at the very end that are left out as a sink", unit="frames", published="0, 1")
     rewind_s: float | None = parameter(
@@ -59,19 +80,25 @@ class AlignAtt(Policy):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise PolicyError(f"align_att: {name} is {value}; it must be above 0")
-        if self.normalise not in ("none", "zscore", "zscore_online", "l2"):
+        for name in ("max_mass", "pass_mass", "consensus"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise PolicyError(f"align_att: {name} is {value}; it must be above 0 and at most 1")
+        if self.normalise not in ("none", "zscore", "zscore_online", "zscore_running", "l2"):
             raise PolicyError(
-                f"align_att: normalise is {self.normalise!r}; it must be none, zscore, zscore_online or l2"
+                f"align_att: normalise is {self.normalise!r}; "
+                "it must be none, zscore, zscore_online, zscore_running or l2"
             )
         if self.median < 1 or self.median % 2 == 0:
             raise PolicyError(f"align_att: median is {self.median}; it must be an odd number of frames")
-        if self.heads not in ("mean", "median"):
-            raise PolicyError(f"align_att: heads is {self.heads!r}; it must be mean or median")
+        if self.heads not in ("mean", "median", "filtered_mean"):
+            raise PolicyError(f"align_att: heads is {self.heads!r}; it must be mean, median or filtered_mean")
         if self.drop_last < 0:
             raise PolicyError(f"align_att: drop_last is {self.drop_last}; it must be at least 0")
 
     def needs(self) -> frozenset[Evidence]:
-        return self.requires | ({Evidence.ALIGNMENT_HEADS} if self.heads == "median" else set())
+        each = self.heads != "mean" or self.consensus is not None
+        return self.requires | ({Evidence.ALIGNMENT_HEADS} if each else set())
 
     def start(self) -> AlignAttState:
         return AlignAttState()
@@ -87,7 +114,8 @@ class AlignAtt(Policy):
         return max(1, int(border_s / frame_s + 0.5)) if border_s else 0
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        in_loop = self.normalise in ("none", "l2") and self.heads == "mean"
+        gated = (self.max_mass, self.pass_mass, self.consensus) != (None, None, None)
+        in_loop = self.normalise in ("none", "l2") and self.heads == "mean" and not gated
         gate = BorderGate(policy=self, frame_s=decoder.frame_s) if in_loop else None
         hypothesis = decoder.hypothesise(gate=gate, want=self.needs())[0]
         alignment = hypothesis.alignment
@@ -95,7 +123,7 @@ class AlignAtt(Policy):
             return Decision(hypothesis=hypothesis, reason="read")
         frames = self.attended(alignment)[alignment.history :]
         limit = alignment.n_valid - self.drop_last - self.border_frames(alignment.frame_s)
-        beyond = np.flatnonzero(frames >= limit)
+        beyond = np.flatnonzero(self._blocked(alignment, frames, limit))
         cut = int(beyond[0]) if len(beyond) else len(frames)
         if self._rewinds(frames[:cut], alignment, state):
             return Decision(hypothesis=hypothesis, reason="rewind")
@@ -109,10 +137,25 @@ class AlignAtt(Policy):
 
     def attended(self, alignment: Alignment) -> IntArray:
         """The frame that each row, history first, attends to, normalised and filtered as configured."""
-        rows = valid_rows(alignment, drop_last=self.drop_last, heads=self.heads == "median")
+        rows = valid_rows(alignment, drop_last=self.drop_last, heads=self.heads != "mean")
         if not rows.shape[-1]:
             return np.zeros(alignment.weights.shape[0], dtype=np.int64)
-        return attended_frames(median_filter(normalise(rows, self.normalise), self.median))
+        filtered = running_median(normalise(rows, self.normalise), self.median)
+        return attended_frames(filtered.mean(axis=0) if self.heads == "filtered_mean" else filtered)
+
+    def _blocked(self, alignment: Alignment, frames: IntArray, limit: int) -> npt.NDArray[np.bool_]:
+        """Which new tokens may not be written yet: by the frame attended to, and by the gates that are on."""
+        blocked: npt.NDArray[np.bool_] = frames >= limit
+        mass = mass_from(valid_rows(alignment, drop_last=self.drop_last), limit)[alignment.history :]
+        if self.pass_mass is not None:
+            blocked &= mass >= self.pass_mass
+        if self.max_mass is not None:
+            blocked |= mass > self.max_mass
+        if self.consensus is not None:
+            rows = valid_rows(alignment, drop_last=self.drop_last, heads=True)[..., alignment.history :, :]
+            before = running_median(rows, self.median).argmax(axis=-1) < limit
+            blocked |= np.atleast_2d(before).mean(axis=0) < self.consensus - 1e-9
+        return blocked
 
     def _rewinds(self, frames: IntArray, alignment: Alignment, state: AlignAttState) -> bool:
         if self.rewind_s is None:
@@ -138,6 +181,6 @@ class BorderGate:
         valid = step.n_valid - self.policy.drop_last
         if step.weights is None or valid <= 0:
             return "continue"
-        row = median_filter(step.weights[None, :valid], self.policy.median)
+        row = running_median(step.weights[None, :valid], self.policy.median)
         beyond = int(row[0].argmax()) >= valid - self.policy.border_frames(self.frame_s)
         return "stop_drop" if beyond else "continue"

@@ -13,27 +13,43 @@ from simulst.errors import PolicyError
 
 @dataclass(frozen=True, kw_only=True)
 class Confidence(Policy):
-    """Commit while the mean log-probability of tokens is at least `threshold`.
+    """Commit when the model is sure: that it hears speech (`no_speech`), or of its words (`logprob`).
 
-    Our reading of the paper, whose exact rule we could not check: `hypothesis` judges the new tokens as a whole and
-    takes all complete words or none; `word` judges each word and stops before the first unsure one.
+    The authors' rule speaks a hypothesis of Whisper's when its probability of no speech is below 1 - `alpha`. A model
+    without such a probability is judged by its words, which is our reading: `hypothesis` takes all complete words or
+    none by the mean log-probability of the new tokens; `word` judges each word and stops before the first unsure one.
     """
 
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.LOGPROBS})
     paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
 
-    threshold: float = parameter(-0.5, "least mean log-probability of a token", unit="nats", published="not public")
-    scope: Literal["hypothesis", "word"] = parameter("word", "what the mean is taken over", published="hypothesis")
+    signal: Literal["auto", "no_speech", "logprob"] = parameter(
+        "auto", "what tells confidence; auto: no_speech where the model has it, else logprob", published="no_speech"
+    )
+    alpha: float = parameter(0.9, "confidence that there is speech", published="0.9, 0.7")
+    threshold: float = parameter(-0.5, "least mean log-probability of a token", unit="nats", published="none")
+    scope: Literal["hypothesis", "word"] = parameter("word", "what the mean is taken over", published="none")
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.threshold) and self.threshold <= 0):
             raise PolicyError(f"confidence: threshold is {self.threshold}; it must be at most 0 (a log-probability)")
+        if not 0 < self.alpha < 1:
+            raise PolicyError(f"confidence: alpha is {self.alpha}; it must be between 0 and 1")
+        if self.signal not in ("auto", "no_speech", "logprob"):
+            raise PolicyError(f"confidence: signal is {self.signal!r}; it must be auto, no_speech or logprob")
         if self.scope not in ("hypothesis", "word"):
             raise PolicyError(f"confidence: scope is {self.scope!r}; it must be hypothesis or word")
 
+    def needs(self) -> frozenset[Evidence]:
+        return self.requires | ({Evidence.NO_SPEECH} if self.signal == "no_speech" else set())
+
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        hypothesis = decoder.hypothesise(want=self.requires)[0]
+        hypothesis = decoder.hypothesise(want=self.requires | {Evidence.NO_SPEECH})[0]
         logprobs = hypothesis.logprobs
+        if hypothesis.no_speech is not None and self.signal != "logprob":
+            sure = hypothesis.no_speech < 1 - self.alpha
+            keep = complete(hypothesis, len(hypothesis.ids), decoder.vocabulary) if sure else 0
+            return Decision(commit=keep, hypothesis=hypothesis, reason="speech" if keep else "read")
         if not hypothesis.ids or logprobs is None:
             return Decision(hypothesis=hypothesis, reason="read")
         whole = len(hypothesis.ids)
@@ -41,10 +57,10 @@ class Confidence(Policy):
         if self.scope == "word":
             starts = word_starts(hypothesis.ids, decoder.vocabulary, fresh=not committed.prefix)
             edges = sorted({0, *starts, whole})
-        sure = 0
+        certain = 0
         for begin, end in pairwise(edges):
             if sum(logprobs[begin:end]) / (end - begin) < self.threshold:
                 break
-            sure = end
-        keep = complete(hypothesis, sure, decoder.vocabulary)
+            certain = end
+        keep = complete(hypothesis, certain, decoder.vocabulary)
         return Decision(commit=keep, hypothesis=hypothesis, reason="confidence" if keep else "read")

@@ -14,15 +14,16 @@ from simulst.policies.local_agreement import LocalAgreementState, Remembered
 class Consensus(Policy):
     """Commit the complete words of the hypothesis once it resembles the previous one closely enough.
 
-    Our reading of the paper, whose exact rule we could not check: resemblance is the edit ratio of their texts after
-    what is committed, 2 L / (|a| + |b|) with L the longest common subsequence in characters.
+    Resemblance is the ratio of the authors' code (Levenshtein.ratio) of their texts after what is committed:
+    2 L / (|a| + |b|) with L the longest common subsequence in characters. Theirs compares segments of Whisper, ours
+    what is not committed yet. As in local agreement, only hypotheses about different source are compared.
     """
 
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX})
     paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
     default_chunk_ms: ClassVar[int] = 1000
 
-    ratio: float = parameter(0.9, "least resemblance of consecutive hypotheses, 1 is equality", published="not public")
+    ratio: float = parameter(0.9, "least resemblance of consecutive hypotheses, 1 is equality", published="0.9")
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio <= 1:
@@ -32,6 +33,9 @@ class Consensus(Policy):
         return LocalAgreementState()
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        if state.unchanged(decoder):
+            waits: Decision = state.waits(committed.total)
+            return waits
         hypothesis = decoder.hypothesise()[0]
         before = [remembered.after(committed.total) for remembered in state.recent]
         state.recent = [Remembered(total=committed.total, hypothesis=hypothesis)]

@@ -23,6 +23,11 @@ class Greedy(Policy):
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         if view.heard_s < self.min_start_s:
             return Decision(reason="read")
-        hypothesis = decoder.hypothesise()[0]
-        keep = complete(hypothesis, len(hypothesis.ids), decoder.vocabulary)
-        return Decision(commit=keep, hypothesis=hypothesis, reason="greedy" if keep else "read")
+        return greedy(decoder)
+
+
+def greedy(decoder: Decoder) -> Decision:
+    """All complete words of the hypothesis."""
+    hypothesis = decoder.hypothesise()[0]
+    keep = complete(hypothesis, len(hypothesis.ids), decoder.vocabulary)
+    return Decision(commit=keep, hypothesis=hypothesis, reason="greedy" if keep else "read")

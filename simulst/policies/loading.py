@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 PRESET_KEYS = ("name", "policy", "chunk_ms", "source", "parameters", "history")
 _MAX_PRESET_BYTES = 100_000
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def load_policy(spec: "str | Path | Policy | LoadedPolicy", **overrides: Any) ->
             name=type(spec).__name__,
             policy=spec,
             chunk_ms=spec.default_chunk_ms,
-            history=HistoryConfig(method=spec.default_history),
+            history=HistoryConfig(method=spec.default_history, segment_s=spec.default_segment_s),
         )
         return load_policy(loaded, **overrides)
     text = str(spec)
@@ -138,7 +139,7 @@ def preset_names() -> list[str]:
 
 
 def preset_path(name: str) -> Path | None:
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+    if len(name) > _MAX_NAME or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         return None
     return next((p for folder in preset_folders() if (p := folder / f"{name}.toml").is_file()), None)
 
@@ -151,8 +152,8 @@ def read_preset(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_PRESET_BYTES:
             raise PolicyError(f"The preset {path} is larger than {_MAX_PRESET_BYTES} bytes.")
         preset = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PolicyError(f"The preset {path} cannot be read: {error}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PolicyError(f"The preset {path} cannot be read: {str(error).rstrip('.')}.") from error
     unknown = sorted(set(preset) - set(PRESET_KEYS))
     if unknown:
         raise PolicyError(f"The preset {path} has unknown keys {', '.join(unknown)}; known: {', '.join(PRESET_KEYS)}.")
@@ -191,6 +192,7 @@ def _build(
     own = {k: v for k, v in overrides.items() if k != "chunk_ms" and not k.startswith("history.")}
     table = {**history, **{k.removeprefix("history."): v for k, v in overrides.items() if k.startswith("history.")}}
     table.setdefault("method", cls.default_history)
+    table.setdefault("segment_s", cls.default_segment_s)
     chunk = overrides.get("chunk_ms", chunk_ms)
     chunk = cls.default_chunk_ms if chunk is None else _typed(f"{name}: chunk_ms", int, chunk)
     if not 1 <= chunk <= 600_000:

@@ -28,11 +28,26 @@ class Remembered:
 @dataclass(kw_only=True)
 class LocalAgreementState:
     recent: list[Remembered] = field(default_factory=list)
+    source_end: int | None = None
+    """The source behind the newest of them."""
+
+    def unchanged(self, decoder: Decoder) -> bool:
+        """Whether decoding would see the source of the newest hypothesis again, which agrees with itself."""
+        before, self.source_end = self.source_end, decoder.session.source_end
+        return bool(self.recent) and before == self.source_end
+
+    def waits(self, total: int) -> Decision:
+        """READ, with what is left of the newest hypothesis for display."""
+        return Decision(hypothesis=self.recent[-1].after(total), reason="source unchanged")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalAgreement(Policy):
-    """Commit the longest common prefix of the last n hypotheses, compared as ids after what is committed now."""
+    """Commit the longest common prefix of the last n hypotheses, compared as ids after what is committed now.
+
+    A step counts only if decoding sees more source than at the one before: a model that hears in blocks would agree
+    with itself.
+    """
 
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX})
     paper: ClassVar[str] = "Liu et al. 2020 (2005.11185)"
@@ -48,6 +63,9 @@ class LocalAgreement(Policy):
         return LocalAgreementState()
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+        if state.unchanged(decoder):
+            waits: Decision = state.waits(committed.total)
+            return waits
         hypothesis = decoder.hypothesise()[0]
         state.recent = [*state.recent[1 - self.n :], Remembered(total=committed.total, hypothesis=hypothesis)]
         if len(state.recent) < self.n:

@@ -1,4 +1,4 @@
-"""Wait for the end of the source and translate it at once: the quality that no simultaneous policy exceeds."""
+"""Wait for the end of the source, or of a segment of it, and translate that at once: what waiting can bring at most."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,11 +10,15 @@ from simulst.errors import PolicyError
 
 @dataclass(frozen=True, kw_only=True)
 class Offline(Policy):
-    """Read until the stream ends; audio longer than the model can hear is cut at sentence ends by the session."""
+    """Read until the stream, or a segment between pauses, ends; what has no pause is cut where the model's limit lies.
+
+    Segments are the session's (`history.segment_s`) and no matter of the policy.
+    """
 
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX})
     paper: ClassVar[str] = "Offline baseline"
     default_history: ClassVar[str] = "keep_all"
+    default_segment_s: ClassVar[float | None] = 4.0
 
     beams: int = parameter(4, "beam width at the end, where the model can search", published="5")
 

@@ -18,11 +18,11 @@ def play(
     source_words: Sequence[int] = (),
     history: str = "keep_all",
 ) -> tuple[Session, list[str]]:
-    """The session after `chunks` chunks (one per line of the script), and the text shown after each of them."""
+    """The session after `chunks` chunks of sound (one per line of the script), and the text shown after each."""
     model = ScriptedTranslator(vocabulary=vocabulary, script=script, source_words=source_words)
     session = Session(model, policy, chunk_ms=400, history=history)
     shown = []
     for _ in range(len(script) if chunks is None else chunks):
-        session.feed(np.zeros(6400, dtype=np.float32))
+        session.feed(np.full(6400, 0.1, dtype=np.float32))
         shown.append(session.text)
     return session, shown

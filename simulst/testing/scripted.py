@@ -49,6 +49,7 @@ class Scripted:
     n_valid: int | None = None
     logprobs: tuple[float, ...] | None = None
     p_choose: tuple[float, ...] | None = None
+    no_speech: float | None = None
     others: tuple[tuple[int, ...], ...] = ()
 
 
@@ -64,6 +65,8 @@ class ScriptedTranslator:
     max_source_s: float = 30.0
     source_words: Sequence[int] = ()
     """Word counts, one per extension of the source; the last one stays."""
+    block: int | None = None
+    """Samples after which new source becomes visible; none: all at once."""
     padding: int = 0
     """Columns after the valid ones, whose weights exceed all others."""
     opened: "list[ScriptedSession]" = field(default_factory=list)
@@ -80,6 +83,7 @@ class ScriptedSession:
         self.model = model
         self.source = SourceBuffer()
         self.extensions = 0
+        self.ends_s: list[float] = []
         self.prefixes: list[tuple[int, ...]] = []
         self.dropped_targets: list[int] = []
 
@@ -91,9 +95,14 @@ class ScriptedSession:
     def heard_s(self) -> float:
         return self.source.end_s
 
+    @property
+    def source_end(self) -> int:
+        return self.source.end if self.model.block is None else self.source.end // self.model.block
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         self.source.append(samples, is_final=is_final)
         self.extensions += 1
+        self.ends_s.append(self.source.end_s)
 
     def hypothesise(
         self,
@@ -152,6 +161,7 @@ class ScriptedSession:
             next_id=next_id,
             logprobs=line.logprobs if count == len(line.ids) or line.logprobs is None else line.logprobs[:count],
             alignment=self._wanted(alignment, want),
+            no_speech=line.no_speech if Evidence.NO_SPEECH in want else None,
         )
 
     @staticmethod
@@ -195,9 +205,13 @@ class ScriptedSession:
             for ids in (pool[min(i, len(pool) - 1)] if line.others else line.ids for i in range(len(texts)))
         ]
 
-    def source_words(self) -> int:
+    def source_words(self, since_s: float = 0.0) -> int:
+        before = sum(end_s <= since_s + 1e-6 for end_s in self.ends_s) if since_s > 0 else 0
+        return self._counted(self.extensions) - self._counted(before)
+
+    def _counted(self, extensions: int) -> int:
         counts = self.model.source_words
-        return counts[min(self.extensions, len(counts)) - 1] if counts and self.extensions else 0
+        return counts[min(extensions, len(counts)) - 1] if counts and extensions else 0
 
     def transcript(self) -> str:
         return "one two three four" if self.extensions else ""

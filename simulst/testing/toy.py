@@ -74,7 +74,7 @@ class ToySession:
         self.model = model
         self.source = SourceBuffer()
         self._counted = 0  # samples in which words have been counted
-        self._words = 0
+        self._word_times: tuple[float, ...] = ()
         self._turns: list[Turn] = []
 
     @property
@@ -86,6 +86,10 @@ class ToySession:
         return self._heard / SAMPLE_RATE
 
     @property
+    def source_end(self) -> int:
+        return self._heard
+
+    @property
     def _heard(self) -> int:
         hidden = 0 if self.source.is_final else round(self.model.look_ahead_s * SAMPLE_RATE)
         return max(self.source.start, self.source.end - hidden)
@@ -94,7 +98,8 @@ class ToySession:
         self.source.append(samples, is_final=is_final)
         while self._counted + SLOT <= self._heard:
             self._counted += SLOT
-            self._words += round(float(self.source.read(self._counted - SLOT // 2, self._counted).mean()) * 64) > 0
+            if round(float(self.source.read(self._counted - SLOT // 2, self._counted).mean()) * 64) > 0:
+                self._word_times += ((self._counted - SLOT) / SAMPLE_RATE,)
 
     def _slots(self) -> list[tuple[int, int, bool]]:
         """Word, absolute end of what was heard of it, and whether its telling half was heard."""
@@ -217,8 +222,8 @@ class ToySession:
             found.append(Hypothesis(ids=rest[:max_new], stop="eos" if len(rest) <= max_new else "length"))
         return found
 
-    def source_words(self) -> int:
-        return self._words
+    def source_words(self, since_s: float = 0.0) -> int:
+        return sum(at_s >= since_s - 1e-6 for at_s in self._word_times)
 
     def transcript(self) -> str:
         return " ".join(f"s{word}" for word, _, certain in self._slots() if certain)
@@ -234,12 +239,12 @@ class ToySession:
             count -= gone
 
     def snapshot(self) -> object:
-        state = (self._counted, self._words, list(self._turns))
+        state = (self._counted, self._word_times, list(self._turns))
         return (self.source.read(), self.source.start, self.source.is_final, *state)
 
     def rollback(self, snapshot: object) -> None:
         assert isinstance(snapshot, tuple)
-        samples, start, is_final, self._counted, self._words, turns = snapshot
+        samples, start, is_final, self._counted, self._word_times, turns = snapshot
         self._turns = list(turns)
         self.source = SourceBuffer()
         self.source.start = start

@@ -62,9 +62,9 @@ def annotate(recipe: Recipe) -> None:
     if not (where / NEEDS_FILE).exists():
         spoken = {sentence for talk in talks for sentence, _, _ in talk.sentences}
         annotate_needs(corpus, vocabulary, where / NEEDS_FILE, only=spoken)
-    names = ("decoder", "text")
-    hears = recipe.model.start or any((recipe.folder / name / "decoder.pt").exists() for name in names[:1])
-    model = model_after(recipe, *names).eval() if hears else None
+    # text alone moves the embeddings away from what the projector says, so its checkpoint does not tell words apart
+    hears = recipe.model.start or (recipe.folder / "decoder" / "decoder.pt").exists()
+    model = model_after(recipe, "decoder").eval() if hears else None
     clock = WordClock(vocabulary=vocabulary, model=model, blank=Marks.of(vocabulary).blank)
     vectors = None
     if model is not None:

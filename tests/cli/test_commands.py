@@ -1,9 +1,11 @@
 """The command table: cheap to list, lazy to load, kind about what is missing."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +75,22 @@ def test_one_policy_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert "source words to stay behind" in shown
     assert "1810.08398" in shown
     assert run(["policies", "nope"]) == 2
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\u202etxt", "x" * 100_000])
+def test_names_that_would_spoil_the_terminal_are_shown_escaped_and_shortened(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["translate", "a.wav", "--policy", name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("simulst: ") and line.isprintable() and len(line) < 10_000
+
+
+@pytest.mark.parametrize("text", ["\0", "a = " + "[" * 5_000])
+def test_a_preset_that_is_no_toml_is_named_in_a_whole_sentence(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = tmp_path / "my.toml"
+    preset.write_text(text)
+    assert run(["translate", "a.wav", "--policy", str(preset)]) == 2
+    assert re.fullmatch(r"simulst: The preset .*my.toml cannot be read: .*[^.]\.\n", capsys.readouterr().err)

@@ -97,8 +97,8 @@ def test_every_mistake_is_one_sentence_and_status_2(run: Run, speech: Path, tmp_
     assert refused(speech, *toy, "--policy", "nope").startswith("Unknown policy 'nope'; known are offline, wait_k")
     assert refused(speech, "--model", "nope").startswith("There is no model 'nope'; give one of tiny-en-de")
     assert refused(speech, *toy, "--policy", "wait_k", "--set", "nope=1").startswith(
-        "Nothing is called 'nope': policy wait_k has k, words, word_ms, strict; model toy has look_ahead_s; "
-        "history has history.method, history.audio, "
+        "Nothing is called 'nope': policy wait_k has k, words, word_ms, ratio, pause_s, strict; "
+        "model toy has look_ahead_s; history has history.method, history.audio, "
     )
     assert refused(speech, *toy, "--set", "k") == "--set takes KEY=VALUE, not 'k'."
     assert "must be a whole number" in refused(speech, *toy, "--policy", "wait_k", "--set", "k=x")

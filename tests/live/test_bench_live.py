@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from simulst.bench.live import _common, _quantile
+from simulst.bench.live import _quantile, common_words
 from simulst.bench.live_session import blocks, long_session
 from simulst.core.session import Session
 from simulst.testing import ToyTranslator, toy_audio, toy_text
@@ -61,6 +61,6 @@ def test_a_client_process_speaks_in_real_time(serve: Serve, speech: Path) -> Non
 
 
 def test_lost_words_are_those_out_of_order_too() -> None:
-    assert _common("a b c d".split(), "a c d".split()) == 3
-    assert _common("a b c".split(), "c b a".split()) == 1
+    assert common_words("a b c d".split(), "a c d".split()) == 3
+    assert common_words("a b c".split(), "c b a".split()) == 1
     assert (_quantile([5, 1, 3], 0.5), _quantile([5, 1, 3], 0.95)) == (3, 5)

@@ -48,7 +48,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def tiny(request: pytest.FixtureRequest) -> Seq2SeqTranslator:
     """A tiny model of every architecture, attention unfiltered, no minimum of audio."""
     directory = request.getfixturevalue(f"{request.param}_dir")
-    model = load_model(directory, median_frames=1, no_repeat_ngram=0, **OPTIONS[request.param])
+    model = load_model(directory, median_s=0, no_repeat_ngram=0, **OPTIONS[request.param])
     assert isinstance(model, Seq2SeqTranslator)
     return model
 

@@ -18,6 +18,7 @@ from simulst.models import load_model
 from simulst.models.speech_llm.cache import Tally
 from simulst.models.speech_llm.interleaved import Heard, InterleavedStream
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.policies import load_policy
 from simulst.policies.read_write import ReadAndWrite
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.training.interleaved import InterleavedMarks, Labels, Write, sequence
@@ -210,7 +211,7 @@ def test_what_was_not_committed_is_taken_back_and_read_again(model: SpeechLLMTra
 
 def test_dropped_turns_leave_prompt_and_the_newer_ones(folder: Path) -> None:
     plan = ReadWrite(max_new=lambda words: 3)
-    model, rebuilt = load(folder, cache="evict"), load(folder)
+    model, rebuilt = load(folder, cache="evict"), load(folder, cache="rebuild")
     streams = [Scripted(one, plan, after=(2, 5)) for one in (model, rebuilt)]
     for stream in streams:
         stream.advance(heard(model, 8), False, final=False)
@@ -239,6 +240,44 @@ def test_turns_are_forgotten_when_the_cache_is_full(folder: Path) -> None:
     session.finish()
     assert session._translator.start_s > 20
     assert positions[-1] - positions[-11] <= 1.3 * (positions[20] - positions[10])
+
+
+def test_by_default_turns_are_evicted_and_the_models_own_writes_rebuilt(folder: Path) -> None:
+    """Fed positions after a trim: the new ones only, or everything that stays too."""
+    model = load(folder)
+    fed = []
+    for plan in (ReadWrite(turn=1, max_new=lambda words: 1), ReadWrite(max_new=lambda words: 1)):
+        session = model.open()
+        session.extend_source(noise(8.0))
+        written = session.read_write([], plan).ids
+        session.drop_source(4.0)
+        session.extend_source(noise(0.7, 1))
+        before = session.tally.positions
+        session.read_write(written, plan)
+        fed.append(session.tally.positions - before)
+    assert fed[0] < 30 < fed[1]
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 4])
+def test_the_source_cap_too_takes_whole_turns(folder: Path, multiple: int) -> None:
+    model = load(folder)
+    model.max_source_s = 8.0
+    session = Session(model, load_policy("infinite", multiple=multiple), chunk_ms=672)
+    trims = list[tuple[int, float | None]]()
+    trim = session._trim
+
+    def recorded(tokens: int, to_s: float | None) -> None:
+        turns = session._translator.turns()[0]  # type: ignore[attr-defined]
+        whole = [(sum(turn.tokens for turn in turns[: i + 1]), turns[i].end_s) for i in range(len(turns))]
+        assert (tokens, to_s) in [*whole, (0, None)]
+        trims.append((tokens, to_s))
+        trim(tokens, to_s)
+
+    session._trim = recorded  # type: ignore[method-assign]
+    for step in range(20):
+        session.feed(noise(1.0, step))
+    assert sum(to_s is not None for _, to_s in trims) >= 4
+    assert session.stats.forced == 0
 
 
 def test_sessions_fork_with_their_interleaved_stream(model: SpeechLLMTranslator) -> None:

@@ -176,7 +176,7 @@ def test_transcript_uses_the_other_task(german: Whisper, whisper_dir: Path, nois
         ("beams", "many", "Option 'beams' of tiny-whisper must be a whole number, not 'many'."),
         ("top_p", 0, "Option 'top_p' must be above 0 and at most 1, not 0.0."),
         ("temperature", -1, "Option 'temperature' must be above 0 and at most 10, not -1.0."),
-        ("median_frames", 4, "Option 'median_frames' must be odd, not 4."),
+        ("median_s", 9, "Option 'median_s' must be between 0 and 5, not 9."),
         ("no_repeat_ngram", -1, "Option 'no_repeat_ngram' must not be negative, not -1."),
         ("padding_s", 0, "Option 'padding_s' must be between 0.5 and 30, not 0.0."),
         ("context_tokens", 999, "Option 'context_tokens' must be between 0 and 200, not 999."),

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,9 +120,47 @@ def test_border_is_translated_to_the_frames_of_the_model(
         ({"f": -1}, "f is -1; it must be at least 0"),
         ({"median": 4}, "median is 4; it must be an odd number of frames"),
         ({"border_ms": 0.0}, "border_ms is 0.0; it must be above 0"),
-        ({"normalise": "l1"}, "normalise is 'l1'; it must be none, zscore, zscore_online or l2"),
+        ({"normalise": "l1"}, "normalise is 'l1'; it must be none, zscore, zscore_online, zscore_running or l2"),
+        ({"consensus": 1.5}, "consensus is 1.5; it must be above 0 and at most 1"),
     ],
 )
 def test_bad_parameters_are_refused(parameters: dict[str, Any], sentence: str) -> None:
     with pytest.raises(PolicyError, match=sentence):
         AlignAtt(**parameters)
+
+
+def aligned(heads: FloatArray) -> Alignment:
+    return Alignment(weights=heads.mean(axis=0), history=0, n_valid=10, frame_s=0.04, start_s=0.0, heads=heads)
+
+
+def test_heads_are_normalised_and_filtered_before_their_mean() -> None:
+    """A head whose weights are large decides the mean of raw rows, not the mean of z-scores."""
+    rows = np.full((3, 5, 10), 0.01, dtype=np.float32)
+    for token, frame in enumerate((1, 2, 3, 4, 5)):
+        rows[:2, token, frame] = 0.05
+    rows[2, :, 8] = 0.9  # the same for all tokens: no evidence about any of them
+    rows[2, :, 8] += np.linspace(0, 0.01, 5)
+    policy = AlignAtt(f=2, normalise="zscore_running", heads="filtered_mean")
+    assert policy.attended(aligned(rows)).tolist()[2:] == [3, 4, 5]
+    assert AlignAtt(f=2).attended(aligned(rows)).tolist() == [8] * 5
+
+
+@pytest.mark.parametrize(
+    ("parameters", "blocked"),
+    [
+        ({}, [False, True, True]),
+        ({"pass_mass": 0.3}, [False, False, True]),
+        ({"max_mass": 0.15}, [True, True, True]),
+        ({"consensus": 0.6}, [False, True, True]),
+        ({"consensus": 1.0}, [True, True, True]),
+    ],
+)
+def test_gates_of_mass_and_consensus(parameters: dict[str, Any], blocked: list[bool]) -> None:
+    weights = np.array([[0.5, 0.3, 0.2], [0.37, 0.38, 0.25], [0.1, 0.1, 0.8]], dtype=np.float32)
+    wide = np.repeat(weights, [3, 4, 3], axis=1) / np.float32(3)
+    heads = np.repeat(wide[None], 3, axis=0)
+    heads[0, 0] = peaks(9)[0]
+    policy = AlignAtt(f=3, **parameters)
+    frames = np.array([0, 8, 9])
+    alignment = replace(aligned(heads), weights=wide)
+    assert policy._blocked(alignment, frames, 7).tolist() == blocked

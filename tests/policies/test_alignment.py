@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from simulst.core.alignment import anchors, attended_frames, median_filter, normalise
+from simulst.core.alignment import anchors, attended_frames, normalise, running_median
 from simulst.core.translator import Alignment, FloatArray
+from simulst.models.attention import median_width, smoothed
 
 
 def rows(*values: list[float]) -> FloatArray:
@@ -36,9 +41,9 @@ def test_l2_makes_rows_of_length_one_and_leaves_empty_ones() -> None:
 
 def test_median_filter_removes_a_lone_peak() -> None:
     weights = rows([0, 0, 9, 0, 0, 3, 4, 3, 0])
-    assert attended_frames(median_filter(weights, 3)).tolist() == [5]
-    assert median_filter(weights, 1) is weights
-    assert median_filter(rows([1, 2]), 7).shape == (1, 2)
+    assert attended_frames(running_median(weights, 3)).tolist() == [5]
+    assert running_median(weights, 1) is weights
+    assert running_median(rows([1, 2]), 7).shape == (1, 2)
 
 
 def test_lower_median_over_heads_ignores_a_bad_head() -> None:
@@ -53,3 +58,25 @@ def test_anchors_are_absolute_and_padding_never_counts() -> None:
     alignment = Alignment(weights=weights, history=0, n_valid=3, frame_s=0.5, start_s=10.0)
     assert anchors(alignment, 2) == [10.5, 10.0]
     assert anchors(None, 2) == [None, None]
+
+
+@settings(deadline=None, max_examples=50)
+@given(arrays(np.float32, (2, 12), elements=st.floats(0, 1, width=32)), st.sampled_from([3, 5, 7]))
+def test_filters_never_move_a_peak_out_of_the_newest_frames(weights: FloatArray, width: int) -> None:
+    newest = 12 - width // 2
+    for filtered in (running_median(weights, width), smoothed(torch.from_numpy(weights), width).numpy()):
+        assert filtered.shape == weights.shape
+        for row, before in zip(filtered, weights, strict=True):
+            if before[newest:].max() > before[:newest].max():
+                assert row.argmax() >= newest
+
+
+@pytest.mark.parametrize(("frame_s", "frames"), [(0.02, 7), (0.04, 3), (0.096, 1), (0.16, 1)])
+def test_width_of_the_filter_is_a_time(frame_s: float, frames: int) -> None:
+    assert median_width(0.14, frame_s) == frames
+    assert median_width(0.0, frame_s) == 1
+
+
+def test_running_zscore_counts_the_row_itself() -> None:
+    weights = rows([0.0, 0.4], [0.2, 0.4], [0.4, 0.4])
+    assert normalise(weights, "zscore_running")[2].tolist() == pytest.approx([1.2247, 0.0], abs=1e-3)

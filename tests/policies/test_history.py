@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulst.core.commit import CommitLog, CommittedToken
 from simulst.core.history import HistoryConfig, HistorySelector, Trim, cap_audio
@@ -35,6 +37,49 @@ def selector(**config: object) -> HistorySelector:
 def test_punctuation_keeps_the_last_sentence(pieces: list[str], rest: list[str]) -> None:
     trim = selector(method="punctuation").select(kept(*pieces), start_s=0.0)
     assert pieces[trim.tokens :] == rest
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        "_am _3 . _Mai _war",
+        "_im _20 . _Jahrhundert",
+        "_Dr . _Mül ler _kam",
+        "_Prof . _Dr . _Weiß",
+        "_z . _B . _heute",
+        "_z . _B . _Berlin",
+        "_ca . _5 _km",
+        "_J . _S . _Bach",
+        "_bzw . _Haus",
+        "_Mr . _Smith",
+        "_um _12 : 30 _Uhr",
+        "_der _1 . _und _2 . _Band",
+    ],
+)
+def test_marks_of_abbreviations_and_ordinals_end_no_sentence(pieces: str) -> None:
+    assert selector(method="punctuation").select(kept(*pieces.split()), start_s=0.0).tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("pieces", "rest"),
+    [
+        ("_Er _war _20 . _Dann _kam _sie", "_Dann _kam _sie"),
+        ("_im _Jahr _2003 . _Danach", "_Danach"),
+        ("_Brot _usw . _Die _Leute", "_Die _Leute"),
+        ("_Dr . _Weiß _kam . _Haus", "_Haus"),
+        ("_Her b st . _Haus", "_Haus"),
+    ],
+)
+def test_other_marks_do(pieces: str, rest: str) -> None:
+    tokens = kept(*pieces.split())
+    assert pieces.split()[selector(method="punctuation").select(tokens, start_s=0.0).tokens :] == rest.split()
+
+
+@given(st.lists(st.sampled_from(["_am", "_3", "_Mai", "_Dr", "_Haus", "_geht", ".", "!", ",", "“"]), max_size=14))
+def test_what_stays_begins_a_sentence_whose_word_before_is_no_abbreviation(pieces: list[str]) -> None:
+    drop = selector(method="punctuation").select(kept(*pieces), start_s=0.0).tokens
+    before = "".join(pieces[:drop]).rstrip("“")
+    assert drop == 0 or (before.endswith((".", "!")) and not before.endswith(("_Dr.", "_3.")))
 
 
 def test_punctuation_in_a_script_without_spaces() -> None:

@@ -90,7 +90,7 @@ def test_file_that_fails_says_why(tmp_path: Path) -> None:
         ("missing.toml", {}, r"The preset missing\.toml cannot be read"),
         ("missing.py:Mine", {}, r"There is no policy file missing\.py"),
         ("offline", {"k": 3}, "offline has no parameter 'k'; known: beams"),
-        ("wait_k", {"q": 3}, "wait_k has no parameter 'q'; known: k, words, word_ms, strict"),
+        ("wait_k", {"q": 3}, "wait_k has no parameter 'q'; known: k, words, word_ms, ratio, pause_s, strict"),
         ("wait_k", {"k": "many"}, "wait_k: k must be a whole number, not 'many'"),
         ("wait_k", {"k": True}, "wait_k: k must be a whole number, not True"),
         ("wait_k", {"words": "some"}, "wait_k: words must be fixed, adaptive, not 'some'"),

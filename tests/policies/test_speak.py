@@ -1,5 +1,6 @@
 """The policies of "Learning When to Speak" and EMMA."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,12 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulst.core.policy import Policy
+from simulst.core.session import Session
+from simulst.core.translator import DECODING
 from simulst.errors import PolicyError
+from simulst.policies import load_policy
 from simulst.policies.confidence import Confidence
 from simulst.policies.consensus import Consensus, edit_ratio
 from simulst.policies.emma import Emma
 from simulst.policies.greedy import Greedy
-from simulst.testing import Scripted, ToyVocabulary, play
+from simulst.testing import Scripted, ToyTranslator, ToyVocabulary, play
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "d", "_long", "_lung"])
 
@@ -43,6 +47,31 @@ def test_greedy_waits_for_its_start() -> None:
 )
 def test_confidence(parameters: dict[str, Any], logprobs: tuple[float, ...], expected: str) -> None:
     assert play(Confidence(**parameters), [says("_a _b _c", logprobs)], WORDS)[1] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "no_speech", "expected"),
+    [
+        ({}, 0.09, "a b c"),
+        ({}, 0.11, ""),
+        ({"alpha": 0.7}, 0.29, "a b c"),
+        ({"alpha": 0.7}, 0.31, ""),
+        ({"signal": "logprob"}, 0.01, "a"),
+        ({}, None, "a"),
+    ],
+)
+def test_confidence_by_the_probability_of_no_speech(
+    parameters: dict[str, Any], no_speech: float | None, expected: str
+) -> None:
+    line = replace(says("_a _b _c", (-0.1, -0.9, -0.1)), no_speech=no_speech)
+    assert play(Confidence(**parameters), [line], WORDS)[1] == [expected]
+
+
+def test_a_model_without_that_probability_is_refused_where_it_was_asked_for() -> None:
+    with pytest.raises(PolicyError, match="needs no_speech, which model toy does not provide"):
+        Session(ToyTranslator(provides=DECODING), load_policy("confidence-a0.7"))
+    with pytest.raises(PolicyError, match=r"alpha is 1\.0; it must be between 0 and 1"):
+        Confidence(alpha=1.0)
 
 
 def test_confidence_judges_words_by_the_mean_of_their_tokens() -> None:

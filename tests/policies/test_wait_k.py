@@ -1,10 +1,15 @@
+from typing import Literal
+
+import numpy as np
 import pytest
 
+from simulst.core.history import HistoryConfig
 from simulst.core.policy import Policy
-from simulst.core.translator import Evidence
+from simulst.core.session import Session
+from simulst.core.translator import Evidence, FloatArray
 from simulst.errors import PolicyError
 from simulst.policies.wait_k import WaitK
-from simulst.testing import Scripted, ToyVocabulary, play
+from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary, play, toy_audio
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "_e", "f", ","])
 
@@ -84,3 +89,80 @@ def test_bad_parameters_are_refused(parameters: dict[str, int], sentence: str) -
 def test_policies_are_values() -> None:
     policy: Policy = WaitK(k=5)
     assert policy == WaitK(k=5)
+
+
+# -- long speech ----------------------------------------------------------------------------------------------------
+
+PHRASE = [5, 17, 31, 2, 41, 8, 23, 44, 7, 19, 33, 11]
+
+
+def toy_talk(phrases: int, pause: int) -> FloatArray:
+    """Phrases of twelve words of 0.32 s with pauses of so many slots between them."""
+    return toy_audio([word for i in range(phrases) for word in [*[w + i for w in PHRASE], *[0] * pause]])
+
+
+def behind(policy: WaitK, audio: FloatArray, *, history: str | HistoryConfig = "auto") -> list[int]:
+    """Source words begun less target words written, after every slot in which one is said."""
+    session = Session(ToyTranslator(), policy, chunk_ms=320, history=history)
+    found, spoken = [], 0
+    for slot in audio.reshape(-1, 5120):
+        session.feed(slot)
+        if slot.any():
+            spoken += 1
+            found.append(spoken - len(session.text.split()))
+    session.finish()
+    return found
+
+
+@pytest.mark.parametrize("words", ["fixed", "adaptive"])
+def test_distance_stays_on_long_speech_with_pauses(words: Literal["fixed", "adaptive"]) -> None:
+    lags = behind(WaitK(k=3, words=words, word_ms=320, pause_s=None), toy_talk(12, pause=4))
+    assert max(lags[3:]) <= 4
+    assert min(lags[3:]) >= 2
+
+
+def test_longer_k_stays_further_behind_at_the_end_of_a_talk() -> None:
+    lags = [sum(behind(WaitK(k=k, word_ms=280), toy_talk(10, pause=4))[60:]) for k in (1, 3, 5, 7)]
+    assert lags == sorted(lags) and len(set(lags)) == 4
+
+
+def test_counts_begin_anew_where_history_begins() -> None:
+    """A translation of another length than its source: the difference is forgotten with the text."""
+    script = [says("_a", "_b", "_c", "_d", "_e")] * 40
+    model = ScriptedTranslator(vocabulary=WORDS, script=script, source_words=[*range(1, 11), *[10] * 20])
+    session = Session(model, WaitK(k=2, words="adaptive", pause_s=None), chunk_ms=400, history="keep_all")
+    for _ in range(6):
+        session.feed(np.full(6400, 0.1, dtype=np.float32))
+    assert len(session.text.split()) == 4
+    session._trim(len(session._log.kept), session._translator.heard_s)
+    written = []
+    for _ in range(4):
+        session.feed(np.full(6400, 0.1, dtype=np.float32))
+        written.append(len(session.text.split()))
+    assert written == [4, 4, 5, 6]  # two words are read again before the next is written
+
+
+def test_pause_is_no_time_for_words() -> None:
+    tone, silence = np.full(16_000, 0.1, dtype=np.float32), np.zeros(48_000, dtype=np.float32)
+    script = [says("_a", "_b", "_c", "_d", "_e")] * 40
+    model = ScriptedTranslator(vocabulary=WORDS, script=script)
+    session = Session(model, WaitK(k=3, word_ms=500, pause_s=None), chunk_ms=500, history="keep_all")
+    session.feed(np.concatenate([tone, silence]))
+    assert session.text == ""
+    session.feed(np.concatenate([tone, np.zeros(1_600, dtype=np.float32)]))
+    assert session.text == "a"
+
+
+def test_the_rest_of_a_sentence_is_written_in_the_pause_after_it() -> None:
+    lags = behind(WaitK(k=3, word_ms=320), toy_talk(6, pause=4))
+    assert [lags[i] for i in range(12, 72, 12)] == [1] * 5  # all of the phrase before, nothing of this one
+
+
+def test_target_words_per_source_word() -> None:
+    script = [says("_a", "_b", "_c", "_d", "_e")] * 4
+    _, shown = play(WaitK(k=2, words="adaptive", ratio=1.5), script, WORDS, source_words=[2, 3, 4])
+    assert lengths(shown)[:3] == [0, 1, 3]
+    with pytest.raises(PolicyError, match=r"ratio is 0\.0; it must be above 0"):
+        WaitK(ratio=0.0)
+    with pytest.raises(PolicyError, match=r"pause_s is -1; it must be above 0"):
+        WaitK(pause_s=-1)

@@ -21,6 +21,7 @@ from simulst.training.decoder import (
     learning_rate_scale,
     train_decoder,
 )
+from simulst.training.picture import draw, read_series
 from simulst.training.recipe import read_recipe
 from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches
 from simulst.training.speech import augment, joined, trim_silence
@@ -172,6 +173,28 @@ def test_training_resumes_exactly(
         patch.setattr(DecoderTraining, "save", save_and_stop)
         run("resumed")
     torch.testing.assert_close(run("resumed"), whole, atol=1e-6, rtol=0)
+
+
+def test_the_picture_puts_stages_behind_one_another(tmp_path: Path) -> None:
+    def log(stage: str, *records: dict[str, float]) -> None:
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / "log.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+
+    with pytest.raises(DataError, match=r"holds no log with development figures"):
+        read_series(tmp_path)
+    log(
+        "text",
+        {"step": 50, "hours": 0.5, "loss": 3.0},
+        {"step": 100, "hours": 1.0, "dev_text": 2.5, "bleu_text": 20.0},
+        {"step": 150, "hours": 1.4, "loss": 2.8},  # stopped here, and gone on with from step 100
+        {"step": 150, "hours": 1.5, "dev_text": 2.4},
+    )
+    log("incremental", {"step": 100, "hours": 0.25, "dev_text": 2.2})
+    series, begins = read_series(tmp_path)
+    assert series == {"dev_text": [(1.0, 2.5), (1.5, 2.4), (1.75, 2.2)], "bleu_text": [(1.0, 20.0)]}
+    assert begins == [("text", 0.0), ("incremental", 1.5)]
+    draw(tmp_path, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_audio_changes_keep_shape_and_range() -> None:

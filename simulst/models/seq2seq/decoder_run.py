@@ -74,7 +74,7 @@ class DecoderRun:
                 keys,
                 first=first,
                 n_valid=self.window.n_valid,
-                median_frames=self.weights.options.median_frames,
+                median_frames=self.weights.median_frames,
                 every_head=self.every_head,
             )
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ class Seq2SeqSession:
     @property
     def heard_s(self) -> float:
         return self._source.end_s
+
+    @property
+    def source_end(self) -> int:
+        return self._source.end
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Append samples; beyond the encoder's longest window the oldest audio is forgotten."""
@@ -71,7 +76,7 @@ class Seq2SeqSession:
         self._source = copy.deepcopy(source)
         vars(self).update(rest)
 
-    def source_words(self) -> int:
+    def source_words(self, since_s: float = 0.0) -> int:
         raise ModelError(
             f"Model '{self.translator.name}' does not count source words; use a policy that counts by time, "
             "or a model with CTC such as tiny-en-de."
@@ -118,7 +123,7 @@ class Seq2SeqSession:
         drawn = search(run, step, rules, options, n_best=n_best, draw=sample, seed=seed, gate=gate, n_valid=n_valid)
         found = [self._reviewed(one, run, prefix) for one in drawn]
         self._text = (*prefix, *found[0].ids)
-        return [
+        hypotheses = [
             to_hypothesis(
                 one,
                 history=history,
@@ -129,6 +134,9 @@ class Seq2SeqSession:
             )
             for one in found
         ]
+        if Evidence.NO_SPEECH not in want:
+            return hypotheses
+        return [replace(one, no_speech=self._no_speech(run)) for one in hypotheses]
 
     def _encoded(self, prefix: tuple[int, ...] = ()) -> EncodedWindow | None:
         """The encoding of the kept audio, computed once per change; None where there is too little."""
@@ -181,6 +189,10 @@ class Seq2SeqSession:
 
     def _suppress_first(self, prefix: tuple[int, ...]) -> Sequence[int]:
         return ()
+
+    def _no_speech(self, run: DecoderRun) -> float | None:
+        """Probability that the window holds no speech, where the model knows one."""
+        return None
 
     def _reviewed(self, found: Candidate, run: DecoderRun, prefix: tuple[int, ...]) -> Candidate:
         """A last word on a candidate, such as "this was no speech"."""

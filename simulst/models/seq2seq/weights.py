@@ -9,7 +9,7 @@ import torch
 
 from simulst.core.source import SAMPLE_RATE
 from simulst.errors import ModelError
-from simulst.models.attention import HEADS_FILE, CrossAttention, Head
+from simulst.models.attention import HEADS_FILE, CrossAttention, Head, median_width
 from simulst.models.options import option
 from simulst.models.seq2seq.windows import WindowedEncoder
 from simulst.models.vocabulary import PieceVocabulary
@@ -25,7 +25,9 @@ class Seq2SeqOptions:
     )
     top_p: float = option(0.95, "probability mass that samples are drawn from")
     temperature: float = option(1.0, "temperature of samples")
-    median_frames: int = option(7, "width of the median filter over attention rows, in frames; 1: off")
+    median_s: float | None = option(
+        None, "width of the median filter over attention rows; none: as published for the model, 0: off"
+    )
     heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} beside the model")
 
     def __post_init__(self) -> None:
@@ -37,8 +39,8 @@ class Seq2SeqOptions:
             raise ModelError(f"Option 'top_p' must be above 0 and at most 1, not {self.top_p}.")
         if not 0 < self.temperature <= 10:
             raise ModelError(f"Option 'temperature' must be above 0 and at most 10, not {self.temperature}.")
-        if self.median_frames < 0 or (self.median_frames > 1 and self.median_frames % 2 == 0):
-            raise ModelError(f"Option 'median_frames' must be odd, not {self.median_frames}.")
+        if self.median_s is not None and not 0 <= self.median_s <= 5:
+            raise ModelError(f"Option 'median_s' must be between 0 and 5, not {self.median_s}.")
 
 
 class Seq2SeqWeights:
@@ -48,6 +50,8 @@ class Seq2SeqWeights:
     """Name of the cross-attention module in a layer of the decoder."""
     tokens_per_second = 5.0
     """Generous rate of target tokens, which bounds a hypothesis: rate * kept seconds + 20."""
+    median_s = 0.0
+    """Width of the median filter over attention rows in what was published about the architecture."""
 
     def __init__(
         self,
@@ -65,6 +69,8 @@ class Seq2SeqWeights:
         self.name, self.directory, self.options = name, directory, options
         self.encoder, self.vocabulary = encoder, vocabulary
         self.frame_s = encoder.frame_samples / SAMPLE_RATE
+        median_s = self.median_s if options.median_s is None else options.median_s
+        self.median_frames = median_width(median_s, self.frame_s)
         self.max_source_s = max_source_s
         self.positions = positions
         self.decoder = model.get_decoder()

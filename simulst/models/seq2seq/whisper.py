@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from simulst.core.source import SAMPLE_RATE
+from simulst.core.translator import DECODING, Evidence
 from simulst.errors import ModelError
 from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained
@@ -20,11 +21,12 @@ from simulst.models.family import ModelFamily
 from simulst.models.options import option
 from simulst.models.seq2seq.decoder_run import DecoderRun
 from simulst.models.seq2seq.session import Seq2SeqSession
-from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
+from simulst.models.seq2seq.translator import Seq2SeqTranslator
 from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import EncodedWindow, WhisperWindow
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
 
+PROVIDES = DECODING | {Evidence.NO_SPEECH}
 UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo"})
 DETECT_S = 4.0
 """The source language is guessed anew until this much audio was heard."""
@@ -73,6 +75,8 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
 class Whisper(Seq2SeqTranslator):
     """Weights of Whisper with a prompt of language and task."""
 
+    provides = PROVIDES
+    median_s = 0.14  # 7 frames of 20 ms
     tokens_per_second = 8.0  # byte-level pieces of non-Latin scripts are short
 
     def __init__(
@@ -208,13 +212,23 @@ class WhisperSession(Seq2SeqSession):
         threshold = self.translator.whisper_options.no_speech
         if prefix or not found.ids or threshold >= 1 or found.score > -1.0 or run.prompt_hidden is None:
             return found
-        marks = self.translator.prompt("en" if self.translator.multilingual else None)
-        start = run.prompt_hidden[len(run.prompt_hidden) - len(marks)]
-        silence = int(self.translator.generation.no_timestamps_token_id) - 1
-        probability = torch.softmax(run.scores(start[None]).float(), dim=-1)[0, silence]
-        if float(probability) <= threshold:
+        probability = self._no_speech(run)
+        if probability is None or probability <= threshold:
             return found
         return replace(found, ids=(), logprobs=(), rows=(), stop="eos", next_id=None)
 
+    def _no_speech(self, run: DecoderRun) -> float | None:
+        """Probability of the mark "no speech" after the start mark."""
+        if run.prompt_hidden is None:
+            return None
+        marks = self.translator.prompt("en" if self.translator.multilingual else None)
+        start = run.prompt_hidden[len(run.prompt_hidden) - len(marks)]
+        silence = int(self.translator.generation.no_timestamps_token_id) - 1
+        return float(torch.softmax(run.scores(start[None]).float(), dim=-1)[0, silence])
 
-FAMILY = ModelFamily(name="whisper", options=Options, provides=decoding, load=load)
+
+def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
+    return PROVIDES
+
+
+FAMILY = ModelFamily(name="whisper", options=Options, provides=_provides, load=load)

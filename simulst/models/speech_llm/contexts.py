@@ -73,7 +73,7 @@ class SpeechRun:
                 torch.tensor(self.cache.positions[-count:], device=device),
                 places=torch.arange(total - count, total, device=device),
                 source=self.source,
-                median_frames=self.weights.options.median_frames,
+                median_frames=self.weights.median_frames,
                 every_head=self.rows.every_head,
             )
         found: FloatArray = rows[0]
@@ -107,7 +107,7 @@ class SpeechRun:
                 position,
                 places=torch.tensor([cache.get_seq_length() - 1], device=device),
                 source=self.source,
-                median_frames=weights.options.median_frames,
+                median_frames=weights.median_frames,
                 every_head=self.rows.every_head,
             )
         return Step(logits=logits, weights=rows[:, 0])

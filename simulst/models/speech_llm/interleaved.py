@@ -240,7 +240,7 @@ class InterleavedStream:
             return
         index = [i for i, stays in enumerate(kept) if stays]
         cached = [i for i in index if i < len(self.cache)]
-        if self.weights.evicts:
+        if self.weights.evicts_turns if self.plan.turn else self.weights.evicts:
             self.cache.keep(cached)
         else:
             self.cache.crop(0)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from simulst.errors import ModelError
+from simulst.models.speech_llm.description import check_description
 from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
 from simulst.models.speech_llm.output import OutputLayer
 
@@ -150,10 +151,28 @@ def read_config(folder: Path) -> SpeechLLMConfig:
         raise ModelError(
             f"{folder}/simulst.json cannot be read ({error}); give the folder of a simulst model."
         ) from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{folder}/simulst.json must hold a JSON object.")
+    check_description(values, f"{folder}/simulst.json")
     try:
         return SpeechLLMConfig.from_dict(values)
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{folder}/simulst.json is not a valid model description: {error}.") from error
+
+
+def _built(folder: Path, config: SpeechLLMConfig, numbers: int) -> SpeechLLM:
+    """The model of `config` with weights still to come, of which the file holds `numbers`."""
+    decoder, encoder = config.decoder, config.encoder
+    wide = max(decoder.get("vocab_size", 1), decoder.get("intermediate_size", 1), config.projector_dim)
+    if max(decoder.get("hidden_size", 1) * wide, encoder.model_dim * encoder.inner_dim) > max(numbers, 1):
+        raise ModelError(f"{folder}/simulst.json describes a model larger than its model.safetensors.")
+    try:
+        return SpeechLLM(config)
+    except Exception as error:  # transformers takes any configuration and trips over it anywhere
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ModelError(
+            f"{folder}/simulst.json describes no model that can be built: {reason.rstrip('.')}."
+        ) from error
 
 
 def load_weights(folder: Path, config: SpeechLLMConfig, *, dtype: torch.dtype = torch.float32) -> SpeechLLM:
@@ -165,8 +184,12 @@ def load_weights(folder: Path, config: SpeechLLMConfig, *, dtype: torch.dtype = 
         tensors = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder}/model.safetensors cannot be read: {error}.") from error
-    model = SpeechLLM(config)
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    model = _built(folder, config, sum(tensor.numel() for tensor in tensors.values()))
+    try:
+        missing, unexpected = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{folder}/model.safetensors does not fit simulst.json: {reason.rstrip('.')}.") from error
     missing = [name for name in missing if not (model.tied and name == OUTPUT_WEIGHT)]
     if missing or unexpected:
         raise ModelError(

@@ -17,22 +17,25 @@ class Options:
     )
     beams: int = option(1, "beam width of decoding")
     no_repeat_ngram: int = option(5, "no n-gram of this length comes twice; 0: off")
-    median_frames: int = option(1, "width of the median filter over alignment frames; 1: off")
+    median_s: float = option(0.0, "width of the median filter over alignment frames, in seconds; 0: off")
     top_p: float = option(0.9, "probability mass that sampling draws from")
     temperature: float = option(1.0, "temperature of sampling")
     positions: Literal["batch", "grouped"] = option(
         "batch", "one count over speech and text, or one for each: then no text is decoded twice"
     )
-    cache: Literal["rebuild", "evict", "none"] = option(
-        "rebuild",
-        "what a trim does to cached speech: fill the cache anew, or close it up and recompute nothing; none: nothing "
-        "is cached from chunk to chunk, as in systems that re-encode their history, only to see what that costs",
+    cache: Literal["auto", "rebuild", "evict", "none"] = option(
+        "auto",
+        "what a trim does to cached speech: fill the cache anew (rebuild), or close it up as it is (evict); "
+        "auto: evict for streams in turns, rebuild for others; none: nothing is cached from chunk to chunk, as in "
+        "systems that re-encode their history, only to see what that costs",
     )
     heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
 
     def __post_init__(self) -> None:
         if self.beams < 1 or self.beams > 32:
             raise ModelError(f"Option 'beams' must be between 1 and 32, not {self.beams}.")
+        if not 0 <= self.median_s <= 5:
+            raise ModelError(f"Option 'median_s' must be between 0 and 5, not {self.median_s}.")
         if not 0 < self.top_p <= 1 or not self.temperature > 0:
             raise ModelError("Option 'top_p' must be in (0, 1] and 'temperature' above 0.")
         if self.cache == "none" and self.positions == "grouped":

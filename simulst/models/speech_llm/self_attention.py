@@ -13,7 +13,7 @@ from torch import Tensor
 
 from simulst.core.translator import FloatArray
 from simulst.errors import ModelError
-from simulst.models.attention import _QUERIES, Head, _recorder, by_layer, check_heads, median_filter, ordered_heads
+from simulst.models.attention import _QUERIES, Head, _recorder, by_layer, check_heads, ordered_heads, smoothed
 
 
 class SelfAttention:
@@ -71,7 +71,7 @@ class SelfAttention:
         columns = torch.arange(*source, device=positions.device) if isinstance(source, tuple) else source
         places = positions if places is None else places
         found = [
-            median_filter(self._layer_rows(queries[at], keys[at], positions, places, heads, columns), median_frames)
+            smoothed(self._layer_rows(queries[at], keys[at], positions, places, heads, columns), median_frames)
             for at, heads in sorted(by_layer(self.heads).items())
         ]
         joined = torch.cat(found, dim=1)

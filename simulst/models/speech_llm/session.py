@@ -64,6 +64,10 @@ class SpeechLLMSession:
     def heard_s(self) -> float:
         return min((self._first + len(self._vectors)) * self.weights.frame_s, self._received / 16_000)
 
+    @property
+    def source_end(self) -> int:
+        return self._first + len(self._vectors)
+
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Encode the blocks that became complete; frames that are out are never computed again."""
         samples = np.asarray(samples, dtype=np.float32)
@@ -107,8 +111,11 @@ class SpeechLLMSession:
             self._last_ctc = token
         self._source = (*self._source, *found)
 
-    def source_words(self) -> int:
-        return self._words
+    def source_words(self, since_s: float = 0.0) -> int:
+        if since_s <= 0:
+            return self._words
+        starts, frame_s = self.weights.vocabulary.starts_word, self.weights.frame_s
+        return sum(starts(word.token) and word.vector * frame_s >= since_s - 1e-6 for word in self._source)
 
     def transcript(self) -> str:
         """Greedy CTC of the kept audio."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulst.errors import ModelError
 from simulst.models import onednn
-from simulst.models.attention import Head
+from simulst.models.attention import Head, median_width
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.rotary import Rotary
@@ -24,6 +25,7 @@ class Weights:
         config = model.config
         self.model, self.vocabulary, self.options = model, vocabulary, options
         self.frame_s = config.frame_s
+        self.median_frames = median_width(options.median_s, self.frame_s)
         self.speech_mark = vocabulary.mark("<sp>")
         self.source_mark = vocabulary.mark(config.languages[config.source])
         target = config.target if options.task == "translate" else config.source
@@ -32,8 +34,8 @@ class Weights:
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
         self.evicts = options.cache == "evict"
-        moves = self.evicts or options.positions == "grouped"
-        self.rotary = Rotary.of(model.decoder) if moves else None
+        self.rotary = self._rotary(required=self.evicts or options.positions == "grouped")
+        self.evicts_turns = self.evicts or (options.cache == "auto" and self.rotary is not None)
         suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
         self.suppress = suppress
@@ -48,6 +50,17 @@ class Weights:
             self.suppress_in_write = suppress.clone()
             self.suppress_in_write[vocabulary.eos] = True
             self.suppress_in_write[self.read_mark] = False
+
+    def _rotary(self, *, required: bool) -> Rotary | None:
+        """What moves cached keys; None where nothing asks for it, or nothing but `cache=auto` and it cannot be."""
+        if not required and (self.options.cache != "auto" or not self.model.config.reads_and_writes):
+            return None
+        try:
+            return Rotary.of(self.model.decoder)
+        except ModelError:
+            if required:
+                raise
+            return None
 
     @property
     def device(self) -> torch.device:

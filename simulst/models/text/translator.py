@@ -69,6 +69,10 @@ class TextTranslatorSession:
     def heard_s(self) -> float:
         return float(len(self.words))
 
+    @property
+    def source_end(self) -> int:
+        return len(self.words)
+
     def extend_text(self, words: Sequence[str], *, is_final: bool = False) -> None:
         self.words = (*self.words, *words)
         self.is_final = is_final
@@ -95,8 +99,8 @@ class TextTranslatorSession:
             return search(text, prefix, max_new=cap, n_best=n_best, sample=sample, seed=seed, gate=gate)
         return [_gated(self._model.translate_text([text], prefix, max_new=cap)[0], gate)]
 
-    def source_words(self) -> int:
-        return len(self.words)
+    def source_words(self, since_s: float = 0.0) -> int:
+        return max(0, len(self.words) - int(since_s))
 
     def transcript(self) -> str:
         return " ".join(self.words if self.is_final else (*self.words, UNFINISHED))

@@ -1,0 +1,193 @@
+"""`simulst bench soak`: hours of audio through one session, or through a server whose clients come, go and break."""
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulst.bench.stream import speech
+from simulst.cli import options
+from simulst.errors import DataError
+
+if TYPE_CHECKING:
+    from simulst.bench.soak_marks import Marks, Report
+    from simulst.core.events import Event
+    from simulst.core.session import Session
+    from simulst.core.translator import FloatArray, Translator
+    from simulst.policies import LoadedPolicy
+
+TALK_S = 120.0
+"""Speech that is said again and again."""
+
+
+def soak(
+    hours: Annotated[float, typer.Option(min=0.005, help="Audio in all.", metavar="H")] = 10.0,
+    live: Annotated[
+        bool, typer.Option("--live", help="Through the socket of a server, many clients at a time.")
+    ] = False,
+    clients: Annotated[int, typer.Option(min=1, help="Clients at a time with --live.", metavar="N")] = 8,
+    policy: options.Policy = options.DEFAULT_POLICY,
+    model: options.Model = options.DEFAULT_MODEL,
+    set_: options.Set = None,
+    chunk_ms: options.ChunkMs = None,
+    audio: Annotated[Path | None, typer.Option(help="Speech that is repeated.", metavar="FILE")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the model.", metavar="N")] = 1,
+    json_: options.Json = False,
+) -> None:
+    """Hours of audio, faster than real time: memory, CPU, lag, words, files and threads at every half hour, and slopes.
+
+    Ctrl-C ends the run early and prints what it has. With --live H counts the audio of all clients together.
+    """
+    import torch
+
+    from simulst.bench.soak_marks import dump, printer
+    from simulst.cli.settings import load_policy_with, read_settings
+    from simulst.models import load_model
+
+    torch.set_num_threads(threads)
+    settings = read_settings(set_ or [], policy=policy, model=model)
+    loaded = load_policy_with(policy, settings, chunk_ms)
+    translator, talk = load_model(model, **settings.model), speech(audio, TALK_S)
+    found: dict[str, Any] = {"model": model, "policy": policy, "hours": hours, "live": live}
+    found["load_before"] = round(os.getloadavg()[0], 1)
+    if live:
+        from simulst.bench.soak_live import run_live
+
+        server = ["--model", model, "--policy", policy, *(f"--set={pair}" for pair in set_ or [])]
+        server += [f"--chunk-ms={chunk_ms}"] if chunk_ms else []
+        marks, result = run_live(translator, loaded, server, talk, hours, clients, printer(json_))
+    else:
+        marks, result = run_session(translator, loaded, talk, hours, printer(json_))
+    print(dump(found | result, marks) if json_ else "\n".join(_lines(result, marks)))
+
+
+def run_session(
+    model: "Translator", policy: "LoadedPolicy", talk: "FloatArray", hours: float, report: "Report"
+) -> "tuple[Marks, dict[str, Any]]":
+    """One session from beginning to end, a chunk at a time; `talk` is 16 kHz speech of at least one chunk."""
+    import psutil
+
+    from simulst.bench.soak_marks import Marks
+    from simulst.core.session import Session
+
+    chunk = round(Session(model, policy).chunk_ms * 16)
+    if len(talk) < chunk:
+        raise DataError("The speech of --audio is shorter than one chunk.")
+    pieces = [talk[at : at + chunk] for at in range(0, len(talk) - chunk + 1, chunk)]
+    warm = Session(model, policy)
+    for piece in pieces[: 1 + 160_000 // chunk]:  # threads and files that the libraries keep are there from now on
+        warm.feed(piece)
+    warm.finish()
+    process = psutil.Process()
+    before = process.num_fds(), process.num_threads()
+    ear = _Ear(Session(model, policy))
+    marks = Marks(3_600 * hours, process, lambda: ear.cpu_s, report)
+    interrupted = _hear_all(ear, pieces, marks)
+    result = {"interrupted": interrupted, "audio_hours": round(ear.session.audio_s / 3_600, 4), **ear.totals()}
+    del ear.session
+    left = {"files": process.num_fds() - before[0], "threads": process.num_threads() - before[1]}
+    return marks, {**result, "left": left}
+
+
+def _hear_all(ear: "_Ear", pieces: "list[FloatArray]", marks: "Marks") -> bool:
+    """Feed the pieces over and over until the marks are complete; True where Ctrl-C came first."""
+    number = 0
+    try:
+        while not marks.complete:
+            ear.hear(pieces[number % len(pieces)], marks)
+            number += 1
+            if marks.due(ear.session.audio_s):
+                ear.check(marks)
+                marks.make(ear.session.audio_s)
+        ear.finish(marks)
+    except KeyboardInterrupt:
+        ear.check(marks)
+        return True
+    return False
+
+
+class _Ear:
+    """Feeds a session and puts together what its events say, as a reader of them would."""
+
+    def __init__(self, session: "Session") -> None:
+        self.session = session
+        self.cpu_s = 0.0
+        self.silent_s = 0.0
+        """Longest stretch of audio without a word."""
+        self._spoke_s = 0.0
+        self._pieces: list[str] = []
+        self._lost: Counter[str] = Counter()
+        self._words = 0
+
+    def hear(self, samples: "FloatArray", marks: "Marks") -> None:
+        began = time.process_time()
+        events = self.session.feed(samples)
+        self.cpu_s += time.process_time() - began
+        self._take(events, marks)
+
+    def finish(self, marks: "Marks") -> None:
+        """End the stream; what it still says is compared as well."""
+        self._take(self.session.finish(), marks)
+        self.check(marks)
+
+    def _take(self, events: "list[Event]", marks: "Marks") -> None:
+        from simulst.core.events import WriteEvent
+
+        for event in events:
+            if isinstance(event, WriteEvent):
+                self._retract(event.retract)
+                self._pieces.append(event.text)
+                marks.now.lags_s.append(self.session.lag)
+                self._spoke_s = event.audio_s
+        self.silent_s = max(self.silent_s, self.session.audio_s - self._spoke_s)
+
+    def _retract(self, characters: int) -> None:
+        while characters:
+            last = self._pieces.pop()
+            kept = last[: max(0, len(last) - characters)]
+            characters -= len(last) - len(kept)
+            if kept:
+                self._pieces.append(kept)
+
+    def check(self, marks: "Marks") -> None:
+        """Count the words since the last mark, and those of the session that its events did not say."""
+        heard = "".join(self._pieces)
+        self._pieces = [heard]
+        lost = Counter(self.session.text.split()) - Counter(heard.split())
+        marks.now.words_lost += (lost - self._lost).total()
+        self._lost = lost
+        words = len(heard.split())
+        marks.now.words += words - self._words
+        self._words = words
+
+    def totals(self) -> dict[str, Any]:
+        """Of the whole stream."""
+        stats = self.session.stats
+        return {
+            "words": self._words,
+            "words_lost": self._lost.total(),
+            "silent_s_max": round(self.silent_s, 2),
+            "forced": stats.forced,
+            "not_finite": stats.not_finite,
+            "compute_rtf": round(stats.compute_s / max(1.0, self.session.audio_s), 4),
+        }
+
+
+def _lines(result: dict[str, Any], marks: "Marks") -> list[str]:
+    """What is printed after the table."""
+    from simulst.bench.soak_marks import trend_lines
+
+    left = result["left"]
+    return [
+        *trend_lines(marks.slopes()),
+        f"{result['audio_hours']:g} h of audio{', then Ctrl-C' if result['interrupted'] else ''}: "
+        f"{result['words']} words, {result['words_lost']} lost",
+        ", ".join(f"{key} {value}" for key, value in result.items() if key not in _TOLD),
+        "left behind: " + ("not looked at" if left is None else ", ".join(f"{n} {name}" for name, n in left.items())),
+    ]
+
+
+_TOLD = ("audio_hours", "interrupted", "words", "words_lost", "left")

@@ -1,0 +1,170 @@
+"""`simulst bench soak --live`: one server, and clients that come, go, break and reconnect for hours of audio."""
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+import psutil
+from websockets.exceptions import WebSocketException
+
+from simulst.bench.live import common_words, serving
+from simulst.bench.soak_marks import Marks, Report
+from simulst.bench.soak_visit import BUSY_S, WAYS, Refused, Visit
+from simulst.errors import SimulstError
+
+if TYPE_CHECKING:
+    from simulst.core.translator import FloatArray, Translator
+    from simulst.policies import LoadedPolicy
+
+PIECES = 6
+"""Different parts of the talk that clients say."""
+PLACES_PER_CLIENT = 3
+"""Places of the server for each client at a time: a stream that broke keeps its own for a while."""
+LEAVING_S = 30.0
+"""Time that the places of vanished clients have to be given back."""
+SEED = 1
+
+
+def run_live(
+    model: "Translator",
+    policy: "LoadedPolicy",
+    server: list[str],
+    talk: "FloatArray",
+    hours: float,
+    clients: int,
+    report: Report,
+) -> tuple[Marks, dict[str, Any]]:
+    """`server` are arguments of `simulst live`; words are compared with those of a session in this process."""
+    pieces = _pieces(talk)
+    expected = [_translated(model, policy, piece) for piece in pieces]
+    with serving([*server, "--max-clients", str(PLACES_PER_CLIENT * clients)]) as (address, process):
+        crowd = Crowd(address, pieces, expected, psutil.Process(process.pid))
+        asyncio.run(crowd.warm())
+        before = crowd.state()
+        marks = crowd.marks = Marks(3_600 * hours, crowd.server, crowd.cpu_s, report)
+        interrupted = False
+        try:
+            asyncio.run(crowd.gather(clients))
+        except KeyboardInterrupt:
+            interrupted = True
+        left = None if interrupted else crowd.left(before)
+    return marks, {"interrupted": interrupted, "clients": clients, **crowd.totals(), "left": left}
+
+
+def _pieces(talk: "FloatArray") -> list["FloatArray"]:
+    """Overlapping parts of 3/12 to 8/12 of the talk."""
+    part = len(talk) // 12
+    return [talk[part * i : part * (2 * i + 3)] if i < 5 else talk[4 * part :] for i in range(PIECES)]
+
+
+def _translated(model: "Translator", policy: "LoadedPolicy", audio: "FloatArray") -> str:
+    """What `simulst translate` says about it."""
+    from simulst.core.session import Session
+
+    session = Session(model, policy)
+    session.feed(audio)
+    session.finish()
+    return session.text
+
+
+class Crowd:
+    """Clients of one server; figures go to `marks`."""
+
+    marks: Marks
+
+    def __init__(self, address: str, pieces: list["FloatArray"], expected: list[str], server: psutil.Process) -> None:
+        self.server = server
+        self._address = address
+        self._pieces = pieces
+        self._expected = expected
+        self._decided_s = 0.0
+        self._visits: Counter[str] = Counter()
+        self._words = self._words_lost = self._resumed = self._refused = self._same = 0
+
+    def cpu_s(self) -> float:
+        """CPU time of the server."""
+        times = self.server.cpu_times()
+        return float(times.user + times.system)
+
+    def state(self) -> tuple[int, int]:
+        """Open files and threads of the server."""
+        return self.server.num_fds(), self.server.num_threads()
+
+    async def warm(self) -> None:
+        """One stream, so that what the server keeps from its first client on is there."""
+        nothing = random.Random(SEED)
+        await Visit(self._address, self._pieces[0], "stays", nothing, lambda _: None, lambda _: None).run()
+
+    async def gather(self, clients: int) -> None:
+        """Clients, each with one stream after another, until all audio has been said."""
+        seats = (self._keep_coming(random.Random(SEED + seat)) for seat in range(clients))
+        try:
+            await asyncio.gather(*seats)
+        except (OSError, WebSocketException) as error:
+            raise SimulstError(f"The server of the soak does not answer any more: {error}.") from None
+
+    async def _keep_coming(self, chance: random.Random) -> None:
+        while not self.marks.complete:
+            number, way = chance.randrange(PIECES), chance.choice(WAYS)
+            visit = Visit(self._address, self._pieces[number], way, chance, self._progress, self._lag)
+            try:
+                await visit.run()
+            except Refused as refusal:
+                if refusal.code != "busy":
+                    raise
+                self._refused += 1
+                await asyncio.sleep(BUSY_S)
+                continue
+            self._judge(visit, self._expected[number])
+
+    def _progress(self, seconds: float) -> None:
+        self._decided_s += seconds
+        if not self.marks.complete and self.marks.due(self._decided_s):
+            self.marks.make(self._decided_s)
+
+    def _lag(self, seconds: float) -> None:
+        self.marks.now.lags_s.append(seconds)
+
+    def _judge(self, visit: Visit, expected: str) -> None:
+        """Count a visit and the words that did not come; of those who left early, words before their last one."""
+        self._visits[visit.way] += 1
+        self._resumed += visit.resumed
+        heard, words = visit.text.split(), expected.split()
+        if not visit.ended:
+            heard = heard[:-1]
+            words = heard if visit.retracts else words[: len(heard)]
+        else:
+            self._same += visit.text == expected
+        lost = 0 if heard == words else len(words) - common_words(words, heard)
+        self._words += len(words)
+        self._words_lost += lost
+        self.marks.now.words += len(words)
+        self.marks.now.words_lost += lost
+
+    def left(self, before: tuple[int, int]) -> dict[str, int]:
+        """What the server still holds once everybody has gone."""
+        until = time.monotonic() + LEAVING_S
+        while (places := self._places()) and time.monotonic() < until:
+            time.sleep(0.5)
+        files, threads = self.state()
+        return {"files": files - before[0], "threads": threads - before[1], "places": places}
+
+    def _places(self) -> int:
+        with urlopen(self._address.replace("ws", "http", 1).removesuffix("/ws") + "/health") as answer:
+            return int(json.loads(answer.read())["clients"])
+
+    def totals(self) -> dict[str, Any]:
+        """Of all clients together."""
+        return {
+            "audio_hours": round(self._decided_s / 3_600, 4),
+            "words": self._words,
+            "words_lost": self._words_lost,
+            "same_text": self._same,
+            "visits": dict(self._visits),
+            "resumed": self._resumed,
+            "refused": self._refused,
+        }

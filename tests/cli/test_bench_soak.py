@@ -1,0 +1,30 @@
+"""`simulst bench soak --live` from the command line, with a server process that has a toy model."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from simulst.testing import toy_audio
+
+TOY = Path(__file__).with_name("toy_simulst.py")
+WORDS = [int(word) for word in np.random.default_rng(0).integers(1, 61, 96)]
+
+
+@pytest.mark.slow
+def test_the_command_starts_a_server_and_clients(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulst.bench.live.COMMAND", (sys.executable, str(TOY)))
+    speech = tmp_path / "speech.wav"
+    soundfile.write(speech, toy_audio(WORDS), 16_000, subtype="FLOAT")
+    command = ["bench", "soak", "--live", "--json", "--model", "toy", "--audio", speech, "--hours", 0.1]
+    status, out, err = run(*command, "--clients", 3)
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["words"] > 100 and found["words_lost"] == 0 and found["audio_hours"] >= 0.1
+    assert found["left"]["places"] == 0 and len(found["marks"]) == 10
