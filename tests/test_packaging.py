@@ -104,6 +104,12 @@ def test_a_policy_of_the_examples(run: Run) -> None:
     assert len(run("simulst", "translate", talk, "--policy", "examples/my_policy.py:HoldSeconds").split()) > 20
 
 
+def test_a_model_of_the_examples(run: Run) -> None:
+    talk, policy = f"{CORPUS}/wav/talk_1.flac", ("--policy", "wait_k-3")
+    words = run("simulst", "translate", talk, "--model", "examples/my_model.py:FAMILY", *policy).lower().split()
+    assert len(words) > 20 and {"the", "and", "of", "to"} & set(words)
+
+
 def test_evaluate_a_recipe_on_the_bundled_corpus(run: Run, tmp_path: Path) -> None:
     scores = json.loads(run("simulst", "evaluate", "eval/corpus.toml", "--limit", "1", "-o", "runs/one", "--json"))
     assert scores["BLEU"] > 10 and scores["StreamLAAL"] > 0

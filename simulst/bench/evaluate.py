@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulst.bench.null import LOOPS
+from simulst.bench import null
 from simulst.cli import options
 from simulst.errors import DataError
 
@@ -102,11 +102,11 @@ def measure(command: Sequence[str], environment: dict[str, str] | None = None) -
     return Cost(cpu_s=usage.ru_utime + usage.ru_stime, wall_s=time.monotonic() - began, rss_mb=usage.ru_maxrss / scale)
 
 
-def _command(folder: Path, out: Path, *, model: str = "null", workers: int = 1, limit: int | None = None) -> list[str]:
+def _command(folder: Path, out: Path, *, model: str = "NULL", workers: int = 1, limit: int | None = None) -> list[str]:
     limited = [] if limit is None else ["--limit", str(limit)]
     return [
-        *(sys.executable, "-P", "-m", "simulst.bench.null", "evaluate", str(folder)),
-        *("--model", model, "--policy", "wait_k"),
+        *(sys.executable, "-P", "-m", "simulst", "evaluate", str(folder)),
+        *("--model", f"{null.__file__}:{model}", "--policy", "wait_k"),
         *("--set", "k=3", "--chunk-ms", str(CHUNK_MS), "--workers", str(workers), "--output", str(out), *limited),
     ]
 
@@ -129,12 +129,12 @@ def _speedup(folder: Path, root: Path, limit: int) -> dict[str, float]:
 
     The loop shows what the machine can give. They take turns, and the best of each counts: other programs slow all.
     """
-    loops = LOOPS["busy"] * _chunks(folder, limit)
+    loops = null.BUSY_LOOPS * _chunks(folder, limit)
     walls: dict[str, list[float]] = {}
     for _ in range(2):
         for workers in (1, 2):
             out = root / f"workers{workers}"
-            cost = measure(_command(folder, out, model="busy", workers=workers, limit=limit))
+            cost = measure(_command(folder, out, model="BUSY", workers=workers, limit=limit))
             walls.setdefault(f"workers{workers}", []).append(cost.wall_s)
             shutil.rmtree(out)
             walls.setdefault(f"loop{workers}", []).append(_looping(loops, processes=workers))
@@ -174,7 +174,8 @@ def _simuleval_python(named: str) -> str:
 
 def _theirs(python: str, short: Path, long: Path, root: Path) -> dict[str, Any]:
     """SimulEval as it comes with an agent that does nothing, and with simulst's lazy loader and array states."""
-    lazy = ["--dataloader", "lazy", "--dataloader-class", "simulst.agents.LazySpeech"]
+    loader = ("--dataloader", "lazy", "--dataloader-class", "simulst.agents.LazySpeech")
+    lazy = [*loader, "--model", f"{null.__file__}:NULL"]
     found: dict[str, Any] = {}
     for name, agent, extra in (("stock", STOCK_AGENT, []), ("lazy", STOCK_AGENT.with_name("simuleval_null.py"), lazy)):
         costs = {}

@@ -1,16 +1,18 @@
 """A model that costs nothing, and one that costs a known time: what is left is the harness.
 
-`python -m simulst.bench.null ARGUMENTS` is the command `simulst` with `--model null` and `--model busy`.
+They are model families of this file: `--model simulst/bench/null.py:NULL` and `:BUSY`.
 """
 
-import sys
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, Translator
+from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis
+from simulst.models import ModelFamily
 
-LOOPS = {"null": 0, "busy": 400_000}
-"""Turns of an empty loop, some 7 to 14 ms for the busy one, that a hypothesis costs."""
+BUSY_LOOPS = 400_000
+"""Turns of an empty loop, some 7 to 14 ms, that a hypothesis of the busy model costs."""
+PROVIDES = frozenset({Evidence.PREFIX})
 
 
 def spin(loops: int) -> None:
@@ -37,16 +39,16 @@ class NullVocabulary:
 class NullTranslator:
     """Says one more word whenever it is asked; looks at nothing but the clock."""
 
-    provides = frozenset({Evidence.PREFIX})
+    provides = PROVIDES
     frame_s = 0.04
     max_source_s = 30.0
 
-    def __init__(self, name: str = "null") -> None:
-        self.name = name
+    def __init__(self, name: str, loops: int) -> None:
+        self.name, self.loops = name, loops
         self.vocabulary = NullVocabulary()
 
     def open(self) -> "NullSession":
-        return NullSession(LOOPS[self.name])
+        return NullSession(self.loops)
 
 
 class NullSession:
@@ -94,23 +96,19 @@ class NullSession:
         self.start_s, self.heard_s = snapshot
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line with these models beside the real ones."""
-    import simulst.cli
-    import simulst.models
-
-    real_load, real_options = simulst.models.load_model, simulst.models.option_names
-
-    def load(name: str, **options: Any) -> Translator:
-        return NullTranslator(name) if name in LOOPS else real_load(name, **options)
-
-    def option_names(name: str) -> frozenset[str]:
-        return frozenset() if name in LOOPS else real_options(name)
-
-    simulst.models.load_model = load  # type: ignore[assignment]
-    simulst.models.option_names = option_names  # type: ignore[assignment]
-    return simulst.cli.run(arguments)
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """There are none."""
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _family(name: str, loops: int) -> ModelFamily[Options]:
+    def provides(directory: Path, options: Options) -> frozenset[Evidence]:
+        return PROVIDES
+
+    def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> NullTranslator:
+        return NullTranslator(name, loops)
+
+    return ModelFamily(name=name, options=Options, provides=provides, load=load)
+
+
+NULL, BUSY = _family("null", 0), _family("busy", BUSY_LOOPS)

@@ -1,10 +1,7 @@
-"""simulst's own agent on the null model."""
+"""simulst's own agent under wait-k, run with `--model simulst/bench/null.py:NULL`."""
 
 from simuleval.utils import entrypoint
 
-import simulst.models
 from simulst.agents import speech_agent
-from simulst.bench.null import NullTranslator
 
-simulst.models.load_model = lambda *_args, **_options: NullTranslator()
 NullAgent = entrypoint(speech_agent("wait_k"))

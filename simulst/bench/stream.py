@@ -19,6 +19,7 @@ from simulst.errors import DataError
 
 if TYPE_CHECKING:
     from simulst.core.translator import FloatArray
+    from simulst.models.speech_llm.compute import Computed
     from simulst.policies import LoadedPolicy
 
 
@@ -58,11 +59,11 @@ class Costs:
         return 1000 * statistics.median(part) if part else float("nan")
 
 
-def encoder_costs(model: Any, minutes: int, chunk_ms: int) -> tuple[Costs, float]:
+def encoder_costs(model: "Computed", minutes: int, chunk_ms: int) -> tuple[Costs, float]:
     """Only the encoder, over noise of speech-like level (its cost does not depend on what it hears)."""
     import torch
 
-    encoder = model.model.encoder
+    encoder = model.weights.model.encoder
     state, costs = encoder.open(), Costs(chunk_ms / 1000)
     chunk = 0.1 * torch.randn(round(chunk_ms * 16))
     with torch.inference_mode():
@@ -207,10 +208,11 @@ def _long(
     import resource
 
     from simulst.core.translator import Evidence
+    from simulst.models.speech_llm.compute import Computed
 
     result: dict[str, Any] = {}
     anew = mode == "reencode"
-    if hasattr(translator, "model") and hasattr(translator.model, "encoder") and not anew:
+    if isinstance(translator, Computed) and not anew:
         costs, ratio = encoder_costs(translator, minutes, chunk_ms or 640)
         result["encoder"] = {
             "cost_ms": {str(m): round(costs.at_minute(m), 2) for m in sorted({1, min(10, minutes), minutes})},

@@ -92,8 +92,10 @@ def live(
 
 
 def _public_name(model: str) -> str:
-    """What clients are told: of a directory its last part only."""
-    return Path(model).resolve().name if Path(model).is_dir() else model
+    """What clients are told: of a directory and of a file's family the last part only."""
+    if Path(model).is_dir():
+        return Path(model).resolve().name
+    return Path(model).name if ".py:" in model else model
 
 
 def _one_thread_each(workers: int) -> None:

@@ -27,12 +27,12 @@ class Together:
 
     def __init__(self, models: dict[str, Translator], *, streams: int) -> None:
         from simulst.models.speech_llm.batching import Batcher
-        from simulst.models.speech_llm.translator import SpeechLLMTranslator
+        from simulst.models.speech_llm.compute import Computed
 
         self._batchers: dict[int, Batcher] = {}
         self.models = dict[str, Translator]()
         for name, model in models.items():
-            if isinstance(model, SpeechLLMTranslator):
+            if isinstance(model, Computed):
                 batcher = Batcher(model, streams=streams, wait_s=WAIT_S)
                 model = batcher.translator
                 self._batchers[id(model)] = batcher

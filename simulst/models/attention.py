@@ -39,6 +39,11 @@ class CrossAttention:
         for i, layer in enumerate(layers):
             layer.get_submodule("q_proj").register_forward_hook(_recorder(i))
 
+    def use(self, heads: Sequence[Head] | None) -> list[Head]:
+        """Take rows from these heads, or from all; their order in `Alignment.heads`."""
+        self.heads = ordered_heads(heads, layers=self.layers, num_heads=self.num_heads)
+        return list(self.heads)
+
     @contextmanager
     def recording(self) -> Iterator[dict[int, Tensor]]:
         """Queries per layer of the forwards inside, [batch, positions, heads * head_dim]."""
@@ -149,6 +154,21 @@ def check_heads(heads: Sequence[Any], *, layers: int, num_heads: int) -> list[He
             "The list of alignment heads is empty; run `simulst calibrate` on the model or name some heads."
         )
     return chosen
+
+
+def ordered_heads(heads: Sequence[Head] | None, *, layers: int, num_heads: int) -> list[Head]:
+    """These heads, or every one, layer by layer."""
+    wanted = whole_layers(range(layers), num_heads) if heads is None else heads
+    return sorted(check_heads(wanted, layers=layers, num_heads=num_heads), key=lambda head: head[0])
+
+
+def choose_heads(directory: Path, heads_file: str | None, default: Sequence[Any]) -> list[Any]:
+    """Heads from that file, else from the file beside the model, else the default."""
+    if heads_file is not None:
+        return read_heads(Path(heads_file).expanduser())
+    if (directory / HEADS_FILE).is_file():
+        return read_heads(directory / HEADS_FILE)
+    return list(default)
 
 
 def read_heads(path: Path) -> list[Any]:

@@ -8,17 +8,16 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, Translator
 from simulst.errors import ModelError
-from simulst.models.options import option, parse_options
+from simulst.models.family import ModelFamily
+from simulst.models.options import option
 from simulst.models.text.translator import TextTranslator
 
 if TYPE_CHECKING:
     from simulst.core.session import Session
-
-__all__ = ["PROVIDES", "Options", "load"]
 
 PROVIDES = frozenset({Evidence.PREFIX, Evidence.CTC_COUNTS, Evidence.SOURCE_LM, Evidence.NBEST, Evidence.LOGPROBS})
 MAX_SOURCE_S = 30.0
@@ -36,15 +35,14 @@ class Options:
             raise ModelError(f"Option 'recogniser_chunk_ms' must be at least 20, not {self.recogniser_chunk_ms}.")
 
 
-def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Cascade":
+def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "Cascade":
     """The cascade of the two models whose names stand on both sides of a "+"; `directory` is not used."""
     from simulst.models import load_model, option_names
 
-    chosen = parse_options(Options, options, owner=name)
     first, _, second = name.partition("+")
     own = {"task": "transcribe"} if "task" in option_names(first) else {}
     recogniser = load_model(first, device=device, dtype=dtype, **own)
-    return Cascade(recogniser, load_model(second, device=device, dtype=dtype), name=name, options=chosen)
+    return Cascade(recogniser, load_model(second, device=device, dtype=dtype), name=name, options=options)
 
 
 class Cascade:
@@ -189,3 +187,10 @@ class CascadeSession:
         self._listening = copy.deepcopy(listening, shared)
         self._text.rollback(text)
         vars(self).update(state)
+
+
+def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
+    return PROVIDES
+
+
+FAMILY = ModelFamily(name="cascade", description="cascade", options=Options, provides=_provides, load=load)

@@ -1,4 +1,4 @@
-"""Which weights a name stands for: a short hash of a model's files."""
+"""Which weights a name stands for: a short hash of a model's files, of `file.py:FAMILY` the hash of that file."""
 
 import hashlib
 from pathlib import Path
@@ -11,17 +11,21 @@ _WHOLE_BYTES, _PIECES = 1_000_000, 16
 
 
 def fingerprint(name_or_dir: str) -> str:
-    """16 hexadecimal digits, the same wherever the files lie; "" for what is no model."""
-    from simulst.models import CASCADE, _locate
+    """16 hexadecimal digits, the same wherever the files lie; "" for what cannot be found."""
+    from simulst.models.registry import CASCADE, locate
 
     try:
-        _, loader, directory = _locate(name_or_dir)
+        place = locate(name_or_dir)
     except ModelError:  # loading it will say so
         return ""
-    if loader == CASCADE:
+    if place.entry == CASCADE:
         return "+".join(fingerprint(part) for part in name_or_dir.split("+", 1))
     found = hashlib.sha256()
-    for path in sorted(path for path in directory.iterdir() if path.suffix in _KINDS and path.is_file()):
+    if place.file is not None:
+        files = [place.file]
+    else:
+        files = [path for path in place.directory.iterdir() if path.suffix in _KINDS and path.is_file()]
+    for path in sorted(files):
         found.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         _read(path, found)
     return found.hexdigest()[:16]

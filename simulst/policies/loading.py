@@ -3,7 +3,6 @@
 import copyreg
 import dataclasses
 import importlib
-import importlib.util
 import sys
 import tomllib
 import types
@@ -17,6 +16,7 @@ from simulst.core.history import HistoryConfig
 from simulst.core.policy import Policy
 from simulst.core.translator import Evidence, Translator
 from simulst.errors import PolicyError
+from simulst.plugins import module_from_file
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ def policy_class(spec: str) -> type[Policy]:
         found = getattr(importlib.import_module(module), name)
     elif ".py:" in spec:
         path, _, name = spec.rpartition(":")
-        found = getattr(_module_from_file(bundled_path(path)), name, None)
+        found = vars(module_from_file(bundled_path(path), what="policy", error=PolicyError)).get(name)
         if isinstance(found, type):
             copyreg.pickle(found, _to_another_process)
     elif "." in spec and all(part.isidentifier() for part in spec.replace(":", ".").split(".")):
@@ -114,25 +114,6 @@ def policy_class(spec: str) -> type[Policy]:
     if not dataclasses.is_dataclass(found):
         raise PolicyError(f"{spec} must be a frozen dataclass: its fields are its parameters.")
     return found
-
-
-def _module_from_file(path: Path) -> types.ModuleType:
-    if not path.is_file():
-        raise PolicyError(f"There is no policy file {path}.")
-    name = f"simulst_user_policy_{abs(hash(path.resolve()))}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PolicyError(f"{path} is no Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise PolicyError(f"The policy file {path} fails: {type(error).__name__}: {error}") from error
-    return module
 
 
 def _to_another_process(policy: Policy) -> tuple[Any, ...]:

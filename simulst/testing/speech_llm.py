@@ -12,8 +12,11 @@ SENTENCES = (
 )
 
 
-def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llama") -> Path:
-    """Write a model of some 100k random weights and a vocabulary of 320 pieces; returns the folder."""
+def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llama", tied: bool = True) -> Path:
+    """Write a model of some 100k random weights and a vocabulary of 320 pieces; returns the folder.
+
+    With `tied` the output layer is that of the token embeddings, else one of its own.
+    """
     import torch
 
     from simulst.models.attention import HEADS_FILE
@@ -32,6 +35,7 @@ def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llam
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 8,
+        "tie_word_embeddings": tied,
     }
     encoder = BlockCausalConfig(model_dim=32, inner_dim=64, layers=2, heads=2, rotary_dim=8)
     tasks = ("read_write", "turns", "grouped")

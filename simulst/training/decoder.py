@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulst.models.speech_llm.network import SpeechLLM
+from simulst.models.speech_llm.network import OUTPUT_WEIGHT, SpeechLLM
 from simulst.training import grouped
 from simulst.training.ranks import Ranks
 from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches, open_vectors
@@ -109,7 +109,7 @@ def forward(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     groups = {} if batch.mask is None else {"attention_mask": batch.mask, "position_ids": batch.positions}
     hidden = model.decoder.model(inputs_embeds=embeds, use_cache=False, **groups).last_hidden_state
     chosen = batch.weights[:, 1:] > 0
-    logits = F.linear(hidden[:, :-1][chosen], model.embeddings)
+    logits = model.output.scores(hidden[:, :-1][chosen])
     return logits, batch.ids[:, 1:][chosen], projected
 
 
@@ -136,7 +136,8 @@ def ctc_loss(
 
 def trainable_state(model: SpeechLLM) -> dict[str, Tensor]:
     """Projector and decoder; the encoder is frozen and stored apart."""
-    return {k: v for k, v in model.state_dict().items() if not k.startswith("encoder.") and "lm_head" not in k}
+    left_out = OUTPUT_WEIGHT if model.tied else None
+    return {k: v for k, v in model.state_dict().items() if not k.startswith("encoder.") and k != left_out}
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from simulst.models.speech_llm.translator import VOCABULARY_FILE
+from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import read_talks
 from simulst.training.incremental import (

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from simulst.models.speech_llm.translator import VOCABULARY_FILE
+from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.training.greedy import translate_texts
 from simulst.training.recipe import PEOPLE_TEXT, Recipe
 from simulst.training.recordings import (

@@ -18,7 +18,7 @@ from simulst.models.speech_llm.network import (
     save_model,
     tiny_decoder_config,
 )
-from simulst.models.speech_llm.translator import VOCABULARY_FILE
+from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.training import features as feature_stage
 from simulst.training import incremental_stages
 from simulst.training.decoder import Batch, DecoderTrainingConfig, collate, dev_losses, train_decoder

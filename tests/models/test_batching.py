@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from simulst.core.session import Session
-from simulst.core.translator import FloatArray
+from simulst.core.translator import FloatArray, Translator
 from simulst.errors import ModelError
 from simulst.models import load_model
 from simulst.models.speech_llm.batching import Batcher
@@ -35,7 +35,7 @@ def noise(seconds: float, seed: int) -> FloatArray:
     return (0.1 * rng.standard_normal(int(16_000 * seconds))).astype(np.float32)
 
 
-def speak(model: SpeechLLMTranslator, policy: str, audio: FloatArray) -> str:
+def speak(model: Translator, policy: str, audio: FloatArray) -> str:
     session = Session(model, policy)
     for at in range(0, len(audio), 9_000):
         session.feed(audio[at : at + 9_000])
@@ -69,7 +69,7 @@ def test_streams_of_different_length_say_what_they_say_alone(
 
 def test_half_precision_streams_run_together(folder: Path) -> None:
     model = load_model(folder, dtype="bfloat16")
-    batcher = Batcher(model, streams=3)  # type: ignore[arg-type]
+    batcher = Batcher(model, streams=3)
     texts = batcher.map(lambda one, audio: speak(one, "stream_att-f4", audio), RECORDINGS[:3])
     assert all(texts)
 
@@ -82,7 +82,7 @@ def test_rows_are_used_again(folder: Path) -> None:
 
 @pytest.mark.parametrize("samples", [(16_000, 40_000, 0, 23_500), (30_000, 30_000)])
 def test_the_encoder_gives_every_stream_its_own_frames(folder: Path, samples: tuple[int, ...]) -> None:
-    encoder = load(folder).model.encoder
+    encoder = load(folder).weights.model.encoder
     alone, together = ([encoder.open() for _ in samples] for _ in range(2))
     with torch.inference_mode():
         for round_number in range(4):
@@ -102,7 +102,7 @@ def test_the_encoder_gives_every_stream_its_own_frames(folder: Path, samples: tu
 
 
 def test_an_error_in_one_job_ends_the_run_and_is_raised(folder: Path) -> None:
-    def job(model: SpeechLLMTranslator, audio: FloatArray) -> str:
+    def job(model: Translator, audio: FloatArray) -> str:
         if len(audio) == len(RECORDINGS[1]):
             raise ValueError("this one")
         return speak(model, "wait_k-3", audio)
@@ -137,6 +137,6 @@ def test_servers_wait_only_so_long_for_others(folder: Path) -> None:
 
 def test_models_that_cannot_are_refused(folder: Path) -> None:
     with pytest.raises(ModelError, match="Model toy cannot decode several streams together; only speech LLMs can"):
-        Batcher(ToyTranslator(), streams=2)  # type: ignore[arg-type]
+        Batcher(ToyTranslator(), streams=2)
     with pytest.raises(ModelError, match="A batch has at least one stream, not 0"):
         Batcher(load(folder), streams=0)

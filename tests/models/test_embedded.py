@@ -29,7 +29,7 @@ def talk() -> FloatArray:
 
 
 def test_encoder_streams_exactly(model: SpeechLLMTranslator, talk: FloatArray) -> None:
-    audio, encoder = torch.from_numpy(talk[: 16_000 * 12]), model.model.encoder
+    audio, encoder = torch.from_numpy(talk[: 16_000 * 12]), model.weights.model.encoder
     with torch.inference_mode():
         want = encoder.full(audio[None])[0]
         state = encoder.open()

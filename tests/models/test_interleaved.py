@@ -51,7 +51,7 @@ class Scripted(InterleavedStream):
     """Writes after the vectors that the script names; every vector is one source word."""
 
     def __init__(self, translator: SpeechLLMTranslator, plan: ReadWrite, after: Sequence[int]) -> None:
-        super().__init__(translator, Tally(), plan)
+        super().__init__(translator.weights, translator.compute.new_cache(Tally()), plan)
         self.after = after
 
     def _wants_to_write(self, hidden: Tensor) -> list[float]:
@@ -60,7 +60,7 @@ class Scripted(InterleavedStream):
 
 
 def heard(model: SpeechLLMTranslator, count: int, first: int = 0, sentence_ends: Sequence[int] = ()) -> Heard:
-    vectors = torch.randn(64, model.model.embeddings.shape[1], generator=torch.Generator().manual_seed(1))
+    vectors = torch.randn(64, model.weights.model.embeddings.shape[1], generator=torch.Generator().manual_seed(1))
     return Heard(
         vectors=vectors[first:count],
         first=first,
@@ -159,15 +159,17 @@ def test_written_text_equals_one_forward_over_the_whole_sequence(folder: Path) -
     stream = session._interleaved
     assert stream is not None and len(ids) >= 9
     assert stream.tokens == ids
-    llm, entries = model.model, stream.entries
+    llm, entries = model.weights.model, stream.entries
     embeds = torch.stack(
         [session._vectors[e.value] if e.kind == "vector" else llm.embeddings[e.value] for e in entries]
     )
     with torch.no_grad():
         logits = llm.decoder(inputs_embeds=embeds[None]).logits[0]
-    wants = logits[:, [model.read_mark, model.write_mark]].softmax(-1)[:, 1].tolist()
-    logits[:, model.read_mark] = torch.maximum(logits[:, model.read_mark], logits[:, model.vocabulary.eos])
-    expected = logits.masked_fill(model.suppress_in_write, -torch.inf).log_softmax(-1)
+    wants = logits[:, [model.weights.read_mark, model.weights.write_mark]].softmax(-1)[:, 1].tolist()
+    logits[:, model.weights.read_mark] = torch.maximum(
+        logits[:, model.weights.read_mark], logits[:, model.vocabulary.eos]
+    )
+    expected = logits.masked_fill(model.weights.suppress_in_write, -torch.inf).log_softmax(-1)
     places = [i for i, entry in enumerate(entries) if entry.kind == "token"]
     assert [int(expected[i - 1].argmax()) for i in places] == ids
     np.testing.assert_allclose(logprobs, [float(expected[i - 1].max()) for i in places], atol=1e-4)
@@ -180,9 +182,11 @@ def test_a_write_without_text_leaves_no_trace_unless_it_is_a_turn(model: SpeechL
     free = Scripted(model, ReadWrite(max_new=lambda words: 0), after=(1,))
     free.advance(heard(model, 4), False, final=False)
     assert layout(free) == "pppvvvv"
-    turns = InterleavedStream(model, Tally(), ReadWrite(turn=1, max_new=lambda words: 0))
+    turns = InterleavedStream(
+        model.weights, model.compute.new_cache(Tally()), ReadWrite(turn=1, max_new=lambda words: 0)
+    )
     turns.advance(heard(model, 16), False, final=False)
-    assert model.block_vectors == 7
+    assert model.weights.block_vectors == 7
     assert layout(turns) == "ppp" + 2 * ("v" * 7 + "WR") + "vv"
     assert [(turn.tokens, turn.entries) for turn in turns.turns()[0]] == [(0, 9), (0, 9)]
     assert turns.turns()[1] == 2

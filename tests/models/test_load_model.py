@@ -10,7 +10,7 @@ import pytest
 
 from simulst.core.translator import Evidence
 from simulst.errors import ModelError
-from simulst.models import ARCHITECTURES, MODELS, describe_model, describe_models, load_model, option_names
+from simulst.models import FAMILIES, MODELS, describe_model, describe_models, load_model, option_names
 from simulst.testing.checkpoints import tiny_moonshine, tiny_whisper
 
 
@@ -66,7 +66,7 @@ def test_without_fairseq2_the_embedded_model_says_how_to_get_it(tmp_path: Path) 
 def test_unknown_name_lists_what_there_is() -> None:
     assert sentence_of("nope") == (
         f"There is no model 'nope'; give one of {', '.join(MODELS)}, a local directory, or a hub name (owner/name) "
-        f"of a supported architecture: {', '.join(ARCHITECTURES)}; or a cascade of two, ASR+TEXT."
+        f"of a supported architecture: {', '.join(FAMILIES)}; or a cascade of two, ASR+TEXT; or file.py:FAMILY."
     )
 
 
@@ -82,7 +82,7 @@ def test_directories_that_are_no_model(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text('{"model_type": "bert"}')
     assert sentence_of(tmp_path) == (
-        f"The architecture 'bert' of {tmp_path} is not supported; supported are: {', '.join(ARCHITECTURES)}."
+        f"The architecture 'bert' of {tmp_path} is not supported; supported are: {', '.join(FAMILIES)}."
     )
     config.write_text("{}")
     assert sentence_of(tmp_path).startswith(f"The architecture 'None' of {tmp_path} is not supported")

@@ -10,9 +10,9 @@ import torch
 from simulst.core.source import FloatArray
 from simulst.core.translator import Evidence, TokenStep
 from simulst.errors import AudioError, ModelError
+from simulst.models.seq2seq.decoder_run import DecoderRun
 from simulst.models.seq2seq.session import Seq2SeqSession
 from simulst.models.seq2seq.translator import Seq2SeqTranslator
-from simulst.models.speech_llm.decoder_run import DecoderRun
 
 ALL = frozenset({Evidence.ALIGNMENT, Evidence.LOGPROBS})
 

@@ -47,9 +47,9 @@ def test_rows_equal_the_attention_that_transformers_reports(model) -> None:  # t
     session.extend_source(noise(3.0), is_final=True)
     prefix = [20, 21, 22]
     found = session.hypothesise(prefix, max_new=4, want=frozenset({Evidence.ALIGNMENT_HEADS}))[0]
-    speech, llm = len(session._vectors), model.model
-    text = torch.tensor([model.target_mark, *prefix, *found.ids])
-    embeds = torch.cat((llm.embeddings[[model.speech_mark]], session._vectors, llm.embeddings[text]))
+    speech, llm = len(session._vectors), model.weights.model
+    text = torch.tensor([model.weights.target_mark, *prefix, *found.ids])
+    embeds = torch.cat((llm.embeddings[[model.weights.speech_mark]], session._vectors, llm.embeddings[text]))
     llm.decoder.set_attn_implementation("eager")
     try:
         with torch.no_grad():
@@ -58,7 +58,7 @@ def test_rows_equal_the_attention_that_transformers_reports(model) -> None:  # t
         llm.decoder.set_attn_implementation("sdpa")
     assert found.alignment is not None and found.alignment.heads is not None
     rows = slice(1 + speech, 1 + speech + len(prefix) + len(found.ids))
-    for index, (layer, head) in enumerate(model.attention.heads):
+    for index, (layer, head) in enumerate(model.weights.attention.heads):
         want = attentions[layer][0, head, rows, 1 : 1 + speech].numpy()
         np.testing.assert_allclose(found.alignment.heads[index], want, atol=1e-5)
 

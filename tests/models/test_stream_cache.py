@@ -182,16 +182,16 @@ def test_grouped_sessions_equal_one_forward_with_the_training_mask(folder: Path,
         prefix += new
     last = session.hypothesise(prefix, max_new=4, want=WANT)[0]
     seen += [seen[-1]] * (len(last.ids) - 1)
-    llm, count = model.model, 1 + len(session._vectors)
-    source = torch.cat((llm.embeddings[[model.speech_mark]], session._vectors))
-    target = llm.embeddings[[model.target_mark, *prefix, *last.ids[:-1]]]
+    llm, count = model.weights.model, 1 + len(session._vectors)
+    source = torch.cat((llm.embeddings[[model.weights.speech_mark]], session._vectors))
+    target = llm.embeddings[[model.weights.target_mark, *prefix, *last.ids[:-1]]]
     with torch.no_grad():
         logits = llm.decoder(
             inputs_embeds=torch.cat((source, target))[None],
             attention_mask=additive(visibility(count, seen), torch.float32)[None, None],
             position_ids=positions(count, len(target))[None],
         ).logits[0, count + len(prefix) :]
-    logprobs = logits.masked_fill(model.suppress, -torch.inf).log_softmax(-1)
+    logprobs = logits.masked_fill(model.weights.suppress, -torch.inf).log_softmax(-1)
     assert last.ids == tuple(logprobs.argmax(-1).tolist())
     np.testing.assert_allclose(np.array(last.logprobs), logprobs.max(-1).values.numpy(), atol=1e-4)
 

@@ -13,7 +13,7 @@ import torch
 
 from simulst.errors import DataError
 from simulst.models.speech_llm.network import SpeechLLM, load_weights, read_config
-from simulst.models.speech_llm.translator import SentencePieceVocabulary
+from simulst.models.speech_llm.vocabulary import SentencePieceVocabulary
 from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
 from simulst.training.decoder import collate, forward
 from simulst.training.features import read_talks

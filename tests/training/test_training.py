@@ -10,7 +10,7 @@ import torch
 
 from simulst.errors import DataError
 from simulst.models.speech_llm.network import load_weights, read_config
-from simulst.models.speech_llm.translator import SentencePieceVocabulary
+from simulst.models.speech_llm.vocabulary import SentencePieceVocabulary
 from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
 from simulst.training.decoder import (
     DecoderTraining,

@@ -20,7 +20,7 @@ def batched(model: Translator, spec: RunSpec, *, batch: int) -> Work:
     """What translates `batch` items at a time; ModelError for a model that cannot decode several together."""
     from simulst.models.speech_llm.batching import Batcher
 
-    return partial(run_streams, batcher=Batcher(model, streams=batch), spec=spec)  # type: ignore[arg-type]
+    return partial(run_streams, batcher=Batcher(model, streams=batch), spec=spec)
 
 
 def run_streams(items: Iterable[Item], batcher: "Batcher", spec: RunSpec) -> Iterator[Outcome]:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulst.models.attention import whole_layers
+from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained
-from simulst.models.options import parse_options
+from simulst.models.family import ModelFamily
 from simulst.models.seq2seq.session import Seq2SeqSession
-from simulst.models.seq2seq.translator import PROVIDES, Seq2SeqOptions, Seq2SeqTranslator, choose_heads
+from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
+from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import EncodedWindow, MoonshineWindow
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
-
-__all__ = ["PROVIDES", "Options", "load"]
 
 MAX_SOURCE_S = 20.0
 """Trained on clips of 4 to 30 s; the 194 positions of its decoder hold about 25 s of fast speech."""
@@ -26,11 +25,10 @@ class Options(Seq2SeqOptions):
     pass
 
 
-def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Moonshine":
+def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "Moonshine":
     """A Moonshine checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
     from transformers import MoonshineForConditionalGeneration
 
-    chosen = parse_options(Options, options, owner=name)
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
     model = load_pretrained(MoonshineForConditionalGeneration, directory, device=device, dtype=dtype)
     config = model.config
@@ -45,8 +43,8 @@ def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None =
         vocabulary=TokenizerVocabulary(
             directory / TOKENIZER_FILE, pieces, eos=int(config.eos_token_id), special=special
         ),
-        options=chosen,
-        heads=choose_heads(directory, chosen, default),
+        options=options,
+        heads=choose_heads(directory, options.heads_file, default),
         max_source_s=MAX_SOURCE_S,
         positions=int(config.max_position_embeddings),
     )
@@ -76,3 +74,6 @@ class MoonshineSession(Seq2SeqSession):
 
     def _transcript_prompt(self, window: EncodedWindow) -> tuple[int, ...] | None:
         return self.translator.prompt()
+
+
+FAMILY = ModelFamily(name="moonshine", options=Options, provides=decoding, load=load)

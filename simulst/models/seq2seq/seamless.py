@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from simulst.errors import ModelError
-from simulst.models.attention import whole_layers
+from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained, read_json
-from simulst.models.options import option, parse_options
-from simulst.models.seq2seq.translator import PROVIDES, Seq2SeqOptions, Seq2SeqTranslator, choose_heads
+from simulst.models.family import ModelFamily
+from simulst.models.options import option
+from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
+from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import FilterbankWindow
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
-
-__all__ = ["PROVIDES", "Options", "load"]
 
 MAX_SOURCE_S = 40.0
 UNSPACED = frozenset({"cmn", "cmn_Hant", "yue", "jpn", "tha", "lao", "mya", "khm"})
@@ -31,11 +31,10 @@ class Options(Seq2SeqOptions):
     target: str = option("eng", "language of the text: a code of the model such as deu, or de, en, es, fr, ...")
 
 
-def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Seamless":
+def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "Seamless":
     """A SeamlessM4T checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
     from transformers import SeamlessM4TFeatureExtractor, SeamlessM4TForSpeechToText, SeamlessM4Tv2ForSpeechToText
 
-    chosen = parse_options(Options, options, owner=name)
     second = read_json(directory / "config.json").get("model_type") == "seamless_m4t_v2"
     kind = SeamlessM4Tv2ForSpeechToText if second else SeamlessM4TForSpeechToText
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
@@ -43,10 +42,10 @@ def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None =
     config = model.config
     codes = getattr(model.generation_config, "text_decoder_lang_to_code_id", None) or {}
     languages = {str(code).strip("_"): int(token) for code, token in codes.items()}
-    target = _SHORT.get(chosen.target, chosen.target).strip("_")
+    target = _SHORT.get(options.target, options.target).strip("_")
     if target not in languages:
         raise ModelError(
-            f"{name} does not know the target language '{chosen.target}'; it knows: {', '.join(languages)}."
+            f"{name} does not know the target language '{options.target}'; it knows: {', '.join(languages)}."
         )
     stride = 2 * int(config.adaptor_stride) ** int(config.num_adapter_layers)
     window = FilterbankWindow(
@@ -65,8 +64,8 @@ def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None =
             special={*special, *languages.values(), int(config.pad_token_id)},
             spaced=target not in UNSPACED,
         ),
-        options=chosen,
-        heads=choose_heads(directory, chosen, heads),
+        options=options,
+        heads=choose_heads(directory, options.heads_file, heads),
         max_source_s=MAX_SOURCE_S,
         positions=int(config.max_position_embeddings),
         prompt=(int(config.decoder_start_token_id), languages[target]),
@@ -84,3 +83,6 @@ class Seamless(Seq2SeqTranslator):
 
     def prompt(self) -> tuple[int, ...]:
         return self._prompt_ids
+
+
+FAMILY = ModelFamily(name="seamless_m4t", options=Options, provides=decoding, load=load)

@@ -3,28 +3,24 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from simulst.core.source import SAMPLE_RATE, SourceBuffer
 from simulst.core.translator import Alignment, Evidence, FloatArray, Gate, Hypothesis
 from simulst.errors import AudioError, ModelError
-from simulst.models.decoding import Candidate, Rules, Step, beam_search, greedy, sample, to_hypothesis
+from simulst.models.decoding import Candidate, Rules, greedy, to_hypothesis
+from simulst.models.search import RECENT_IDS, search
+from simulst.models.seq2seq.decoder_run import DecoderRun
+from simulst.models.seq2seq.weights import Seq2SeqWeights
 from simulst.models.seq2seq.windows import EncodedWindow
-from simulst.models.speech_llm.decoder_run import DecoderRun
-
-if TYPE_CHECKING:
-    from simulst.models.seq2seq.translator import Seq2SeqTranslator
-
-RECENT_IDS = 20
-"""Committed ids that count for the rule against repeated n-grams."""
 
 
 class Seq2SeqSession:
     """One stream: the kept audio, its encoding, and nothing that another session could see."""
 
-    def __init__(self, translator: "Seq2SeqTranslator") -> None:
+    def __init__(self, translator: Seq2SeqWeights) -> None:
         self.translator = translator
         self._source = SourceBuffer()
         self._window: EncodedWindow | None = None
@@ -123,8 +119,9 @@ class Seq2SeqSession:
             missing = np.zeros((len(prefix) - len(kept), *history.shape[1:]), dtype=np.float32)
             history = np.concatenate([missing, history])
         rules = self._rules(prefix, self._cap(max_new, len(prefix)), len(prompt) + len(kept))
-        found = self._search(run, step, rules, n_best=n_best, draw=sample, seed=seed, gate=gate)
-        found = [self._reviewed(one, run, prefix) for one in found]
+        options, n_valid = self.translator.options, window.n_valid
+        drawn = search(run, step, rules, options, n_best=n_best, draw=sample, seed=seed, gate=gate, n_valid=n_valid)
+        found = [self._reviewed(one, run, prefix) for one in drawn]
         self._text = (*prefix, *found[0].ids)
         hypotheses = [
             to_hypothesis(
@@ -140,21 +137,6 @@ class Seq2SeqSession:
         if Evidence.NO_SPEECH not in want:
             return hypotheses
         return [replace(one, no_speech=self._no_speech(run)) for one in hypotheses]
-
-    def _search(
-        self, run: DecoderRun, step: Step, rules: Rules, *, n_best: int, draw: bool, seed: int, gate: Gate | None
-    ) -> list[Candidate]:
-        options, n_valid = self.translator.options, run.window.n_valid
-        width = max(n_best, options.beams)
-        if draw:
-            found = sample(
-                run, step, rules, count=n_best, seed=seed, top_p=options.top_p, temperature=options.temperature
-            )
-        elif width == 1:
-            return [greedy(run, step, rules, gate=gate, n_valid=n_valid)]
-        else:
-            found = beam_search(run, step, rules, beams=width)[:n_best]
-        return found if gate is None else [one.gated(gate, n_valid) for one in found]
 
     def _encoded(self, prefix: tuple[int, ...] = ()) -> EncodedWindow | None:
         """The encoding of the kept audio, computed once per change; None where there is too little."""

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from simulst.errors import ModelError
-from simulst.models.attention import whole_layers
+from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained, read_json
-from simulst.models.options import option, parse_options
-from simulst.models.seq2seq.translator import PROVIDES, Seq2SeqOptions, Seq2SeqTranslator, choose_heads
+from simulst.models.family import ModelFamily
+from simulst.models.options import option
+from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
+from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import FilterbankWindow
 from simulst.models.vocabulary import PieceVocabulary
-
-__all__ = ["PROVIDES", "Options", "load"]
 
 MAX_SOURCE_S = 40.0
 MARKS = ("<s>", "<pad>", "</s>", "<unk>")
@@ -26,11 +26,10 @@ class Options(Seq2SeqOptions):
     target: str | None = option(None, "language of the text, for multilingual checkpoints only")
 
 
-def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Speech2Text":
+def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "Speech2Text":
     """A Speech2Text checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
     from transformers import Speech2TextFeatureExtractor, Speech2TextForConditionalGeneration
 
-    chosen = parse_options(Options, options, owner=name)
     table = read_json(directory / "vocab.json")
     model = load_pretrained(
         Speech2TextForConditionalGeneration, directory, device=device, dtype=dtype, attention="eager"
@@ -39,10 +38,10 @@ def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None =
     languages = {text[6:-1]: token for text, token in table.items() if text.startswith("<lang:")}
     prompt = [int(config.decoder_start_token_id)]
     if languages:
-        if chosen.target not in languages:
+        if options.target not in languages:
             raise ModelError(f"{name} needs option 'target', one of: {', '.join(languages)}.")
-        prompt.append(int(languages[chosen.target]))
-    elif chosen.target is not None:
+        prompt.append(int(languages[options.target]))
+    elif options.target is not None:
         raise ModelError(f"{name} knows one target language only; leave out option 'target'.")
     special = {token for text, token in table.items() if text in MARKS or text.startswith("<lang:")}
     frame = 160 * 2 ** int(config.num_conv_layers)
@@ -55,8 +54,8 @@ def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None =
             model.get_encoder(), Speech2TextFeatureExtractor(), frame_samples=frame, max_s=1.5 * MAX_SOURCE_S
         ),
         vocabulary=PieceVocabulary(_pieces(table, name), eos=int(config.eos_token_id), special=special),
-        options=chosen,
-        heads=choose_heads(directory, chosen, heads),
+        options=options,
+        heads=choose_heads(directory, options.heads_file, heads),
         max_source_s=MAX_SOURCE_S,
         positions=int(config.max_target_positions),
         prompt=tuple(prompt),
@@ -78,3 +77,6 @@ class Speech2Text(Seq2SeqTranslator):
 
     def prompt(self) -> tuple[int, ...]:
         return self._prompt_ids
+
+
+FAMILY = ModelFamily(name="speech_to_text", options=Options, provides=decoding, load=load)

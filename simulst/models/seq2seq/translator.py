@@ -1,135 +1,26 @@
-"""Translators over Hugging Face encoder-decoders: weights, vocabulary and the options of decoding.
+"""Translators over Hugging Face encoder-decoders.
 
 What differs between architectures (encoder, prompt, vocabulary) stands in `whisper.py`, `moonshine.py`, `seamless.py`
-and `speech2text.py`, a stream in `seq2seq_session.py`, the decoder's caches in `decoder_run.py`.
+and `speech2text.py`, what streams share in `weights.py`, a stream in `session.py`, the decoder's caches in
+`decoder_run.py`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from simulst.core.source import SAMPLE_RATE
-from simulst.core.translator import DECODING
-from simulst.errors import ModelError
-from simulst.models.attention import (
-    HEADS_FILE,
-    CrossAttention,
-    Head,
-    check_heads,
-    median_width,
-    read_heads,
-    whole_layers,
-)
-from simulst.models.options import option
+from simulst.core.translator import DECODING, Evidence
 from simulst.models.seq2seq.session import Seq2SeqSession
-from simulst.models.seq2seq.windows import WindowedEncoder
-from simulst.models.vocabulary import PieceVocabulary
-
-PROVIDES = DECODING
+from simulst.models.seq2seq.weights import Seq2SeqOptions, Seq2SeqWeights
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seq2SeqOptions:
-    """How any encoder-decoder decodes; the options that `--set` takes."""
+class Seq2SeqTranslator(Seq2SeqWeights):
+    """An encoder-decoder that opens streams; the file of an architecture extends it."""
 
-    beams: int = option(1, "width of the beam search; 1 is greedy, where a gate can stop decoding early")
-    no_repeat_ngram: int = option(
-        5, "no n-gram of this length twice in the new and the last 20 committed tokens; 0: off"
-    )
-    top_p: float = option(0.95, "probability mass that samples are drawn from")
-    temperature: float = option(1.0, "temperature of samples")
-    median_s: float | None = option(
-        None, "width of the median filter over attention rows; none: as published for the model, 0: off"
-    )
-    heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} beside the model")
+    provides = DECODING
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.beams <= 64:
-            raise ModelError(f"Option 'beams' must be between 1 and 64, not {self.beams}.")
-        if self.no_repeat_ngram < 0:
-            raise ModelError(f"Option 'no_repeat_ngram' must not be negative, not {self.no_repeat_ngram}.")
-        if not 0 < self.top_p <= 1:
-            raise ModelError(f"Option 'top_p' must be above 0 and at most 1, not {self.top_p}.")
-        if not 0 < self.temperature <= 10:
-            raise ModelError(f"Option 'temperature' must be above 0 and at most 10, not {self.temperature}.")
-        if self.median_s is not None and not 0 <= self.median_s <= 5:
-            raise ModelError(f"Option 'median_s' must be between 0 and 5, not {self.median_s}.")
-
-
-class Seq2SeqTranslator:
-    """Weights and vocabulary of an encoder-decoder; sessions share it and never change it."""
-
-    provides = PROVIDES
-    cross_attention = "encoder_attn"
-    """Name of the cross-attention module in a layer of the decoder."""
-    tokens_per_second = 5.0
-    """Generous rate of target tokens, which bounds a hypothesis: rate * kept seconds + 20."""
-    median_s = 0.0
-    """Width of the median filter over attention rows in what was published about the architecture."""
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        directory: Path,
-        model: Any,
-        encoder: WindowedEncoder,
-        vocabulary: PieceVocabulary,
-        options: Seq2SeqOptions,
-        heads: Sequence[Head],
-        max_source_s: float,
-        positions: int,
-    ) -> None:
-        self.name, self.directory, self.options = name, directory, options
-        self.encoder, self.vocabulary = encoder, vocabulary
-        self.frame_s = encoder.frame_samples / SAMPLE_RATE
-        median_s = self.median_s if options.median_s is None else options.median_s
-        self.median_frames = median_width(median_s, self.frame_s)
-        self.max_source_s = max_source_s
-        self.positions = positions
-        self.decoder = model.get_decoder()
-        self.scorer = model.get_output_embeddings()
-        self.device: torch.device = self.scorer.weight.device
-        layers = [getattr(layer, self.cross_attention) for layer in self.decoder.layers]
-        num_heads = int(model.config.decoder_attention_heads if hasattr(model.config, "decoder_attention_heads") else 0)
-        self.attention = CrossAttention(
-            layers, num_heads=num_heads or int(model.config.decoder_num_attention_heads), heads=heads
-        )
-        size = int(self.scorer.weight.shape[0])
-        suppressed = (vocabulary.special | self.suppressed()) - {vocabulary.eos}
-        mask = torch.zeros(size, dtype=torch.bool)
-        mask[[token for token in suppressed if token < size]] = True
-        mask[len(vocabulary) :] = True
-        mask[vocabulary.eos] = False
-        self.suppress = mask.to(self.device)
-
-    def open(self) -> "Seq2SeqSession":
+    def open(self) -> Seq2SeqSession:
         return Seq2SeqSession(self)
 
-    def prompt(self) -> tuple[int, ...]:
-        """The ids before the translation, for a stream about which nothing is known."""
-        raise NotImplementedError
 
-    def suppressed(self) -> frozenset[int]:
-        """Ids that are never generated, besides special ones."""
-        return frozenset()
-
-    def use_heads(self, heads: Sequence[Head] | None) -> list[Head]:
-        """Read alignment from these heads, or from all, as calibration does; their order in `Alignment.heads`."""
-        attention = self.attention
-        wanted = whole_layers(range(attention.layers), attention.num_heads) if heads is None else heads
-        chosen = check_heads(wanted, layers=attention.layers, num_heads=attention.num_heads)
-        attention.heads = sorted(chosen, key=lambda head: head[0])
-        return list(attention.heads)
-
-
-def choose_heads(directory: Path, options: Seq2SeqOptions, default: Sequence[Any]) -> list[Any]:
-    """Heads from the option's file, else from the file beside the model, else the architecture's default."""
-    if options.heads_file is not None:
-        return read_heads(Path(options.heads_file).expanduser())
-    if (directory / HEADS_FILE).is_file():
-        return read_heads(directory / HEADS_FILE)
-    return list(default)
+def decoding(directory: Path, options: Seq2SeqOptions) -> frozenset[Evidence]:
+    """What every encoder-decoder provides."""
+    return DECODING

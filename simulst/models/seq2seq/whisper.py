@@ -12,22 +12,21 @@ from typing import Any, Literal
 import torch
 
 from simulst.core.source import SAMPLE_RATE
-from simulst.core.translator import Evidence
+from simulst.core.translator import DECODING, Evidence
 from simulst.errors import ModelError
-from simulst.models.attention import whole_layers
+from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.decoding import Candidate
-from simulst.models.options import option, parse_options
+from simulst.models.family import ModelFamily
+from simulst.models.options import option
+from simulst.models.seq2seq.decoder_run import DecoderRun
 from simulst.models.seq2seq.session import Seq2SeqSession
-from simulst.models.seq2seq.translator import PROVIDES as SEQ2SEQ
-from simulst.models.seq2seq.translator import Seq2SeqOptions, Seq2SeqTranslator, choose_heads
+from simulst.models.seq2seq.translator import Seq2SeqTranslator
+from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import EncodedWindow, WhisperWindow
-from simulst.models.speech_llm.decoder_run import DecoderRun
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
 
-__all__ = ["PROVIDES", "Options", "load"]
-
-PROVIDES = SEQ2SEQ | {Evidence.NO_SPEECH}
+PROVIDES = DECODING | {Evidence.NO_SPEECH}
 UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo"})
 DETECT_S = 4.0
 """The source language is guessed anew until this much audio was heard."""
@@ -63,15 +62,14 @@ class Options(Seq2SeqOptions):
             raise ModelError(f"Option 'context_tokens' must be between 0 and 200, not {self.context_tokens}.")
 
 
-def load(directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any) -> "Whisper":
+def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "Whisper":
     """A Whisper checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    chosen = parse_options(Options, options, owner=name)
     pieces, _ = read_tokenizer(directory / TOKENIZER_FILE)
     model = load_pretrained(WhisperForConditionalGeneration, directory, device=device, dtype=dtype)
     extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
-    return Whisper(name, directory, model, extractor, pieces, chosen)
+    return Whisper(name, directory, model, extractor, pieces, options)
 
 
 class Whisper(Seq2SeqTranslator):
@@ -112,7 +110,7 @@ class Whisper(Seq2SeqTranslator):
             encoder=window,
             vocabulary=vocabulary,
             options=options,
-            heads=choose_heads(directory, options, default),
+            heads=choose_heads(directory, options.heads_file, default),
             max_source_s=min(MAX_SOURCE_S, window.max_samples / SAMPLE_RATE),
             positions=int(config.max_target_positions),
         )
@@ -227,3 +225,10 @@ class WhisperSession(Seq2SeqSession):
         start = run.prompt_hidden[len(run.prompt_hidden) - len(marks)]
         silence = int(self.translator.generation.no_timestamps_token_id) - 1
         return float(torch.softmax(run.scores(start[None]).float(), dim=-1)[0, silence])
+
+
+def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
+    return PROVIDES
+
+
+FAMILY = ModelFamily(name="whisper", options=Options, provides=_provides, load=load)

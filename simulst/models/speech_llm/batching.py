@@ -14,27 +14,24 @@ own cache, positions and visibility, so it says what it says alone.
 go ahead without the others.
 """
 
-import copy
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from simulst.core.translator import Translator
 from simulst.errors import ModelError
-from simulst.models import onednn
 from simulst.models.speech_llm.batch_group import Pack, Request, prepare
 from simulst.models.speech_llm.cache import Fed, Slab, StreamCache, Tally
+from simulst.models.speech_llm.compute import Computed, Direct
+from simulst.models.speech_llm.encoder import EncoderState
 from simulst.models.speech_llm.encoder_batch import Push, step_many
-
-if TYPE_CHECKING:
-    from simulst.models.speech_llm.encoder import EncoderState
-    from simulst.models.speech_llm.translator import SpeechLLMTranslator
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -62,40 +59,53 @@ class Lane:
     computing: int = 0
 
 
-class Batcher:
-    """Computes for all streams that wait; implements `stream_cache.Forward`."""
+class _Inside(threading.local):
+    """Whether a thread is inside `Batcher.stream`."""
 
-    def __init__(self, translator: "SpeechLLMTranslator", *, streams: int, wait_s: float | None = None) -> None:
+    yes = False
+
+
+class Batcher:
+    """Computes for all streams that wait; implements `compute.Compute` and `cache.Forward`.
+
+    `translator` is the one whose sessions meet here. ModelError for a translator that nothing else can compute for.
+    """
+
+    def __init__(self, translator: Translator, *, streams: int, wait_s: float | None = None) -> None:
         if streams < 1:
             raise ModelError(f"A batch has at least one stream, not {streams}.")
-        if not hasattr(translator, "new_cache"):
+        if not isinstance(translator, Computed):
             raise ModelError(f"Model {translator.name} cannot decode several streams together; only speech LLMs can.")
         self.streams, self.wait_s = streams, wait_s
         self.stats = BatchStats()
-        self.translator = copy.copy(translator)
-        self.translator.forward = self
-        self.translator.new_cache = self.new_cache  # type: ignore[method-assign]
-        self.translator.hear = self.hear  # type: ignore[method-assign]
-        self._single = translator.forward
-        prepare(translator.model.decoder)
+        self.weights = translator.weights
+        self.translator = translator.computed_by(self)
+        self._direct = Direct(self.weights)
+        prepare(self.weights.model.decoder)
         self._slab, self._free = Slab(0), list[int]()
         self._turn = threading.Condition(self._slab.lock)
         self._encoding, self._decoding = Lane(compute=self._encode), Lane(compute=self._decode)
         self._active = 0
-        self._inside = threading.local()
+        self._inside = _Inside()
 
     # -- caches in rows of one slab ---------------------------------------------------------------------------------
 
     def new_cache(self, tally: Tally) -> StreamCache:
         """An empty cache in a free row; the row is free again once nobody holds the cache."""
-        translator = self.translator
+        weights = self.weights
         with self._turn:
             if not self._free:
                 self._free = list(range(self._slab.rows, self._slab.rows + self.streams))
                 self._slab.rows += self.streams
             row = self._free.pop(0)
         cache = StreamCache(
-            self, translator.attention.layers, rotary=translator.rotary, tally=tally, slab=self._slab, row=row
+            self,
+            weights.attention.layers,
+            rotary=weights.rotary,
+            tally=tally,
+            slab=self._slab,
+            row=row,
+            forgets=weights.options.cache == "none",
         )
         weakref.finalize(cache, self._release, row)
         return cache
@@ -107,9 +117,9 @@ class Batcher:
     # -- streams meet -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def stream(self) -> Iterator["SpeechLLMTranslator"]:
+    def stream(self) -> Iterator[Translator]:
         """What this thread does inside is waited for by the others."""
-        if getattr(self._inside, "yes", False):
+        if self._inside.yes:
             yield self.translator
             return
         with self._turn:
@@ -130,14 +140,17 @@ class Batcher:
         found: Fed = self._ask(request)
         return found
 
-    def hear(self, samples: Tensor, state: "EncoderState", *, is_final: bool = False) -> tuple[Tensor, list[int]]:
-        """`SpeechLLMTranslator.hear` of one stream."""
+    def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
+        """Speech vectors and CTC tokens of one stream."""
         heard: tuple[Tensor, list[int]] = self._ask(Request(push=Push(samples=samples, state=state, is_final=is_final)))
         return heard
 
+    def forget(self, state: EncoderState, vectors: int) -> None:
+        """An encoder state does not grow."""
+
     def _ask(self, request: Request) -> Any:
         lane = self._encoding if request.push is not None else self._decoding
-        if not getattr(self._inside, "yes", False):
+        if not self._inside.yes:
             self._compute(Lane(compute=lane.compute), [request])
         elif mine := self._wait(lane, request):
             self._compute(lane, mine)
@@ -183,9 +196,9 @@ class Batcher:
 
     def _encode(self, requests: list[Request]) -> None:
         pushes = [request.push for request in requests if request.push is not None]
-        frames = step_many(self.translator.model.encoder, pushes)
-        vectors, tokens = self.translator.read_frames(torch.cat(frames))
-        counts = [len(one) // self.translator.model.config.stack for one in frames]
+        frames = step_many(self.weights.model.encoder, pushes)
+        vectors, tokens = self.weights.read_frames(torch.cat(frames))
+        counts = [len(one) // self.weights.model.config.stack for one in frames]
         at = 0
         for request, count in zip(requests, counts, strict=True):
             request.result = vectors[at : at + count], tokens[at : at + count]
@@ -195,17 +208,17 @@ class Batcher:
         if len(requests) == 1:
             (one,) = requests
             assert one.cache is not None and one.embeds is not None
-            one.result = self._single(one.cache, one.embeds, one.positions, record=one.record, score=one.score)
+            one.result = self._direct.forward(one.cache, one.embeds, one.positions, record=one.record, score=one.score)
             return
-        translator, pack = self.translator, Pack(requests, self._slab)
+        weights, pack = self.weights, Pack(requests, self._slab)
         recording: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
         if any(request.record for request in requests):
-            recording = translator.attention.recording()
+            recording = weights.attention.recording()
         with pack, recording as queries:
-            hidden = translator.model.decoder.model(**pack.inputs(translator.attention.layers)).last_hidden_state[0]
+            hidden = weights.model.decoder.model(**pack.inputs(weights.attention.layers)).last_hidden_state[0]
         scored = [index for index, request in enumerate(pack.order) if request.score]
         last = torch.tensor([pack.ends[index] - 1 for index in scored], dtype=torch.long, device=hidden.device)
-        scores = dict(zip(scored, onednn.linear(hidden[last], translator.model.embeddings), strict=True))
+        scores = dict(zip(scored, weights.model.output.scores_of_many(hidden[last]), strict=True))
         for index, request in enumerate(pack.order):
             assert request.cache is not None
             part = slice(pack.start(index), pack.ends[index])
@@ -217,7 +230,7 @@ class Batcher:
 
     # -- many jobs --------------------------------------------------------------------------------------------------
 
-    def map(self, job: Callable[["SpeechLLMTranslator", T], U], items: Iterable[T]) -> list[U]:
+    def map(self, job: Callable[[Translator, T], U], items: Iterable[T]) -> list[U]:
         """`job(translator, item)` for every item, `streams` at a time; results in the order of the items.
 
         The first error ends the run once the jobs that are under way have ended.
@@ -242,7 +255,7 @@ class Batcher:
 
     def _work(
         self,
-        job: Callable[["SpeechLLMTranslator", T], U],
+        job: Callable[[Translator, T], U],
         waiting: "SimpleQueue[tuple[int, T]]",
         shared: "_Results[U]",
         together: threading.Barrier,

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from simulst.models.speech_llm.output import OutputLayer
 from simulst.models.speech_llm.rotary import Rotary
 
 FIRST_CAPACITY = 64
@@ -118,7 +118,10 @@ class Tally:
 
 
 class StreamCache:
-    """The entries of one stream; each remembers the position it stands at."""
+    """The entries of one stream; each remembers the position it stands at.
+
+    One that `forgets` is emptied by its context before every call.
+    """
 
     def __init__(
         self,
@@ -129,8 +132,9 @@ class StreamCache:
         tally: Tally | None = None,
         slab: Slab | None = None,
         row: int = 0,
+        forgets: bool = False,
     ) -> None:
-        self.forward, self.rotary = forward, rotary
+        self.forward, self.rotary, self.forgets = forward, rotary, forgets
         self.tally = tally or Tally()
         self.slab, self.row = slab or Slab(), row
         self.hf = DynamicCache()
@@ -207,7 +211,7 @@ class StreamCache:
 
     def fork(self) -> "StreamCache":
         """An independent cache with the same entries, in buffers of its own."""
-        forked = StreamCache(self.forward, len(self.layers), rotary=self.rotary, tally=self.tally)
+        forked = StreamCache(self.forward, len(self.layers), rotary=self.rotary, tally=self.tally, forgets=self.forgets)
         with torch.inference_mode():
             for layer, source in zip(forked.layers, self.layers, strict=True):
                 if source.length:
@@ -237,6 +241,6 @@ class DirectForward:
                 past_key_values=cache.hf,
                 use_cache=True,
             ).last_hidden_state[0]
-            logits = F.linear(hidden[-1:], self.decoder.get_input_embeddings().weight) if score else None
+            logits = OutputLayer.of(self.decoder).scores(hidden[-1:]) if score else None
         cache.appended(positions)
         return Fed(hidden=hidden, queries=queries, logits=logits)

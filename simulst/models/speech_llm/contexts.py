@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from simulst.core.translator import FloatArray
 from simulst.models.decoding import Step
-from simulst.models.speech_llm.cache import Fed, StreamCache, Tally
-
-if TYPE_CHECKING:
-    from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.models.speech_llm.cache import Fed, StreamCache
+from simulst.models.speech_llm.weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +28,8 @@ class SpeechRun:
     A single sequence grows in the cache itself, several (beams, samples) in a copy of it.
     """
 
-    def __init__(
-        self, translator: "SpeechLLMTranslator", cache: StreamCache, *, source: "tuple[int, int] | Tensor", rows: Rows
-    ) -> None:
-        self.translator, self.cache, self.source, self.rows = translator, cache, source, rows
+    def __init__(self, weights: Weights, cache: StreamCache, *, source: tuple[int, int] | Tensor, rows: Rows) -> None:
+        self.weights, self.cache, self.source, self.rows = weights, cache, source, rows
         self.tokens: list[int] = []
         """Tokens that were fed to the cache after `start`, and their rows."""
         self.token_rows: list[FloatArray] = []
@@ -52,7 +47,7 @@ class SpeechRun:
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         if self._several is not None or len(tokens) > 1:
             return self._advance_several(tokens, parents)
-        fed = self.cache.extend(self.translator.embed(tokens), record=self.rows.wanted, score=True)
+        fed = self.cache.extend(self.weights.embed(tokens), record=self.rows.wanted, score=True)
         rows = self._rows_of(fed, 1)
         self.tokens += tokens
         if rows is not None:
@@ -69,50 +64,50 @@ class SpeechRun:
         if not self.rows.wanted:
             return None
         total = len(self.cache)
-        device = self.translator.device
+        device = self.weights.device
         queries = {layer: found[:, -count:] for layer, found in fed.queries.items()}
         with torch.inference_mode():
-            rows = self.translator.attention.rows(
+            rows = self.weights.attention.rows(
                 queries,
                 {layer: self.cache.layers[layer].keys for layer in queries},
                 torch.tensor(self.cache.positions[-count:], device=device),
                 places=torch.arange(total - count, total, device=device),
                 source=self.source,
-                median_frames=self.translator.median_frames,
+                median_frames=self.weights.median_frames,
                 every_head=self.rows.every_head,
             )
         found: FloatArray = rows[0]
         return found
 
     def _advance_several(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
-        translator = self.translator
+        weights = self.weights
         if self._several is None:
             self._several = self.cache.copy()
             self._position = self.cache.positions[-1]
-        cache, device = self._several, translator.device
+        cache, device = self._several, weights.device
         self._position += 1
         self.cache.tally.positions += len(tokens)
         self.cache.tally.forwards += 1
-        with torch.inference_mode(), translator.attention.recording() as queries:
+        with torch.inference_mode(), weights.attention.recording() as queries:
             if list(parents) != list(range(cache.layers[0].keys.shape[0])):
                 cache.reorder_cache(torch.tensor(parents, device=device))
             position = torch.tensor([self._position], device=device)
-            hidden = translator.model.decoder.model(
-                inputs_embeds=translator.embed(tokens)[:, None],
+            hidden = weights.model.decoder.model(
+                inputs_embeds=weights.embed(tokens)[:, None],
                 position_ids=position[None],
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state[:, -1]
-            logits = F.linear(hidden, translator.model.embeddings)
+            logits = weights.model.output.scores(hidden)
             if not self.rows.wanted:
                 return Step(logits=logits)
-            rows = translator.attention.rows(
+            rows = weights.attention.rows(
                 queries,
                 {layer: cache.layers[layer].keys for layer in queries},
                 position,
                 places=torch.tensor([cache.get_seq_length() - 1], device=device),
                 source=self.source,
-                median_frames=translator.median_frames,
+                median_frames=weights.median_frames,
                 every_head=self.rows.every_head,
             )
         return Step(logits=logits, weights=rows[:, 0])
@@ -151,9 +146,8 @@ class BatchContext:
     A trim of the source closes the cache up (`cache=evict`) or empties it, so that the next call fills it anew.
     """
 
-    def __init__(self, translator: "SpeechLLMTranslator", tally: Tally) -> None:
-        self.translator = translator
-        self.cache = translator.new_cache(tally)
+    def __init__(self, weights: Weights, cache: StreamCache) -> None:
+        self.weights, self.cache = weights, cache
         self.heard = 0
 
     @property
@@ -163,16 +157,16 @@ class BatchContext:
     def begin(
         self, vectors: Tensor, first: int, prefix: Sequence[int], rows: Rows
     ) -> tuple[SpeechRun, Step, FloatArray | None]:
-        translator, cache = self.translator, self.cache
-        if translator.forgets:
+        weights, cache = self.weights, self.cache
+        if cache.forgets:
             self.heard = 0
             cache.crop(0)
         cache.crop(self._speech)
-        lead = [] if len(cache) else [translator.speech_mark]
-        text = translator.embed([translator.target_mark, *prefix])
-        embeds = torch.cat((translator.embed(lead), vectors[self.heard :], text))
+        lead = [] if len(cache) else [weights.speech_mark]
+        text = weights.embed([weights.target_mark, *prefix])
+        embeds = torch.cat((weights.embed(lead), vectors[self.heard :], text))
         self.heard = len(vectors)
-        run = SpeechRun(translator, cache, source=(1, 1 + self.heard), rows=rows)
+        run = SpeechRun(weights, cache, source=(1, 1 + self.heard), rows=rows)
         step, found = run.start(embeds, range(len(cache), len(cache) + len(embeds)), text=1 + len(prefix))
         return run, step, None if found is None else found[:-1]
 
@@ -181,7 +175,7 @@ class BatchContext:
 
     def drop_source(self, count: int) -> None:
         gone = min(count, self.heard)
-        if self.translator.evicts and len(self.cache):
+        if self.weights.evicts and len(self.cache):
             self.cache.keep([0, *range(1 + gone, self._speech)])
             self.heard -= gone
         else:
@@ -193,7 +187,7 @@ class BatchContext:
 
     def fork(self) -> "BatchContext":
         forked = BatchContext.__new__(BatchContext)
-        forked.translator, forked.heard, forked.cache = self.translator, self.heard, self.cache.fork()
+        forked.weights, forked.heard, forked.cache = self.weights, self.heard, self.cache.fork()
         return forked
 
 

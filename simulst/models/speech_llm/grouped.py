@@ -7,7 +7,6 @@ when they were written; training with the same visibility (`simulst.training.gro
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,11 +14,9 @@ from torch import Tensor
 
 from simulst.core.translator import FloatArray
 from simulst.models.decoding import Step
-from simulst.models.speech_llm.cache import Fed, StreamCache, Tally
+from simulst.models.speech_llm.cache import Fed, StreamCache
 from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
-
-if TYPE_CHECKING:
-    from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.models.speech_llm.weights import Weights
 
 
 class GroupedCache:
@@ -96,9 +93,9 @@ class GroupedContext:
     history selection needs (the earliest speech that kept text came from) and no re-check of a decision.
     """
 
-    def __init__(self, translator: "SpeechLLMTranslator", tally: Tally) -> None:
-        self.translator = translator
-        self.grouped = GroupedCache(translator.new_cache(tally))
+    def __init__(self, weights: Weights, cache: StreamCache) -> None:
+        self.weights = weights
+        self.grouped = GroupedCache(cache)
         self.ids: list[int] = []
         """Ids of the target entries, the target mark first, and the row of each where one was wanted."""
         self.rows: list[StoredRow | None] = []
@@ -110,19 +107,21 @@ class GroupedContext:
     def begin(
         self, vectors: Tensor, first: int, prefix: Sequence[int], rows: Rows
     ) -> tuple[SpeechRun, Step, FloatArray | None]:
-        translator, grouped = self.translator, self.grouped
+        weights, grouped = self.weights, self.grouped
+        if grouped.cache.forgets:
+            self._clear()
         self._read(vectors)
-        sequence = [translator.target_mark, *prefix]
+        sequence = [weights.target_mark, *prefix]
         reuse = min(_common(self.ids, sequence), len(prefix))
         if rows.wanted:
             reuse = next((i for i in range(reuse) if self.rows[i] is None), reuse)
         grouped.pop(grouped.target - reuse)
         self.first, self.rows = first, self.rows[:reuse]
         run = SpeechRun(
-            translator, grouped.cache, source=(1, grouped.source), rows=Rows(wanted=rows.wanted, every_head=True)
+            weights, grouped.cache, source=(1, grouped.source), rows=Rows(wanted=rows.wanted, every_head=True)
         )
         fresh = sequence[reuse:]
-        step, found = run.start(translator.embed(fresh), grouped.next_positions(len(fresh)), text=len(fresh))
+        step, found = run.start(weights.embed(fresh), grouped.next_positions(len(fresh)), text=len(fresh))
         self.ids = sequence
         self._store(found if found is not None else [None] * len(fresh))
         return run, step, self._history(len(prefix), len(vectors)) if rows.wanted else None
@@ -132,8 +131,8 @@ class GroupedContext:
         self._store(run.token_rows if run.rows.wanted else [None] * len(run.tokens))
 
     def _read(self, vectors: Tensor) -> None:
-        lead = [] if self.grouped.source else [self.translator.speech_mark]
-        pending = torch.cat((self.translator.embed(lead), vectors[self.heard :]))
+        lead = [] if self.grouped.source else [self.weights.speech_mark]
+        pending = torch.cat((self.weights.embed(lead), vectors[self.heard :]))
         if len(pending):
             self.grouped.read(pending)
 
@@ -141,24 +140,31 @@ class GroupedContext:
         self.rows += [None if row is None else StoredRow(first=self.first, weights=row) for row in rows]
 
     def _history(self, count: int, vectors: int) -> FloatArray:
-        heads = len(self.translator.attention.heads)
+        heads = len(self.weights.attention.heads)
         placed = [row.over(self.first, vectors) for row in self.rows[:count] if row is not None]
         return np.stack(placed) if placed else np.zeros((0, heads, vectors), dtype=np.float32)
 
     def drop_source(self, count: int) -> None:
-        if self.translator.evicts:
+        if self.weights.evicts:
             self.grouped.evict_source(1, 1 + min(count, self.heard))
         else:
             self.grouped.clear_source()
 
     def drop_target(self, count: int) -> None:
-        if self.translator.evicts and len(self.ids) > 1:
+        if self.weights.evicts and len(self.ids) > 1:
             gone = min(count, len(self.ids) - 1)
             self.grouped.evict_target(1, 1 + gone)
             del self.ids[1 : 1 + gone], self.rows[1 : 1 + gone]
         else:
-            self.grouped.pop(self.grouped.target)
-            self.ids, self.rows = [], []
+            self._clear_target()
+
+    def _clear_target(self) -> None:
+        self.grouped.pop(self.grouped.target)
+        self.ids, self.rows = [], []
+
+    def _clear(self) -> None:
+        self._clear_target()
+        self.grouped.clear_source()
 
     def fork(self) -> "GroupedContext":
         forked = GroupedContext.__new__(GroupedContext)

@@ -8,24 +8,20 @@ vectors go through the decoder together, and where one of them says WRITE those 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from simulst.core.translator import FloatArray, ReadWrite, Turn
 from simulst.errors import ModelError
 from simulst.models.decoding import Candidate, Rules, greedy
-from simulst.models.speech_llm.cache import Fed, Tally
+from simulst.models.search import RECENT_IDS
+from simulst.models.speech_llm.cache import Fed, StreamCache
 from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
 from simulst.models.speech_llm.latency_tags import LATENCIES, TURN_BLOCKS
-
-if TYPE_CHECKING:
-    from simulst.models.speech_llm.translator import SpeechLLMTranslator
-
-RECENT_IDS = 20
+from simulst.models.speech_llm.weights import Weights
 
 Kind = Literal["prompt", "vector", "write", "read", "token"]
 
@@ -64,7 +60,7 @@ class WriteRun(SpeechRun):
 
     def scores(self, fed: Fed) -> Tensor:
         logits = super().scores(fed).clone()
-        read, eos = self.translator.read_mark, self.translator.vocabulary.eos
+        read, eos = self.weights.read_mark, self.weights.vocabulary.eos
         logits[:, read] = torch.maximum(logits[:, read], logits[:, eos])
         return logits
 
@@ -72,10 +68,9 @@ class WriteRun(SpeechRun):
 class InterleavedStream:
     """The context of one stream; entries are fed when they have to be, at the latest with the next vectors."""
 
-    def __init__(self, translator: "SpeechLLMTranslator", tally: Tally, plan: ReadWrite) -> None:
-        self.translator, self.plan = translator, plan
-        self.cache = translator.new_cache(tally)
-        prompt = (translator.speech_mark, translator.target_mark, translator.vocabulary.mark(tag(plan)))
+    def __init__(self, weights: Weights, cache: StreamCache, plan: ReadWrite) -> None:
+        self.weights, self.cache, self.plan = weights, cache, plan
+        prompt = (weights.speech_mark, weights.target_mark, weights.vocabulary.mark(tag(plan)))
         self.entries = [Entry("prompt", token) for token in prompt]
         """All entries in order; the first `len(self.cache)` are in the cache, the others wait to be fed."""
         self.rows: list[StoredRow | None] = []
@@ -94,7 +89,7 @@ class InterleavedStream:
     def advance(self, heard: Heard, rows: bool, *, final: bool) -> Written:
         """Read every vector that is new and write where the model, the clock or the end of the stream says so."""
         written = Written()
-        if self.translator.forgets:
+        if self.cache.forgets:
             self.cache.crop(0)
         end = heard.first + len(heard.vectors)
         self.next = max(self.next, heard.first)
@@ -123,7 +118,7 @@ class InterleavedStream:
     def _feed(self, heard: Heard) -> Tensor:
         """Compute the entries that wait; their hidden states [n, width]."""
         waiting = self.entries[len(self.cache) :]
-        embeds = self.translator.embed([0 if entry.kind == "vector" else entry.value for entry in waiting])
+        embeds = self.weights.embed([0 if entry.kind == "vector" else entry.value for entry in waiting])
         at = torch.tensor([entry.kind == "vector" for entry in waiting], device=embeds.device)
         numbers = [entry.value - heard.first for entry in waiting if entry.kind == "vector"]
         with torch.inference_mode():
@@ -132,16 +127,16 @@ class InterleavedStream:
 
     def _wants_to_write(self, hidden: Tensor) -> list[float]:
         """Probability of WRITE against READ after each entry."""
-        marks = [self.translator.read_mark, self.translator.write_mark]
+        marks = [self.weights.read_mark, self.weights.write_mark]
         with torch.inference_mode():
-            scores = F.linear(hidden, self.translator.model.embeddings[marks]).float()
+            scores = self.weights.model.output.scores_of(hidden, marks).float()
             if torch.isnan(scores).any():
                 raise ModelError("The model computed NaN scores; load it with dtype=float32 or check its weights.")
             return [float(p) for p in scores.softmax(-1)[:, 1]]
 
     def _due(self, heard: Heard, number: int, probability: float) -> bool:
         if self.plan.turn:
-            return number + 1 - self.read_since >= self.plan.turn * self.translator.block_vectors
+            return number + 1 - self.read_since >= self.plan.turn * self.weights.block_vectors
         ends = number in heard.sentence_ends and self.plan.sentence_words > 0
         if ends and heard.words(self.read_since, number + 1) >= self.plan.sentence_words:
             return True
@@ -149,18 +144,18 @@ class InterleavedStream:
 
     def _write(self, heard: Heard, rows: bool, written: Written) -> None:
         """Let the model write until it prefers to read, at most as many tokens as the plan allows."""
-        translator, start = self.translator, len(self.entries)
+        weights, start = self.weights, len(self.entries)
         if len(self.cache) < start:
             self._feed(heard)
-        source = torch.tensor(self._vectors(), device=translator.device, dtype=torch.long)
-        run = WriteRun(translator, self.cache, source=source, rows=Rows(wanted=rows, every_head=True))
-        step, _ = run.start(translator.embed([translator.write_mark]), [start], text=1)
+        source = torch.tensor(self._vectors(), device=weights.device, dtype=torch.long)
+        run = WriteRun(weights, self.cache, source=source, rows=Rows(wanted=rows, every_head=True))
+        step, _ = run.start(weights.embed([weights.write_mark]), [start], text=1)
         allowed = min(self.plan.max_new(heard.words(self.read_since, self.next)), self.plan.most - len(written.ids))
         rules = Rules(
-            eos=translator.read_mark,
+            eos=weights.read_mark,
             max_new=max(0, allowed),
-            suppress=translator.suppress_in_write,
-            no_repeat_ngram=translator.options.no_repeat_ngram,
+            suppress=weights.suppress_in_write,
+            no_repeat_ngram=weights.options.no_repeat_ngram,
             recent=tuple(self.tokens[-RECENT_IDS:]),
         )
         found = greedy(run, step, rules)
@@ -175,10 +170,10 @@ class InterleavedStream:
 
     def _append(self, found: Candidate, first: int) -> None:
         """Entries of one write; what decoding has not fed (the last token of a full one, the mark) waits."""
-        translator = self.translator
-        self.entries.append(Entry("write", translator.write_mark))
+        weights = self.weights
+        self.entries.append(Entry("write", weights.write_mark))
         self.entries += [Entry("token", token) for token in found.ids]
-        self.entries.append(Entry("read", translator.read_mark))
+        self.entries.append(Entry("read", weights.read_mark))
         if found.rows:
             self.rows += [StoredRow(first=first, weights=row) for row in found.rows]
         else:
@@ -215,7 +210,7 @@ class InterleavedStream:
         self._cut(cut)
         del self.rows[keep:]
         if inside:
-            self.entries.append(Entry("read", self.translator.read_mark))
+            self.entries.append(Entry("read", self.weights.read_mark))
         writes = [i for i, entry in enumerate(self.entries) if entry.kind == "write"]
         since = [entry.value for entry in self.entries[writes[-1] if writes else 0 :] if entry.kind == "vector"]
         self.read_since = since[0] if since else self.next
@@ -245,7 +240,7 @@ class InterleavedStream:
             return
         index = [i for i, stays in enumerate(kept) if stays]
         cached = [i for i in index if i < len(self.cache)]
-        if self.translator.evicts_turns if self.plan.turn else self.translator.evicts:
+        if self.weights.evicts_turns if self.plan.turn else self.weights.evicts:
             self.cache.keep(cached)
         else:
             self.cache.crop(0)
@@ -261,13 +256,13 @@ class InterleavedStream:
             tokens += entry.kind == "token"
             last = entry.value + 1 if entry.kind == "vector" else last
             if entry.kind == "read":
-                turns.append(Turn(tokens=tokens, end_s=last * self.translator.frame_s, entries=entries))
+                turns.append(Turn(tokens=tokens, end_s=last * self.weights.frame_s, entries=entries))
                 tokens = entries = 0
         return turns, entries
 
     def history(self, count: int, first: int, vectors: int) -> FloatArray:
         """Rows of the first `count` tokens over the kept vectors, [count, heads, vectors]."""
-        heads = len(self.translator.attention.heads)
+        heads = len(self.weights.attention.heads)
         empty = np.zeros((heads, vectors), dtype=np.float32)
         placed = [empty if row is None else row.over(first, vectors) for row in self.rows[:count]]
         return np.stack(placed) if placed else np.zeros((0, heads, vectors), dtype=np.float32)

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from simulst.errors import ModelError
 from simulst.models.speech_llm.description import check_description
 from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
+from simulst.models.speech_llm.output import OutputLayer
+
+OUTPUT_WEIGHT = "decoder.lm_head.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,11 @@ class SpeechLLMConfig:
     def frame_s(self) -> float:
         """Seconds per speech vector."""
         return self.stack * self.encoder.frame_s
+
+    @property
+    def reads_and_writes(self) -> bool:
+        """Whether it was trained on READ and WRITE tokens of its own."""
+        return bool({"read_write", "turns"} & set(self.tasks))
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": "simulst-speech-llm-1", **asdict(self)}
@@ -102,8 +110,18 @@ class SpeechLLM(nn.Module):
 
     @property
     def embeddings(self) -> Tensor:
-        """Token embeddings [V, width], tied to the output layer."""
+        """Token embeddings [V, width], which CTC scores speech vectors against too."""
         return self.decoder.get_input_embeddings().weight  # type: ignore[no-any-return]
+
+    @property
+    def output(self) -> OutputLayer:
+        """What scores the next token."""
+        return OutputLayer.of(self.decoder)
+
+    @property
+    def tied(self) -> bool:
+        """Whether the output layer is the token embeddings; then it is not stored."""
+        return bool(self.decoder.config.tie_word_embeddings)
 
     def stack(self, frames: Tensor) -> Tensor:
         """[..., k * stack, D] -> [..., k, stack * D]."""
@@ -116,9 +134,9 @@ def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.flo
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors, tied = {}, model.decoder.config.tie_word_embeddings
+    tensors = {}
     for name, tensor in model.state_dict().items():
-        if not (tied and name == "decoder.lm_head.weight"):
+        if not (model.tied and name == OUTPUT_WEIGHT):
             tensors[name] = tensor.detach().to(dtype).contiguous()
     save_file(tensors, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner can read
@@ -172,7 +190,7 @@ def load_weights(folder: Path, config: SpeechLLMConfig, *, dtype: torch.dtype = 
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{folder}/model.safetensors does not fit simulst.json: {reason.rstrip('.')}.") from error
-    missing = [name for name in missing if name != "decoder.lm_head.weight"]
+    missing = [name for name in missing if not (model.tied and name == OUTPUT_WEIGHT)]
     if missing or unexpected:
         raise ModelError(
             f"{folder}/model.safetensors does not fit simulst.json: {len(missing)} tensors missing "

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from simulst.core.translator import FloatArray
 from simulst.errors import ModelError
-from simulst.models.attention import _QUERIES, Head, _recorder, by_layer, check_heads, smoothed
+from simulst.models.attention import _QUERIES, Head, _recorder, by_layer, check_heads, ordered_heads, smoothed
 
 
 class SelfAttention:
@@ -35,6 +35,11 @@ class SelfAttention:
             attention = layer.self_attn
             source = attention.q_norm if hasattr(attention, "q_norm") else attention.q_proj
             source.register_forward_hook(_recorder(index))
+
+    def use(self, heads: Sequence[Head] | None) -> list[Head]:
+        """Take rows from these heads, or from all; their order in `Alignment.heads`."""
+        self.heads = ordered_heads(heads, layers=self.layers, num_heads=self.num_heads)
+        return list(self.heads)
 
     @contextmanager
     def recording(self) -> Iterator[dict[int, Tensor]]:

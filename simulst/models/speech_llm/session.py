@@ -2,24 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, Turn
 from simulst.errors import AudioError
-from simulst.models.decoding import Candidate, Rules, Step, beam_search, greedy, sample, to_hypothesis
+from simulst.models.decoding import Candidate, Rules, to_hypothesis
+from simulst.models.search import RECENT_IDS, search
 from simulst.models.speech_llm.cache import Tally
-from simulst.models.speech_llm.contexts import BatchContext, Context, Rows, SpeechRun
+from simulst.models.speech_llm.compute import Compute
+from simulst.models.speech_llm.contexts import BatchContext, Context, Rows
+from simulst.models.speech_llm.grouped import GroupedContext
 from simulst.models.speech_llm.interleaved import Heard, InterleavedStream, tag
 from simulst.models.speech_llm.text import continue_source, translate_text
+from simulst.models.speech_llm.weights import Weights
 
-if TYPE_CHECKING:
-    from simulst.models.speech_llm.translator import SpeechLLMTranslator
-
-RECENT_IDS = 20
-"""Committed ids that count for the rule against repeated n-grams."""
 CLOSING_S = 0.5
 """Silence that a model which reads and writes by itself hears after the end, so that it knows the last word is over."""
 
@@ -35,9 +34,9 @@ class SourceWord:
 class SpeechLLMSession:
     """One stream: nothing here is shared with another session but the weights."""
 
-    def __init__(self, translator: "SpeechLLMTranslator") -> None:
-        self.translator = translator
-        model = translator.model
+    def __init__(self, weights: Weights, compute: Compute) -> None:
+        self.weights, self.compute = weights, compute
+        model = weights.model
         self._encoder = model.encoder.open()
         self._vectors = model.embeddings.new_zeros(0, model.embeddings.shape[1])
         self._first = 0  # absolute index of the oldest kept vector
@@ -46,25 +45,24 @@ class SpeechLLMSession:
         self._interleaved: InterleavedStream | None = None
         self._received = 0
         self._source: tuple[SourceWord, ...] = ()
-        self._last_ctc = translator.blank
+        self._last_ctc = weights.blank
         self._words = 0
         self._before_end: tuple[dict[str, Any], torch.Tensor] | None = None
         """What was known before the last piece of audio, and that piece."""
 
     def _new_context(self) -> Context:
-        if self.translator.options.positions == "grouped":
-            from simulst.models.speech_llm.grouped import GroupedContext
-
-            return GroupedContext(self.translator, self.tally)
-        return BatchContext(self.translator, self.tally)
+        cache = self.compute.new_cache(self.tally)
+        if self.weights.options.positions == "grouped":
+            return GroupedContext(self.weights, cache)
+        return BatchContext(self.weights, cache)
 
     @property
     def start_s(self) -> float:
-        return self._first * self.translator.frame_s
+        return self._first * self.weights.frame_s
 
     @property
     def heard_s(self) -> float:
-        return min((self._first + len(self._vectors)) * self.translator.frame_s, self._received / 16_000)
+        return min((self._first + len(self._vectors)) * self.weights.frame_s, self._received / 16_000)
 
     @property
     def source_end(self) -> int:
@@ -77,15 +75,15 @@ class SpeechLLMSession:
             raise AudioError("Audio must be mono samples that are finite numbers.")
         self._received += len(samples)
         with torch.inference_mode():
-            audio = torch.from_numpy(samples.copy()).to(self.translator.model.embeddings)
-            if is_final and Evidence.SESSION_TOKENS in self.translator.provides:
+            audio = torch.from_numpy(samples.copy()).to(self.weights.model.embeddings)
+            if is_final and self.weights.model.config.reads_and_writes:
                 known = ("_encoder", "_vectors", "_first", "_source", "_last_ctc", "_words")
                 state = {name: getattr(self, name) for name in known}
                 self._before_end = ({**state, "_encoder": self._encoder.clone()}, audio)
             self._encode(audio, is_final=is_final)
 
     def _encode(self, audio: torch.Tensor, *, is_final: bool) -> None:
-        vectors, tokens = self.translator.hear(audio, self._encoder, is_final=is_final)
+        vectors, tokens = self.compute.hear(audio, self._encoder, is_final=is_final)
         if tokens:
             self._hear_words(tokens)
             self._vectors = torch.cat((self._vectors, vectors))
@@ -103,41 +101,46 @@ class SpeechLLMSession:
 
     def _hear_words(self, tokens: Sequence[int]) -> None:
         """Greedy CTC of new vectors: collapse repeats, drop blanks, count word starts."""
-        translator = self.translator
+        weights = self.weights
         at = self._first + len(self._vectors)
         found = []
         for offset, token in enumerate(tokens):
-            if token not in (translator.blank, self._last_ctc):
+            if token not in (weights.blank, self._last_ctc):
                 found.append(SourceWord(token=token, vector=at + offset))
-                self._words += translator.vocabulary.starts_word(token)
+                self._words += weights.vocabulary.starts_word(token)
             self._last_ctc = token
         self._source = (*self._source, *found)
 
     def source_words(self, since_s: float = 0.0) -> int:
         if since_s <= 0:
             return self._words
-        starts, frame_s = self.translator.vocabulary.starts_word, self.translator.frame_s
+        starts, frame_s = self.weights.vocabulary.starts_word, self.weights.frame_s
         return sum(starts(word.token) and word.vector * frame_s >= since_s - 1e-6 for word in self._source)
 
     def transcript(self) -> str:
         """Greedy CTC of the kept audio."""
-        return self.translator.vocabulary.decode([word.token for word in self._source]).strip()
+        return self.weights.vocabulary.decode([word.token for word in self._source]).strip()
+
+    def source_tokens(self) -> tuple[SourceWord, ...]:
+        """Tokens that CTC finds in the kept audio, in order."""
+        return self._source
 
     def word_times(self) -> list[tuple[str, float]]:
         """Recognised source words of the kept audio and the absolute time each begins to be heard."""
-        vocabulary, words = self.translator.vocabulary, list[tuple[list[int], float]]()
+        vocabulary, words = self.weights.vocabulary, list[tuple[list[int], float]]()
         for piece in self._source:
             if vocabulary.starts_word(piece.token) or not words:
-                words.append(([], piece.vector * self.translator.frame_s))
+                words.append(([], piece.vector * self.weights.frame_s))
             words[-1][0].append(piece.token)
         return [(vocabulary.decode(tokens).strip(), at) for tokens, at in words]
 
     def drop_source(self, to_s: float) -> None:
         """Forget vectors before `to_s`; the cache closes up, or is filled anew when it is next needed."""
-        count = min(int(to_s / self.translator.frame_s + 1e-6) - self._first, len(self._vectors))
+        count = min(int(to_s / self.weights.frame_s + 1e-6) - self._first, len(self._vectors))
         if count > 0:
             self._vectors = self._vectors[count:].clone()
             self._first += count
+            self.compute.forget(self._encoder, count)
             self._source = tuple(word for word in self._source if word.vector >= self._first)
             if self._context is not None:
                 self._context.drop_source(count)
@@ -151,7 +154,7 @@ class SpeechLLMSession:
             self._interleaved.drop_target(count)
 
     def snapshot(self) -> object:
-        return {**{k: v for k, v in vars(self).items() if k not in ("translator", "tally")}, **self._forked()}
+        return {**{k: v for k, v in vars(self).items() if k not in ("weights", "compute", "tally")}, **self._forked()}
 
     def rollback(self, snapshot: object) -> None:
         assert isinstance(snapshot, dict)
@@ -187,49 +190,29 @@ class SpeechLLMSession:
         if self._context is None:
             self._context = self._new_context()
         run, step, history = self._context.begin(self._vectors, self._first, prefix, wanted)
-        found = self._search(run, step, tuple(prefix), cap, n_best=n_best, draw=sample, seed=seed, gate=gate)
+        rules, options, n_valid = self._rules(prefix, cap), self.weights.options, len(self._vectors)
+        found = search(run, step, rules, options, n_best=n_best, draw=sample, seed=seed, gate=gate, n_valid=n_valid)
         self._context.end(run)
         return [self._hypothesis(one, history, want) for one in found]
 
-    def _search(
-        self,
-        run: SpeechRun,
-        step: Step,
-        prefix: tuple[int, ...],
-        cap: int,
-        *,
-        n_best: int,
-        draw: bool,
-        seed: int,
-        gate: Gate | None,
-    ) -> list[Candidate]:
-        translator, options = self.translator, self.translator.options
-        rules = Rules(
-            eos=translator.vocabulary.eos,
+    def _rules(self, prefix: Sequence[int], cap: int) -> Rules:
+        weights = self.weights
+        return Rules(
+            eos=weights.vocabulary.eos,
             max_new=cap,
-            suppress=translator.suppress,
-            no_repeat_ngram=options.no_repeat_ngram,
-            recent=prefix[-RECENT_IDS:],
+            suppress=weights.suppress,
+            no_repeat_ngram=weights.options.no_repeat_ngram,
+            recent=tuple(prefix[-RECENT_IDS:]),
         )
-        n_valid, width = len(self._vectors), max(n_best, options.beams)
-        if draw:
-            found = sample(
-                run, step, rules, count=n_best, seed=seed, top_p=options.top_p, temperature=options.temperature
-            )
-        elif width == 1:
-            return [greedy(run, step, rules, gate=gate, n_valid=n_valid)]
-        else:
-            found = beam_search(run, step, rules, beams=width)[:n_best]
-        return found if gate is None else [one.gated(gate, n_valid) for one in found]
 
     def _cap(self, max_new: int | None, prefix: int) -> int:
         if max_new is not None:
             return max_new
-        return max(0, int(5 * len(self._vectors) * self.translator.frame_s) + 20 - prefix)
+        return max(0, int(5 * len(self._vectors) * self.weights.frame_s) + 20 - prefix)
 
     def _no_history(self, prefix: int, every_head: bool) -> FloatArray:
         count = len(self._vectors)
-        shape = (prefix, len(self.translator.attention.heads), count) if every_head else (prefix, count)
+        shape = (prefix, len(self.weights.attention.heads), count) if every_head else (prefix, count)
         return np.zeros(shape, dtype=np.float32)
 
     def _hypothesis(self, found: Candidate, history: FloatArray | None, want: frozenset[Evidence]) -> Hypothesis:
@@ -237,7 +220,7 @@ class SpeechLLMSession:
             found,
             history=history,
             n_valid=len(self._vectors),
-            frame_s=self.translator.frame_s,
+            frame_s=self.weights.frame_s,
             start_s=self.start_s,
             logprobs=Evidence.LOGPROBS in want,
         )
@@ -252,7 +235,7 @@ class SpeechLLMSession:
         if final:
             self._hear_silence()
         if self._interleaved is None or tag(self._interleaved.plan) != tag(plan):
-            self._interleaved = InterleavedStream(self.translator, self.tally, plan)
+            self._interleaved = InterleavedStream(self.weights, self.compute.new_cache(self.tally), plan)
         stream, count = self._interleaved, len(self._vectors)
         stream.plan = plan
         stream.follow(prefix)
@@ -272,7 +255,7 @@ class SpeechLLMSession:
         return ((), 0) if self._interleaved is None else self._interleaved.turns()
 
     def _heard(self) -> Heard:
-        starts, marks = self.translator.vocabulary.starts_word, self.translator.sentence_marks
+        starts, marks = self.weights.vocabulary.starts_word, self.weights.sentence_marks
         return Heard(
             vectors=self._vectors,
             first=self._first,
@@ -285,9 +268,9 @@ class SpeechLLMSession:
     ) -> list[str]:
         """`n` sampled continuations of a source text, each without the text itself."""
         return continue_source(
-            self.translator, text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
+            self.weights, text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
         )
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         """Greedy translations of source texts that begin with `prefix`: new ids only."""
-        return translate_text(self.translator, texts, prefix, max_new=max_new)
+        return translate_text(self.weights, texts, prefix, max_new=max_new)

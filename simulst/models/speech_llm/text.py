@@ -1,44 +1,43 @@
 """The text side of a speech LLM: continuations of source text and translation of source text, batched (for TAF)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulst.core.translator import Hypothesis
-from simulst.models.decoding import Rules, Step, sample
-
-if TYPE_CHECKING:
-    from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.core.translator import Gate, Hypothesis
+from simulst.models.decoding import Candidate, Rules, Step, sample, to_hypothesis
+from simulst.models.search import RECENT_IDS, search
+from simulst.models.speech_llm.weights import Weights
 
 
 class TextRun:
     """Decoding after text prompts of different length: padded on the left, each row at its own positions."""
 
-    def __init__(self, translator: "SpeechLLMTranslator", prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, weights: Weights, prompts: Sequence[Sequence[int]]) -> None:
         from transformers import DynamicCache
 
-        self.translator, self.cache = translator, DynamicCache()
+        self.weights, self.cache = weights, DynamicCache()
         longest = max(map(len, prompts))
         self.ids = [[0] * (longest - len(p)) + list(p) for p in prompts]
-        device = translator.device
+        device = weights.device
         self.mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
 
     def start(self) -> Step:
-        return self._feed(torch.tensor(self.ids, device=self.translator.device))
+        return self._feed(torch.tensor(self.ids, device=self.weights.device))
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
-        order = torch.tensor(parents, device=self.translator.device)
+        order = torch.tensor(parents, device=self.weights.device)
         if list(parents) != list(range(len(self.mask))):
             self.cache.reorder_cache(order)
             self.mask = self.mask[order]
         self.mask = F.pad(self.mask, (0, 1), value=1)
-        return self._feed(torch.tensor([[t] for t in tokens], device=self.translator.device))
+        return self._feed(torch.tensor([[t] for t in tokens], device=self.weights.device))
 
     def _feed(self, ids: Tensor) -> Step:
-        model = self.translator.model
+        model = self.weights.model
         positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         with torch.inference_mode():
             hidden = model.decoder.model(
@@ -48,11 +47,11 @@ class TextRun:
                 past_key_values=self.cache,
                 use_cache=True,
             ).last_hidden_state
-            return Step(logits=F.linear(hidden[:, -1], model.embeddings))
+            return Step(logits=model.output.scores(hidden[:, -1]))
 
 
 def continue_source(
-    translator: "SpeechLLMTranslator",
+    weights: Weights,
     text: str,
     *,
     n: int,
@@ -62,25 +61,21 @@ def continue_source(
     seed: int,
 ) -> list[str]:
     """Sampled continuations of `text` by the model's own source language model."""
-    vocabulary = translator.vocabulary
-    run = TextRun(translator, [[translator.source_mark, *vocabulary.encode(text)]])
-    rules = Rules(eos=vocabulary.eos, max_new=max_tokens, suppress=translator.suppress)
+    vocabulary = weights.vocabulary
+    run = TextRun(weights, [[weights.source_mark, *vocabulary.encode(text)]])
+    rules = Rules(eos=vocabulary.eos, max_new=max_tokens, suppress=weights.suppress)
     found = sample(run, run.start(), rules, count=n, seed=seed, top_p=top_p, temperature=temperature)
     return [vocabulary.decode(one.ids) for one in found]
 
 
-def translate_text(
-    translator: "SpeechLLMTranslator", texts: Sequence[str], prefix: Sequence[int], *, max_new: int
-) -> list[Hypothesis]:
+def translate_text(weights: Weights, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
     """Greedy translations, all texts in one batch."""
     if not texts:
         return []
-    vocabulary = translator.vocabulary
-    prompts = [
-        [translator.source_mark, *vocabulary.encode(text), translator.text_target_mark, *prefix] for text in texts
-    ]
-    run = TextRun(translator, prompts)
-    rules = Rules(eos=vocabulary.eos, max_new=max_new, suppress=translator.suppress)
+    vocabulary = weights.vocabulary
+    prompts = [[weights.source_mark, *vocabulary.encode(text), weights.text_target_mark, *prefix] for text in texts]
+    run = TextRun(weights, prompts)
+    rules = Rules(eos=vocabulary.eos, max_new=max_new, suppress=weights.suppress)
     ids: list[list[int]] = [[] for _ in texts]
     stops: list[Any] = ["length"] * len(texts)
     step, live = run.start(), set(range(len(texts)))
@@ -99,3 +94,33 @@ def translate_text(
         Hypothesis(ids=tuple(one), stop=stop, next_id=vocabulary.eos if stop == "eos" else None)
         for one, stop in zip(ids, stops, strict=True)
     ]
+
+
+def search_text(
+    weights: Weights,
+    text: str,
+    prefix: Sequence[int],
+    *,
+    max_new: int,
+    n_best: int,
+    draw: bool,
+    seed: int,
+    gate: Gate | None,
+) -> list[Hypothesis]:
+    """Hypotheses of one source text that begin with `prefix`, by the search that the options name; best first."""
+    vocabulary, options = weights.vocabulary, weights.options
+    prompt = [weights.source_mark, *vocabulary.encode(text), weights.text_target_mark, *prefix]
+    run = TextRun(weights, [prompt])
+    rules = Rules(
+        eos=vocabulary.eos,
+        max_new=max_new,
+        suppress=weights.suppress,
+        no_repeat_ngram=options.no_repeat_ngram,
+        recent=tuple(prefix[-RECENT_IDS:]),
+    )
+    found = search(run, run.start(), rules, options, n_best=n_best, draw=draw, seed=seed, gate=gate, n_valid=0)
+    return [_plain(one) for one in found]
+
+
+def _plain(found: Candidate) -> Hypothesis:
+    return to_hypothesis(found, history=None, n_valid=0, frame_s=1.0, start_s=0.0, logprobs=True)

@@ -5,221 +5,85 @@ kept target text and the new tokens are decoded at each chunk, with `positions=g
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from simulst.core.translator import DECODING, Evidence
+from simulst.core.translator import DECODING, Evidence, Gate, Hypothesis
 from simulst.errors import ModelError
 from simulst.models import onednn
-from simulst.models.attention import HEADS_FILE, Head, check_heads, median_width, read_heads, whole_layers
+from simulst.models.attention import Head, choose_heads, whole_layers
 from simulst.models.checkpoint import torch_device, torch_dtype
-from simulst.models.options import option, parse_options
-from simulst.models.speech_llm.cache import DirectForward, Forward, StreamCache, Tally
-from simulst.models.speech_llm.encoder import EncoderState
-from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, load_weights, read_config
-from simulst.models.speech_llm.rotary import Rotary
-from simulst.models.speech_llm.self_attention import SelfAttention
+from simulst.models.family import ModelFamily
+from simulst.models.speech_llm.compute import Compute, Direct
+from simulst.models.speech_llm.network import SpeechLLMConfig, load_weights, read_config
+from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.session import SpeechLLMSession
-from simulst.models.vocabulary import PieceVocabulary
+from simulst.models.speech_llm.text import search_text
+from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, SentencePieceVocabulary
+from simulst.models.speech_llm.weights import Weights
 
-PROVIDES = DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM}
-VOCABULARY_FILE = "vocabulary.model"
 UNLOCKS = {Evidence.GROUPED: "positions=grouped"}
 """Evidence that an option brings."""
 FULL_CONTEXT = 1 << 20
 """A block of seven hours: the whole clip."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Options of `load_model`."""
-
-    task: Literal["translate", "transcribe"] = option("translate", "translate the speech or transcribe it")
-    encoder: Literal["streaming", "full"] = option(
-        "streaming", "full: the encoder hears the whole clip at once, at its end; only to see what streaming costs"
-    )
-    beams: int = option(1, "beam width of decoding")
-    no_repeat_ngram: int = option(5, "no n-gram of this length comes twice; 0: off")
-    median_s: float = option(0.0, "width of the median filter over alignment frames, in seconds; 0: off")
-    top_p: float = option(0.9, "probability mass that sampling draws from")
-    temperature: float = option(1.0, "temperature of sampling")
-    positions: Literal["batch", "grouped"] = option(
-        "batch", "one count over speech and text, or one for each: then no text is decoded twice"
-    )
-    cache: Literal["auto", "rebuild", "evict", "none"] = option(
-        "auto",
-        "what a trim does to cached speech: fill the cache anew (rebuild), or close it up as it is (evict); "
-        "auto: evict for streams in turns, rebuild for others; none: nothing is cached from chunk to chunk, as in "
-        "systems that re-encode their history, only to see what that costs",
-    )
-    heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
-
-    def __post_init__(self) -> None:
-        if self.beams < 1 or self.beams > 32:
-            raise ModelError(f"Option 'beams' must be between 1 and 32, not {self.beams}.")
-        if not 0 <= self.median_s <= 5:
-            raise ModelError(f"Option 'median_s' must be between 0 and 5, not {self.median_s}.")
-        if not 0 < self.top_p <= 1 or not self.temperature > 0:
-            raise ModelError("Option 'top_p' must be in (0, 1] and 'temperature' above 0.")
-        if self.cache == "none" and self.positions == "grouped":
-            raise ModelError("Grouped positions rest on what is cached; leave out cache=none or positions=grouped.")
-
-
-class SentencePieceVocabulary(PieceVocabulary):
-    """The joint SentencePiece vocabulary: bytes per piece for the target side, encoding for source text."""
-
-    def __init__(self, path: Path) -> None:
-        import sentencepiece
-
-        try:
-            self.processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
-        except (OSError, RuntimeError) as error:
-            raise ModelError(f"{path} is not a readable SentencePiece model.") from error
-        count = self.processor.get_piece_size()
-        pieces = [self._bytes(i) for i in range(count)]
-        special = [i for i in range(count) if self.processor.is_control(i) or self.processor.is_unknown(i)]
-        super().__init__(pieces, eos=self.processor.eos_id(), special=special)
-
-    def _bytes(self, token: int) -> bytes:
-        piece = self.processor.id_to_piece(token)
-        if self.processor.is_byte(token):
-            return bytes([int(piece[3:5], 16)])
-        return str(piece).replace("\u2581", " ").encode()
-
-    def encode(self, text: str) -> list[int]:
-        return list(self.processor.encode(text))
-
-    def mark(self, name: str) -> int:
-        """The id of a control mark such as `<sp>`."""
-        token = int(self.processor.piece_to_id(name))
-        if token == self.processor.unk_id():
-            raise ModelError(f"The vocabulary has no mark {name}.")
-        return token
-
-
 class SpeechLLMTranslator:
-    """Weights and vocabulary; sessions hold everything else."""
+    """A name, weights, and who computes with them; sessions hold everything else."""
 
     unlocks = UNLOCKS
 
-    def __init__(
-        self,
-        model: SpeechLLM,
-        vocabulary: SentencePieceVocabulary,
-        *,
-        name: str,
-        directory: Path,
-        options: Options,
-        heads: Sequence[Head],
-    ) -> None:
-        config, self.directory = model.config, directory
-        self.name, self.model, self.vocabulary, self.options = name, model, vocabulary, options
-        grouped = {Evidence.GROUPED} if options.positions == "grouped" else set()
-        marked = {Evidence.SESSION_TOKENS} if {"read_write", "turns"} & set(config.tasks) else set()
-        self.provides = PROVIDES | grouped | marked
-        self.frame_s = config.frame_s
-        self.median_frames = median_width(options.median_s, self.frame_s)
-        self.max_source_s = config.max_source_s
-        self.speech_mark = vocabulary.mark("<sp>")
-        self.source_mark = vocabulary.mark(config.languages[config.source])
-        target = config.target if options.task == "translate" else config.source
-        self.target_mark = vocabulary.mark(config.languages[target])
-        self.text_target_mark = vocabulary.mark(config.languages[config.target])
-        self.blank = vocabulary.mark("<blank>")
-        self.attention = SelfAttention(model.decoder, heads)
-        self.evicts, self.forgets = options.cache == "evict", options.cache == "none"
-        self.rotary = self._rotary(required=self.evicts or options.positions == "grouped")
-        self.evicts_turns = self.evicts or (options.cache == "auto" and self.rotary is not None)
-        self.forward: Forward = DirectForward(model.decoder, self.attention.recording)
-        suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
-        suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
-        self.suppress = suppress
-        self.suppress_in_ctc = suppress.clone()
-        self.suppress_in_ctc[vocabulary.eos] = True
-        self.suppress_in_ctc[self.blank] = False
-        self.block_vectors = max(1, config.encoder.block_frames // config.stack)
-        marks = [i for i in range(len(vocabulary)) if vocabulary.decode([i]).strip()[-1:] in (".", "?", "!")]
-        self.sentence_marks = frozenset(marks)
-        if Evidence.SESSION_TOKENS in self.provides:
-            self.read_mark, self.write_mark = vocabulary.mark("<read>"), vocabulary.mark("<write>")
-            self.suppress_in_write = suppress.clone()
-            self.suppress_in_write[vocabulary.eos] = True
-            self.suppress_in_write[self.read_mark] = False
-
-    def _rotary(self, *, required: bool) -> Rotary | None:
-        """What moves cached keys; None where nothing asks for it, or nothing but `cache=auto` and it cannot be."""
-        if not required and (self.options.cache != "auto" or Evidence.SESSION_TOKENS not in self.provides):
-            return None
-        try:
-            return Rotary.of(self.model.decoder)
-        except ModelError:
-            if required:
-                raise
-            return None
+    def __init__(self, weights: Weights, *, name: str, directory: Path, compute: Compute | None = None) -> None:
+        config = weights.model.config
+        self.weights, self.name, self.directory = weights, name, directory
+        self.compute = compute or Direct(weights)
+        self.vocabulary = weights.vocabulary
+        self.provides = evidence(config, weights.options)
+        self.frame_s, self.max_source_s = config.frame_s, config.max_source_s
 
     @property
     def device(self) -> torch.device:
-        return self.model.embeddings.device
-
-    def embed(self, ids: Sequence[int]) -> Tensor:
-        """Token embeddings [n, width]."""
-        with torch.inference_mode():
-            return F.embedding(torch.tensor(ids, dtype=torch.long, device=self.device), self.model.embeddings)
-
-    def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
-        """Speech vectors [n, width] of blocks that became complete, the CTC token of each; see `step`."""
-        return self.read_frames(self.model.encoder.step(samples, state, is_final=is_final))
-
-    def read_frames(self, frames: Tensor) -> tuple[Tensor, list[int]]:
-        """Speech vectors of encoder frames [frames, D], and the likeliest CTC token (or blank) of each."""
-        model = self.model
-        if not len(frames):
-            return model.embeddings.new_zeros(0, model.embeddings.shape[1]), []
-        vectors: Tensor = model.projector(model.stack(frames))
-        scores = onednn.linear(vectors, model.embeddings)
-        return vectors, scores.masked_fill(self.suppress_in_ctc, -torch.inf).argmax(-1).tolist()
-
-    def new_cache(self, tally: Tally) -> StreamCache:
-        """An empty cache for one stream."""
-        return StreamCache(self.forward, self.attention.layers, rotary=self.rotary, tally=tally)
+        return self.weights.device
 
     def open(self) -> SpeechLLMSession:
-        return SpeechLLMSession(self)
+        return SpeechLLMSession(self.weights, self.compute)
+
+    def computed_by(self, compute: Compute) -> "SpeechLLMTranslator":
+        """The same weights under the same name, run by `compute`."""
+        return SpeechLLMTranslator(self.weights, name=self.name, directory=self.directory, compute=compute)
+
+    def search_text(
+        self,
+        text: str,
+        prefix: Sequence[int],
+        *,
+        max_new: int,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+    ) -> list[Hypothesis]:
+        """Hypotheses of a source text, best first, with log-probabilities."""
+        return search_text(
+            self.weights, text, prefix, max_new=max_new, n_best=n_best, draw=sample, seed=seed, gate=gate
+        )
 
     def use_heads(self, heads: Sequence[Head] | None) -> list[Head]:
         """Read alignment from these heads, or from all, as calibration does; their order in `Alignment.heads`."""
-        attention = self.attention
-        wanted = whole_layers(range(attention.layers), attention.num_heads) if heads is None else heads
-        chosen = check_heads(wanted, layers=attention.layers, num_heads=attention.num_heads)
-        attention.heads = sorted(chosen, key=lambda head: head[0])
-        return list(attention.heads)
+        return self.weights.attention.use(heads)
 
 
-def trained(directory: Path) -> frozenset[Evidence]:
-    """Evidence that the training of a model folder brings."""
-    tasks = read_config(directory).tasks
-    return frozenset({Evidence.SESSION_TOKENS} if {"read_write", "turns"} & set(tasks) else set())
+def evidence(config: SpeechLLMConfig, options: Options) -> frozenset[Evidence]:
+    """What a model provides by its training and its options."""
+    grouped = {Evidence.GROUPED} if options.positions == "grouped" else set()
+    marked = {Evidence.SESSION_TOKENS} if config.reads_and_writes else set()
+    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked
 
 
-def _heads(directory: Path, options: Options, config: SpeechLLMConfig) -> list[Head]:
-    """Heads from the option's file, else from the file beside the model, else every head of the middle layer."""
-    if options.heads_file is not None:
-        return read_heads(Path(options.heads_file).expanduser())
-    if (directory / HEADS_FILE).is_file():
-        return read_heads(directory / HEADS_FILE)
-    return whole_layers([int(config.decoder["num_hidden_layers"]) // 2], int(config.decoder["num_attention_heads"]))
-
-
-def load(
-    directory: Path, *, name: str, device: str = "cpu", dtype: str | None = None, **options: Any
-) -> SpeechLLMTranslator:
-    """A simulst model directory: `simulst.json`, `model.safetensors`, `vocabulary.model`."""
-    chosen = parse_options(Options, options, owner=name)
+def read_weights(directory: Path, options: Options, *, device: str, dtype: str | None) -> Weights:
+    """What a simulst model directory holds: `simulst.json`, `model.safetensors`, `vocabulary.model`."""
     config = read_config(directory)
     vocabulary = SentencePieceVocabulary(directory / VOCABULARY_FILE)
     if len(vocabulary) != int(config.decoder["vocab_size"]):
@@ -228,9 +92,23 @@ def load(
             f"but the decoder has {config.decoder['vocab_size']}."
         )
     model = load_weights(directory, config, dtype=torch_dtype(dtype)).to(torch_device(device))
-    if chosen.encoder == "full":
+    if options.encoder == "full":
         model.encoder.config = replace(config.encoder, block_frames=FULL_CONTEXT, lookahead_frames=0, left_frames=0)
     onednn.use(model.encoder, exact=config.encoder.block_frames + config.encoder.lookahead_frames)
     onednn.use(model.decoder)
-    heads = _heads(directory, chosen, config)
-    return SpeechLLMTranslator(model, vocabulary, name=name, directory=directory, options=chosen, heads=heads)
+    layers, heads = int(config.decoder["num_hidden_layers"]), int(config.decoder["num_attention_heads"])
+    chosen = choose_heads(directory, options.heads_file, whole_layers([layers // 2], heads))
+    return Weights(model, vocabulary, options=options, heads=chosen)
+
+
+def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> SpeechLLMTranslator:
+    """The translator of a simulst model directory."""
+    weights = read_weights(directory, options, device=device, dtype=dtype)
+    return SpeechLLMTranslator(weights, name=name, directory=directory)
+
+
+def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
+    return evidence(read_config(directory), options)
+
+
+FAMILY = ModelFamily(name="speech_llm", options=Options, provides=_provides, load=load, unlocks=UNLOCKS)

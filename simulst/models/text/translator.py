@@ -4,20 +4,36 @@ The clock counts words: word i is heard from i to i + 1.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Protocol, cast, runtime_checkable
 
 from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, SourceModel, Translator
 from simulst.errors import ModelError
-
-if TYPE_CHECKING:
-    from simulst.models.speech_llm.translator import SpeechLLMTranslator
 
 UNFINISHED = "…"
 """Stands in the transcript for the word that is still to come, which TAF leaves out as half heard."""
 
 
+@runtime_checkable
+class TextSearch(Protocol):
+    """A translator that searches for the translation of a text, instead of giving the best one only."""
+
+    def search_text(
+        self,
+        text: str,
+        prefix: Sequence[int],
+        *,
+        max_new: int,
+        n_best: int = 1,
+        sample: bool = False,
+        seed: int = 0,
+        gate: Gate | None = None,
+    ) -> list[Hypothesis]:
+        """Hypotheses that begin with the target ids `prefix`, new ids and their log-probabilities; best first."""
+        ...
+
+
 class TextTranslator:
-    """Translates the text that came so far; several hypotheses only where the model can search (a speech LLM)."""
+    """Translates the text that came so far; several hypotheses only where the model can search."""
 
     frame_s = 1.0
     max_source_s = 10_000.0
@@ -28,7 +44,8 @@ class TextTranslator:
         self.model = model
         self.name = f"{model.name} (text)"
         self.vocabulary = model.vocabulary
-        searches = {Evidence.NBEST, Evidence.LOGPROBS} if _is_speech_llm(model) else set()
+        self.search = model.search_text if isinstance(model, TextSearch) else None
+        searches = {Evidence.NBEST, Evidence.LOGPROBS} if self.search else set()
         self.provides = frozenset({Evidence.PREFIX, Evidence.CTC_COUNTS, Evidence.SOURCE_LM, *searches})
 
     def open(self) -> "TextTranslatorSession":
@@ -77,10 +94,9 @@ class TextTranslatorSession:
         cap = 5 * len(self.words) + 20 - len(prefix) if max_new is None else max_new
         if not self.words or cap <= 0:
             return [Hypothesis(ids=(), stop="length" if self.words else "eos")]
-        text, model = " ".join(self.words), self.translator.model
-        if _is_speech_llm(model):
-            searching = cast("SpeechLLMTranslator", model)
-            return _search(searching, text, tuple(prefix), cap=cap, n_best=n_best, draw=sample, seed=seed, gate=gate)
+        text, search = " ".join(self.words), self.translator.search
+        if search is not None:
+            return search(text, prefix, max_new=cap, n_best=n_best, sample=sample, seed=seed, gate=gate)
         return [_gated(self._model.translate_text([text], prefix, max_new=cap)[0], gate)]
 
     def source_words(self, since_s: float = 0.0) -> int:
@@ -113,11 +129,6 @@ class TextTranslatorSession:
         self.words, self.is_final = snapshot
 
 
-def _is_speech_llm(model: Translator) -> bool:
-    """Whether its text side can search, asked without importing torch for models that are none."""
-    return any(kind.__name__ == "SpeechLLMTranslator" for kind in type(model).__mro__)
-
-
 def _gated(found: Hypothesis, gate: Gate | None) -> Hypothesis:
     """What a gate lets through of a hypothesis without log-probabilities."""
     from simulst.core.translator import TokenStep
@@ -128,43 +139,3 @@ def _gated(found: Hypothesis, gate: Gate | None) -> Hypothesis:
             keep = verdict == "stop_keep"
             return Hypothesis(ids=found.ids[: i + keep], stop="gate", next_id=None if keep else token)
     return found
-
-
-def _search(
-    model: "SpeechLLMTranslator",
-    text: str,
-    prefix: tuple[int, ...],
-    *,
-    cap: int,
-    n_best: int,
-    draw: bool,
-    seed: int,
-    gate: Gate | None,
-) -> list[Hypothesis]:
-    from simulst.models.decoding import Candidate, Rules, beam_search, greedy, sample, to_hypothesis
-    from simulst.models.speech_llm.text import TextRun
-
-    vocabulary, options = model.vocabulary, model.options
-    prompt = [model.source_mark, *vocabulary.encode(text), model.text_target_mark, *prefix]
-    run = TextRun(model, [prompt])
-    rules = Rules(
-        eos=vocabulary.eos,
-        max_new=cap,
-        suppress=model.suppress,
-        no_repeat_ngram=options.no_repeat_ngram,
-        recent=prefix[-20:],
-    )
-    step, width = run.start(), max(n_best, options.beams)
-    found: list[Candidate]
-    if draw:
-        nucleus: dict[str, Any] = {"top_p": options.top_p, "temperature": options.temperature}
-        found = sample(run, step, rules, count=n_best, seed=seed, **nucleus)
-    elif width == 1:
-        return [_plain(greedy(run, step, rules, gate=gate), to_hypothesis)]
-    else:
-        found = beam_search(run, step, rules, beams=width)[:n_best]
-    return [_plain(one if gate is None else one.gated(gate, 0), to_hypothesis) for one in found]
-
-
-def _plain(found: Any, to_hypothesis: Any) -> Hypothesis:
-    return to_hypothesis(found, history=None, n_valid=0, frame_s=1.0, start_s=0.0, logprobs=True)  # type: ignore[no-any-return]

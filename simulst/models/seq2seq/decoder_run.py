@@ -2,28 +2,23 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from simulst.core.translator import FloatArray
 from simulst.models.decoding import Step
+from simulst.models.seq2seq.weights import Seq2SeqWeights
 from simulst.models.seq2seq.windows import EncodedWindow
-
-if TYPE_CHECKING:
-    from simulst.models.seq2seq.translator import Seq2SeqTranslator
 
 
 class DecoderRun:
     """One decoding run over an encoded window: the decoder's caches, and attention rows where they are wanted."""
 
-    def __init__(
-        self, translator: "Seq2SeqTranslator", window: EncodedWindow, *, rows: bool, every_head: bool = False
-    ) -> None:
+    def __init__(self, weights: Seq2SeqWeights, window: EncodedWindow, *, rows: bool, every_head: bool = False) -> None:
         from transformers import DynamicCache, EncoderDecoderCache
 
-        self.translator, self.window, self.rows, self.every_head = translator, window, rows, every_head
+        self.weights, self.window, self.rows, self.every_head = weights, window, rows, every_head
         if window.cross_cache is None:
             window.cross_cache = DynamicCache()
         self.cross = window.cross_cache
@@ -42,7 +37,7 @@ class DecoderRun:
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         own = self.cache.self_attention_cache
         if list(parents) != list(range(own.layers[0].keys.shape[0])):
-            own.reorder_cache(torch.tensor(parents, device=self.translator.device))
+            own.reorder_cache(torch.tensor(parents, device=self.weights.device))
             self._spread(len(parents))
         hidden, queries = self.feed([[token] for token in tokens])
         rows = self._rows(queries, first=0)
@@ -50,13 +45,13 @@ class DecoderRun:
 
     def feed(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, dict[int, Tensor]]:
         """Run the decoder on the ids, [batch][new]; the hidden states [batch, new, width] and recorded queries."""
-        translator = self.translator
+        weights = self.weights
         recording: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
         if self.rows:
-            recording = translator.attention.recording()
+            recording = weights.attention.recording()
         with torch.inference_mode(), recording as queries:
-            output = translator.decoder(
-                input_ids=torch.tensor(ids, device=translator.device),
+            output = weights.decoder(
+                input_ids=torch.tensor(ids, device=weights.device),
                 encoder_hidden_states=self.window.states,
                 past_key_values=self.cache,
                 use_cache=True,
@@ -66,7 +61,7 @@ class DecoderRun:
 
     def scores(self, hidden: Tensor) -> Tensor:
         with torch.inference_mode():
-            logits: Tensor = self.translator.scorer(hidden)
+            logits: Tensor = self.weights.scorer(hidden)
         return logits
 
     def _rows(self, queries: dict[int, Tensor], *, first: int) -> FloatArray | None:
@@ -74,12 +69,12 @@ class DecoderRun:
             return None
         keys = [layer.keys for layer in self.cross.layers]
         with torch.inference_mode():
-            return self.translator.attention.rows(
+            return self.weights.attention.rows(
                 queries,
                 keys,
                 first=first,
                 n_valid=self.window.n_valid,
-                median_frames=self.translator.median_frames,
+                median_frames=self.weights.median_frames,
                 every_head=self.every_head,
             )
 

@@ -1,0 +1,88 @@
+"""Who runs the encoder and the decoder of a speech LLM: a translator is made with one of these.
+
+`Direct` computes each stream in the thread that asks, `Recompute` too but everything anew at every chunk, and
+`simulst.models.speech_llm.batching.Batcher` several streams in one forward.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from simulst.core.translator import Translator
+from simulst.models.speech_llm.cache import DirectForward, StreamCache, Tally
+from simulst.models.speech_llm.encoder import FRAME_SAMPLES, EncoderState
+from simulst.models.speech_llm.weights import Weights
+
+
+class Compute(Protocol):
+    """The computing that streams ask for; what it keeps of a stream lies in the state and the cache it gives out."""
+
+    def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
+        """Speech vectors [n, width] of blocks that became complete, and the CTC token of each."""
+        ...
+
+    def forget(self, state: EncoderState, vectors: int) -> None:
+        """The oldest kept vectors of a stream are gone."""
+        ...
+
+    def new_cache(self, tally: Tally) -> StreamCache:
+        """An empty cache for one stream."""
+        ...
+
+
+@runtime_checkable
+class Computed(Translator, Protocol):
+    """A translator that can be given another `Compute`."""
+
+    @property
+    def weights(self) -> Weights: ...
+
+    def computed_by(self, compute: Compute) -> Translator:
+        """The same weights under the same name, run by `compute`."""
+        ...
+
+
+class Direct:
+    """One stream at a time, in the thread that asks; nothing is computed twice."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.forward = DirectForward(weights.model.decoder, weights.attention.recording)
+
+    def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
+        return self.weights.read_frames(self.weights.model.encoder.step(samples, state, is_final=is_final))
+
+    def forget(self, state: EncoderState, vectors: int) -> None:
+        """An encoder state does not grow."""
+
+    def new_cache(self, tally: Tally) -> StreamCache:
+        weights = self.weights
+        forgets = weights.options.cache == "none"
+        return StreamCache(self.forward, weights.attention.layers, rotary=weights.rotary, tally=tally, forgets=forgets)
+
+
+class Recompute(Direct):
+    """The other way to translate a stream: all kept audio is encoded and all kept text decoded anew at every chunk.
+
+    Only to measure what that costs. The kept audio stands in the encoder's state, which has nothing else to remember.
+    """
+
+    def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
+        encoder, stack = self.weights.model.encoder, self.weights.model.config.stack
+        state.samples = torch.cat((state.samples, samples))
+        frames = encoder.step(state.samples, encoder.open(), is_final=is_final)
+        known, whole = state.frames // stack, len(frames) // stack
+        vectors, tokens = self.weights.read_frames(frames[: whole * stack])
+        state.frames = max(known, whole) * stack
+        return vectors[known:], tokens[known:]
+
+    def forget(self, state: EncoderState, vectors: int) -> None:
+        frames = vectors * self.weights.model.config.stack
+        state.samples = state.samples[frames * FRAME_SAMPLES :].clone()
+        state.frames -= frames
+
+    def new_cache(self, tally: Tally) -> StreamCache:
+        cache = super().new_cache(tally)
+        cache.forgets = True
+        return cache

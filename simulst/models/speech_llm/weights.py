@@ -1,0 +1,81 @@
+"""What the streams of a speech LLM share: network, vocabulary, marks, alignment heads and options."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulst.errors import ModelError
+from simulst.models import onednn
+from simulst.models.attention import Head, median_width
+from simulst.models.speech_llm.network import SpeechLLM
+from simulst.models.speech_llm.options import Options
+from simulst.models.speech_llm.rotary import Rotary
+from simulst.models.speech_llm.self_attention import SelfAttention
+from simulst.models.speech_llm.vocabulary import SentencePieceVocabulary
+
+
+class Weights:
+    """A speech LLM as its contexts see it; holds nothing of any stream."""
+
+    def __init__(
+        self, model: SpeechLLM, vocabulary: SentencePieceVocabulary, *, options: Options, heads: Sequence[Head]
+    ) -> None:
+        config = model.config
+        self.model, self.vocabulary, self.options = model, vocabulary, options
+        self.frame_s = config.frame_s
+        self.median_frames = median_width(options.median_s, self.frame_s)
+        self.speech_mark = vocabulary.mark("<sp>")
+        self.source_mark = vocabulary.mark(config.languages[config.source])
+        target = config.target if options.task == "translate" else config.source
+        self.target_mark = vocabulary.mark(config.languages[target])
+        self.text_target_mark = vocabulary.mark(config.languages[config.target])
+        self.blank = vocabulary.mark("<blank>")
+        self.attention = SelfAttention(model.decoder, heads)
+        self.evicts = options.cache == "evict"
+        self.rotary = self._rotary(required=self.evicts or options.positions == "grouped")
+        self.evicts_turns = self.evicts or (options.cache == "auto" and self.rotary is not None)
+        suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
+        suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
+        self.suppress = suppress
+        self.suppress_in_ctc = suppress.clone()
+        self.suppress_in_ctc[vocabulary.eos] = True
+        self.suppress_in_ctc[self.blank] = False
+        self.block_vectors = max(1, config.encoder.block_frames // config.stack)
+        marks = [i for i in range(len(vocabulary)) if vocabulary.decode([i]).strip()[-1:] in (".", "?", "!")]
+        self.sentence_marks = frozenset(marks)
+        if config.reads_and_writes:
+            self.read_mark, self.write_mark = vocabulary.mark("<read>"), vocabulary.mark("<write>")
+            self.suppress_in_write = suppress.clone()
+            self.suppress_in_write[vocabulary.eos] = True
+            self.suppress_in_write[self.read_mark] = False
+
+    def _rotary(self, *, required: bool) -> Rotary | None:
+        """What moves cached keys; None where nothing asks for it, or nothing but `cache=auto` and it cannot be."""
+        if not required and (self.options.cache != "auto" or not self.model.config.reads_and_writes):
+            return None
+        try:
+            return Rotary.of(self.model.decoder)
+        except ModelError:
+            if required:
+                raise
+            return None
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.embeddings.device
+
+    def embed(self, ids: Sequence[int]) -> Tensor:
+        """Token embeddings [n, width]."""
+        with torch.inference_mode():
+            return F.embedding(torch.tensor(ids, dtype=torch.long, device=self.device), self.model.embeddings)
+
+    def read_frames(self, frames: Tensor) -> tuple[Tensor, list[int]]:
+        """Speech vectors of encoder frames [frames, D], and the likeliest CTC token (or blank) of each."""
+        model = self.model
+        if not len(frames):
+            return model.embeddings.new_zeros(0, model.embeddings.shape[1]), []
+        vectors: Tensor = model.projector(model.stack(frames))
+        scores = onednn.linear(vectors, model.embeddings)
+        return vectors, scores.masked_fill(self.suppress_in_ctc, -torch.inf).argmax(-1).tolist()
