@@ -20,6 +20,8 @@ from simulst.models.speech_llm.output import OutputLayer
 
 OUTPUT_WEIGHT = "decoder.lm_head.weight"
 
+FORMAT = "simulst-speech-llm-1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechLLMConfig:
@@ -48,13 +50,14 @@ class SpeechLLMConfig:
         return bool({"read_write", "turns"} & set(self.tasks))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"format": "simulst-speech-llm-1", **asdict(self)}
+        return {"format": FORMAT, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SpeechLLMConfig":
         values = dict(values)
-        if (version := values.pop("format", None)) != "simulst-speech-llm-1":
-            raise ModelError(f"simulst.json names the format {version!r}; this version reads 'simulst-speech-llm-1'.")
+        if (version := values.pop("format", None)) != FORMAT:
+            raise ModelError(f"simulst.json names the format {version!r}; this version reads {FORMAT!r}.")
+        check_description(values)
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ModelError(f"simulst.json holds unknown keys {unknown}; known: {sorted(known)}.")
@@ -153,9 +156,10 @@ def read_config(folder: Path) -> SpeechLLMConfig:
         ) from error
     if not isinstance(values, dict):
         raise ModelError(f"{folder}/simulst.json must hold a JSON object.")
-    check_description(values, f"{folder}/simulst.json")
     try:
         return SpeechLLMConfig.from_dict(values)
+    except ModelError as error:
+        raise ModelError(f"{folder}/{error}") from None
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{folder}/simulst.json is not a valid model description: {error}.") from error
 
