@@ -12,6 +12,7 @@ from simulst.errors import DataError
 from simulst.eval.metrics import METRICS
 from simulst.eval.metrics.metric import Metric
 from simulst.eval.metrics.registry import display_of, known_metrics
+from simulst.eval.score.runs import load_run
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -69,7 +70,8 @@ def test_the_example_counts_every_segment_of_recordings(capsys: pytest.CaptureFi
         ("MINE = Metric(name='Mine', unit='units', kind='run', corpus=lambda run: len(run.instances))", 12.0),
         (
             "MINE = Metric(name='Mine', unit='', kind='quality', counts=lambda texts: Counts("
-            "rows=np.array([[len(t)] for t in texts.hypotheses]), score=lambda sums: float(sums[0])))",
+            "rows=np.array([[len(t)] for t in texts.hypotheses]), score=lambda sums: float(sums[0])), "
+            "shown=Shown(segments=True))",
             None,
         ),
     ],
@@ -85,6 +87,8 @@ def test_three_ways_to_measure(
     assert [name for name in scores if name.startswith("Mine")] == ["Mine"]
     assert scores["Mine"] > 0 and score in (None, scores["Mine"])
     assert call(capsys, "report", out)[0] == 0
+    sample = load_run(out).sample()
+    assert ("Mine" in sample.values) == ("segment=" in body)  # a column of counts is not averaged
 
 
 @pytest.mark.parametrize(
