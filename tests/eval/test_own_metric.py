@@ -12,6 +12,7 @@ from simulst.errors import DataError
 from simulst.eval.metrics import METRICS
 from simulst.eval.metrics.metric import Metric
 from simulst.eval.metrics.registry import display_of, known_metrics
+from simulst.eval.score.inputs import report_log
 from simulst.eval.score.runs import load_run
 
 ROOT = Path(__file__).parents[2]
@@ -159,3 +160,14 @@ def test_rtf_of_segments_is_not_that_of_computation() -> None:
 def test_a_metric_needs_one_way_to_measure() -> None:
     with pytest.raises(DataError, match=r"exactly one of"):
         Metric(name="X", unit="", kind="run", corpus=lambda run: 1.0, segment=lambda view: 1.0)
+
+
+def test_the_summary_has_one_latency_of_each_kind_and_own_metrics_after_them() -> None:
+    long = report_log(LONG / "instances.log", LONG / "ref.txt", LONG / "segments.yaml", metrics=[EXAMPLE]).summary()
+    assert list(long) == ["BLEU", "chrF2++", "StreamLAAL", "StreamLAAL_CA", "LongYAAL", "LongestWait", "RTF"]
+    assert list(report_log(SHORT / "instances.log").summary().values()) == ["", "", "ms", "ms", ""]
+
+
+def test_metrics_of_a_recipe_are_a_list() -> None:
+    with pytest.raises(DataError, match=r"^`metrics` must be a list of file\.py:NAME, but is 'a\.py:B'\.$"):
+        report_log(SHORT / "instances.log", metrics="a.py:B")
