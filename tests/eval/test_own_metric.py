@@ -12,6 +12,8 @@ from simulst.errors import DataError
 from simulst.eval.metrics import METRICS
 from simulst.eval.metrics.metric import Metric
 from simulst.eval.metrics.registry import display_of, known_metrics
+from simulst.eval.score.inputs import report_log
+from simulst.eval.score.runs import load_run
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -69,7 +71,8 @@ def test_the_example_counts_every_segment_of_recordings(capsys: pytest.CaptureFi
         ("MINE = Metric(name='Mine', unit='units', kind='run', corpus=lambda run: len(run.instances))", 12.0),
         (
             "MINE = Metric(name='Mine', unit='', kind='quality', counts=lambda texts: Counts("
-            "rows=np.array([[len(t)] for t in texts.hypotheses]), score=lambda sums: float(sums[0])))",
+            "rows=np.array([[len(t)] for t in texts.hypotheses]), score=lambda sums: float(sums[0])), "
+            "shown=Shown(segments=True))",
             None,
         ),
     ],
@@ -85,6 +88,8 @@ def test_three_ways_to_measure(
     assert [name for name in scores if name.startswith("Mine")] == ["Mine"]
     assert scores["Mine"] > 0 and score in (None, scores["Mine"])
     assert call(capsys, "report", out)[0] == 0
+    sample = load_run(out).sample()
+    assert ("Mine" in sample.values) == ("segment=" in body)  # a column of counts is not averaged
 
 
 @pytest.mark.parametrize(
@@ -155,3 +160,14 @@ def test_rtf_of_segments_is_not_that_of_computation() -> None:
 def test_a_metric_needs_one_way_to_measure() -> None:
     with pytest.raises(DataError, match=r"exactly one of"):
         Metric(name="X", unit="", kind="run", corpus=lambda run: 1.0, segment=lambda view: 1.0)
+
+
+def test_the_summary_has_one_latency_of_each_kind_and_own_metrics_after_them() -> None:
+    long = report_log(LONG / "instances.log", LONG / "ref.txt", LONG / "segments.yaml", metrics=[EXAMPLE]).summary()
+    assert list(long) == ["BLEU", "chrF2++", "StreamLAAL", "StreamLAAL_CA", "LongYAAL", "LongestWait", "RTF"]
+    assert list(report_log(SHORT / "instances.log").summary().values()) == ["", "", "ms", "ms", ""]
+
+
+def test_metrics_of_a_recipe_are_a_list() -> None:
+    with pytest.raises(DataError, match=r"^`metrics` must be a list of file\.py:NAME, but is 'a\.py:B'\.$"):
+        report_log(SHORT / "instances.log", metrics="a.py:B")

@@ -70,8 +70,13 @@ class Run:
             tokenizer=tokenizer,
         )
         counts = {metric.name: metric.counts(texts) for metric in known_metrics() if metric.counts}
-        scores = [{k: v for k, v in row.scores.items() if k not in counts} for row in self.rows]
+        scores = [{k: v for k, v in row.scores.items() if k not in counts and self._averaged(k)} for row in self.rows]
         return Sample.of(scores, counts)
+
+    def _averaged(self, name: str) -> bool:
+        """Whether a column of segments.tsv makes the score by its mean; the signature of a mean counts segments."""
+        signature = self.signatures.get(name, "")
+        return not signature or bool(_field(signature, "n"))
 
     def display(self, name: str) -> Display:
         """How one of the scores is shown; DataError for one of an unknown unit."""

@@ -68,8 +68,8 @@ class ScoreReport:
 
     def summary(self) -> dict[str, str]:
         """The scores that are shown first, with their units."""
-        order = [name for kind in KINDS for name in self.scores if self.metrics[name].kind == kind]
-        return {name: self.metrics[name].unit for name in order if _in_summary(name, self.metrics[name])}
+        order = sorted(self.metrics.items(), key=lambda pair: (KINDS.index(pair[1].kind), bool(pair[1].origin)))
+        return {name: metric.unit for name, metric in order if name in self.scores and _in_summary(name, metric)}
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write scores.json (flat), scores.tsv (with signatures) and segments.tsv (times and both texts)."""
@@ -99,17 +99,8 @@ def assemble(
     """Score segments by every metric of the profile; `quality=False` leaves BLEU and its like out."""
     metrics = [m for m in chosen_metrics(settings.metrics) if m.when(profile) and (quality or m.kind != "quality")]
     rows = segment_rows(segments, metrics, profile.prefix)
-    texts = _texts(segments, settings)
-    run = Corpus(
-        segments=segments,
-        instances=instances,
-        rows=rows,
-        texts=texts,
-        profile=profile,
-        unit=settings.unit,
-        comet=settings.comet,
-    )
-    counts = {metric.printed(profile.prefix): metric.counts(texts) for metric in metrics if metric.counts}
+    run = _corpus(segments, instances, rows, profile, settings)
+    counts = {metric.printed(profile.prefix): metric.counts(run.texts) for metric in metrics if metric.counts}
     scores, owners = _scores(run, metrics, counts)
     signer = Signer(
         profile=profile,
@@ -139,12 +130,27 @@ def needing_sources(settings: Options) -> list[str]:
     return [*(["COMET"] if settings.comet else []), *own]
 
 
-def _texts(segments: Sequence[ScoredSegment], settings: Options) -> Texts:
-    return Texts(
+def _corpus(
+    segments: Sequence[ScoredSegment],
+    instances: Sequence[Instance],
+    rows: Sequence[Cells],
+    profile: Profile,
+    settings: Options,
+) -> Corpus:
+    texts = Texts(
         hypotheses=[segment.prediction for segment in segments],
         references=[segment.reference for segment in segments],
         sources=[segment.source for segment in segments],
         tokenizer=settings.tokenizer or bleu_tokenizer(settings.lang),
+    )
+    return Corpus(
+        segments=segments,
+        instances=instances,
+        rows=rows,
+        texts=texts,
+        profile=profile,
+        unit=settings.unit,
+        comet=settings.comet,
     )
 
 
@@ -202,7 +208,7 @@ def merged(report: ScoreReport, extra: ScoreReport) -> ScoreReport:
     return replace(
         report,
         scores=report.scores | {k: v for k, v in extra.scores.items() if k not in report.scores},
-        metrics=extra.metrics | report.metrics,
+        metrics=report.metrics | extra.metrics,
         signatures=extra.signatures | report.signatures,
         segment_scores=rows,
     )
