@@ -98,6 +98,10 @@ class CommitLog:
         """Text of ids that are no longer kept; nothing can take it back."""
         return "".join(self._done)
 
+    @property
+    def settled_chars(self) -> int:
+        return self._done_chars
+
     def apply(
         self,
         ids: Sequence[int],
