@@ -107,11 +107,10 @@ def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
     """What `simulst translate` says about the same audio."""
     from simulst.core.session import Session
     from simulst.models import load_model
+    from simulst.sinks.drive import drive
 
     session = Session(load_model(model), policy)
-    for block in audio:
-        session.feed(block)
-    session.finish()
+    drive(session, audio, [])
     return session.text
 
 

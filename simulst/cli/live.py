@@ -16,30 +16,43 @@ if TYPE_CHECKING:
     from simulst.core.translator import Translator
 
 
+Source = Annotated[str, typer.Argument(help="With --terminal: what to listen to.", metavar="[SRC]")]
+Host = Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 opens it to the network.")]
+Port = Annotated[int, typer.Option(help="Port to serve at; 0 takes a free one.")]
+Model = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="Model on offer; repeatable, the first is the default.", metavar="NAME|DIR"),
+]
+Terminal = Annotated[bool, typer.Option("--terminal", help="Show SRC in this terminal; no server.")]
+MaxClients = Annotated[int, typer.Option(help="Streams at a time; others are told to wait.")]
+IdleS = Annotated[float, typer.Option(help="Seconds of nothing after which a connection is closed.")]
+Workers = Annotated[int, typer.Option(help="Threads for the models; 0: one per core.")]
+Batch = Annotated[int, typer.Option(help="Streams decoded in one forward at most: for a GPU or a crowded server.")]
+Token = Annotated[str, typer.Option(help="Secret that clients must give.", envvar="SIMULST_TOKEN")]
+AllowOrigin = Annotated[
+    list[str] | None, typer.Option(help="Another site whose pages may connect; repeatable.", metavar="URL")
+]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate (PEM) to serve https.", metavar="FILE")]
+TlsKey = Annotated[Path | None, typer.Option(help="Its key (PEM).", metavar="FILE")]
+
+
 def live(
-    source: Annotated[str, typer.Argument(help="With --terminal: what to listen to.", metavar="[SRC]")] = "mic",
-    host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to serve at; 0 takes a free one.")] = 8765,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="Model on offer; repeatable, the first is the default.", metavar="NAME|DIR"),
-    ] = None,
+    source: Source = "mic",
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    model: Model = None,
     policy: options.Policy = options.DEFAULT_POLICY,
     set_: options.Set = None,
     chunk_ms: options.ChunkMs = None,
-    terminal: Annotated[bool, typer.Option("--terminal", help="Show SRC in this terminal; no server.")] = False,
-    max_clients: Annotated[int, typer.Option(help="Streams at a time; others are told to wait.")] = 8,
-    idle_s: Annotated[float, typer.Option(help="Seconds of nothing after which a connection is closed.")] = 60.0,
-    workers: Annotated[int, typer.Option(help="Threads for the models; 0: one per core.")] = 0,
-    batch: Annotated[
-        int, typer.Option(help="Streams decoded in one forward at most: for a GPU or a crowded server.")
-    ] = 1,
-    token: Annotated[str, typer.Option(help="Secret that clients must give.", envvar="SIMULST_TOKEN")] = "",
-    allow_origin: Annotated[
-        list[str] | None, typer.Option(help="Another site whose pages may connect; repeatable.", metavar="URL")
-    ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM) to serve https.", metavar="FILE")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).", metavar="FILE")] = None,
+    terminal: Terminal = False,
+    max_clients: MaxClients = 8,
+    idle_s: IdleS = 60.0,
+    workers: Workers = 0,
+    batch: Batch = 1,
+    token: Token = "",
+    allow_origin: AllowOrigin = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     device: options.Device = "cpu",
 ) -> None:
     """Serve a page with live subtitles, and the websocket behind it, until Ctrl-C.

@@ -7,9 +7,10 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, TextIO
 
+from simulst.bundled import bundled_path
 from simulst.core.events import SinkEvent
 from simulst.errors import SimulstError
-from simulst.plugin import load_plugin, names_file
+from simulst.plugins import brief, module_from_file
 
 if TYPE_CHECKING:
     from simulst.sinks.sink import FileSink, Sink
@@ -31,15 +32,16 @@ def sink_class(name: str) -> "type[FileSink]":
     """The class of one of SINKS, or FILE.py:CLASS. Raises FormatError."""
     from simulst.sinks.sink import FileSink
 
-    if names_file(name):
-        found = load_plugin(name, "format", FormatError)
+    if ".py:" in name:
+        path, _, own = name.rpartition(":")
+        found = vars(module_from_file(bundled_path(path), what="format", error=FormatError)).get(own)
     elif name in SINKS:
         module, _, own = SINKS[name].partition(":")
         found = vars(importlib.import_module(module))[own]
     else:
         raise FormatError(f"There is no format {name!r}; it must be one of {', '.join(SINKS)}, or FILE.py:CLASS.")
     if not (isinstance(found, type) and issubclass(found, FileSink)):
-        raise FormatError(f"{name} is not a format: it must be a class that extends simulst.sinks.sink.FileSink.")
+        raise FormatError(f"{name} is not a format: it must name a class that extends simulst.sinks.sink.FileSink.")
     return found
 
 
@@ -58,7 +60,7 @@ def open_sink(name: str, out: TextIO, style: "SubtitleStyle | None" = None) -> "
     from simulst.sinks.subtitles import SubtitleStyle
 
     kind, style = sink_class(name), style or SubtitleStyle()
-    return _Guarded(name, kind, out, style) if names_file(name) else kind(out, style)
+    return _Guarded(name, kind, out, style) if ".py:" in name else kind(out, style)
 
 
 class _Guarded:
@@ -88,6 +90,4 @@ class _Guarded:
             file = self._name.rpartition(":")[0]
             lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename.endswith(file)]
             where = f" (line {lines[-1]})" if lines else ""
-            raise FormatError(
-                f"The format {self._name} fails when {when}: {type(error).__name__}: {error}{where}."
-            ) from error
+            raise FormatError(f"The format {self._name} fails when {when}: {brief(error)}{where}.") from error

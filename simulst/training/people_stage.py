@@ -57,13 +57,13 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
     if not config.recogniser:
         return None
     from simulst import Session, load_model, load_policy
+    from simulst.sinks.drive import drive
 
     model, policy = load_model(config.recogniser), load_policy("offline", beams=1)
 
     def recognise(samples: npt.NDArray[np.float32]) -> str:
         session = Session(model, policy)
-        session.feed(samples)
-        session.finish()
+        drive(session, [samples], [])
         return session.text.strip()
 
     return recognise

@@ -84,9 +84,9 @@ def test_a_format_of_ones_own_with_a_policy_that_revises(run: Run, speech: Path)
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("none.py:Sink", "There is no none.py to read a format from."),
-        ("{}:Nope", "{} defines no 'Nope'; name the format that it defines, as {}:NAME."),
-        ("{}:Other", "{}:Other is not a format: it must be a class that extends simulst.sinks.sink.FileSink."),
+        ("none.py:Sink", "There is no format file none.py."),
+        ("{}:Nope", "{}:Nope is not a format: it must name a class that extends simulst.sinks.sink.FileSink."),
+        ("{}:Other", "{}:Other is not a format: it must name a class that extends simulst.sinks.sink.FileSink."),
         (
             "{}:Sink",
             "The format {}:Sink fails when it takes a WriteEvent: "
@@ -108,4 +108,4 @@ def test_a_file_that_cannot_be_read_is_named(run: Run, speech: Path, tmp_path: P
     path = tmp_path / "half.py"
     path.write_text("class Sink(\n")
     status, _, err = run("translate", speech, "--model", "toy", "--format", f"{path}:Sink")
-    assert status == 2 and err.startswith(f"simulst: {path} fails when it is read: SyntaxError: ")
+    assert status == 2 and err.startswith(f"simulst: The format file {path} fails: SyntaxError: ")
