@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from simulst.audio import SAMPLE_RATE
 from simulst.training.recipe import pairs
 from simulst.training.speech import trim_silence
-from simulst.training.synthesis import SAMPLE_RATE, speak
+from simulst.training.synthesis import speak
 
 ENGLISH = ("rhvoice-lyubov", "festival-kal", "festival-ked", "mbrola-us1", "mbrola-us2", "mbrola-us3")
 GERMAN = ("pico-de-DE", "mbrola-de5", "mbrola-de6", "mbrola-de7")

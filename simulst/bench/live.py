@@ -19,7 +19,7 @@ from simulst.cli.threads import processors
 from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
-    from simulst.bench.live_session import FloatArray
+    from simulst.audio import FloatArray
 
 PINGS = 90
 """As many as a client may send in a burst."""

@@ -98,7 +98,7 @@ class CuePrinter:
 
     def handle(self, event: "SinkEvent") -> None:
         from simulst.core.events import ProgressEvent
-        from simulst.sinks.terminal import clock
+        from simulst.sinks.clock import clock
 
         self._print(self._cues.take(event))
         if isinstance(event, ProgressEvent):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulst.audio.resample import FloatArray, Resampler
-from simulst.audio.stream import PEAK_LIMIT
+from simulst.audio.resample import Resampler
+from simulst.audio.samples import PEAK_LIMIT, FloatArray
 from simulst.core.events import EndEvent, Event, HypothesisEvent, WriteEvent
 from simulst.core.session import Session
 from simulst.live.protocol import Hello, ProtocolError

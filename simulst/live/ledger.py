@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from simulst.core.events import EndEvent, WriteEvent
+from simulst.core.prefix import common_prefix
 from simulst.sinks.shown import Shown
 from simulst.sinks.subtitles import CueTrack, to_srt, to_vtt
 from simulst.sinks.text import SentenceLines
@@ -69,22 +70,10 @@ class Ledger:
     def _transcript_messages(self, text: str) -> list[Message]:
         if text == self.transcript:
             return []
-        start = _common(self.transcript, text)
+        start = common_prefix(self.transcript, text)
         self.transcript = text
         return [{"type": "transcript", "start": start, "text": text[start:]}]
 
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
-
-
-def _common(one: str, other: str) -> int:
-    """Length of the common prefix, by halving: the texts are long and differ near their ends."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one.startswith(other[:middle]):
-            low = middle
-        else:
-            high = middle - 1
-    return low

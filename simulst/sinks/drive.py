@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
-from simulst.audio import AudioStream
+from simulst.audio import AudioStream, FloatArray
 from simulst.core.events import HypothesisEvent, SinkEvent
 from simulst.core.session import Session
-from simulst.core.source import FloatArray
 from simulst.errors import AudioError
 from simulst.sinks.sink import Sink
 

@@ -5,6 +5,7 @@ from rich.live import Live
 from rich.text import Text
 
 from simulst.core.events import HypothesisEvent, ProgressEvent, SinkEvent
+from simulst.sinks.clock import clock
 from simulst.sinks.shown import Shown
 from simulst.sinks.text import SentenceLines
 
@@ -78,10 +79,3 @@ class TerminalView:
         body = self._stamped(self._line + self._shown.open).append(self._hypothesis, style="grey50")
         body.truncate(self._console.width * max(2, self._console.height - 4), overflow="crop")
         return Group(body, Text(self._status, style="dim"))
-
-
-def clock(seconds: float | None) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
-    whole = int(seconds or 0)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

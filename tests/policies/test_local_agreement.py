@@ -1,7 +1,7 @@
 import pytest
 
 from simulst.errors import PolicyError
-from simulst.policies.local_agreement import LocalAgreement, common_prefix
+from simulst.policies.local_agreement import LocalAgreement
 from simulst.testing import Scripted, ToyVocabulary, play
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "_x", "_y", "e"])
@@ -48,8 +48,3 @@ def test_finish_translates_all_audio_anew() -> None:
 def test_one_hypothesis_cannot_agree() -> None:
     with pytest.raises(PolicyError, match="n is 1; it must be at least 2"):
         LocalAgreement(n=1)
-
-
-def test_common_prefix() -> None:
-    assert common_prefix([(1, 2, 3), (1, 2, 4), (1, 2)]) == 2
-    assert common_prefix([(), (1,)]) == 0

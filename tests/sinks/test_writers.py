@@ -10,7 +10,8 @@ from rich.console import Console
 
 from simulst.core.events import EndEvent, HypothesisEvent, ProgressEvent, WriteEvent
 from simulst.sinks import open_sink
-from simulst.sinks.terminal import TerminalView, clock
+from simulst.sinks.clock import clock
+from simulst.sinks.terminal import TerminalView
 from simulst.sinks.text import SentenceLines
 
 
@@ -155,4 +156,10 @@ def test_the_terminal_keeps_finished_lines_with_their_times(revises: bool) -> No
 
 
 def test_clock() -> None:
-    assert [clock(second) for second in (0, 59.9, 61, 3_661)] == ["0:00", "0:59", "1:01", "1:01:01"]
+    assert [clock(second) for second in (None, 59.9, 61, 3_661, 36_061)] == [
+        "0:00",
+        "0:59",
+        "1:01",
+        "1:01:01",
+        "10:01:01",
+    ]

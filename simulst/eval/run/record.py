@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
+from simulst.audio.samples import SAMPLE_RATE
 from simulst.core.events import EndEvent, ProgressEvent, SinkEvent, WriteEvent
-from simulst.core.source import SAMPLE_RATE
 from simulst.eval.logs.instances import Instance
 from simulst.eval.segment.units import Unit
 from simulst.sinks.shown import Shown

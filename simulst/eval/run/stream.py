@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from simulst.audio.resample import FloatArray
+from simulst.audio.samples import SAMPLE_RATE, FloatArray
 from simulst.core.session import Session
-from simulst.core.source import SAMPLE_RATE
 from simulst.core.translator import Translator
 from simulst.eval.data import Item
 from simulst.eval.logs.instances import Instance
