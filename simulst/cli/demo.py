@@ -71,13 +71,13 @@ def _bundled() -> Talk:
 def _run(talk: Talk, model: "Translator", policy: str, chunk_ms: int | None, console: "Console") -> dict[str, Any]:
     from simulst.audio import open_file
     from simulst.core.session import Session
-    from simulst.eval.run.record import EvaluationLog
+    from simulst.eval.run.record import EvaluationLog, RevisedUnits
     from simulst.policies import load_policy
     from simulst.sinks.drive import drive_stream
 
     loaded = load_policy(policy) if chunk_ms is None else load_policy(policy, chunk_ms=chunk_ms)
     session = Session(model, loaded)
-    log = EvaluationLog(revises=session.revises)
+    log = EvaluationLog(RevisedUnits("word", begun=True))
     console.print(f"\n[bold]{policy}[/]  [dim]one decision per {loaded.chunk_ms} ms[/]")
     with open_file(talk.audio) as stream, console.status("") as status:
         printer = CuePrinter(console, status, stream.duration_s)

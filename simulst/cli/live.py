@@ -1,7 +1,7 @@
 """`simulst live`: subtitles in the browser, or with --terminal in the terminal."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -73,22 +73,15 @@ def live(
     from simulst.live.server import serve_live
     from simulst.live.together import Together, alone
     from simulst.live.web import Access, site
-    from simulst.models import load_model
 
-    if max_clients < 1 or idle_s <= 0 or not 0 <= port < 65536 or workers < 0 or batch < 1:
-        raise SimulstError(
-            "--max-clients, --idle-s and --batch must be above 0, --port from 0 to 65535, --workers 0 or more."
-        )
+    _check(max_clients >= 1 and idle_s > 0 and 0 <= port < 65536 and workers >= 0 and batch >= 1)
     access = Access(host=host, token=token, origins=tuple(map(site, allow_origin or ())))
     tls = _tls(tls_cert, tls_key)
     settings = read_settings(set_ or [], policy=policy, model=models[0])
     loaded = load_policy_with(policy, settings, chunk_ms)
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
-    offered: dict[str, Translator] = {
-        _public_name(name): load_model(name, device=device, **(settings.model if name == models[0] else {}))
-        for name in models
-    }
+    offered = _offered(models, device, settings.model)
     together = Together(offered, streams=batch) if batch > 1 else None
     asyncio.run(
         serve_live(
@@ -102,6 +95,24 @@ def live(
             ready=lambda address: _greet(address, access.local or bool(token), token),
         )
     )
+
+
+def _check(within: bool) -> None:
+    if not within:
+        raise SimulstError(
+            "--max-clients, --idle-s and --batch must be above 0, --port from 0 to 65535, --workers 0 or more."
+        )
+
+
+def _offered(names: list[str], device: str, options_of_first: dict[str, Any]) -> "dict[str, Translator]":
+    """The models by the names that clients are told."""
+    from simulst.models import load_model
+
+    first = names[0]
+    return {
+        _public_name(name): load_model(name, device=device, **(options_of_first if name == first else {}))
+        for name in names
+    }
 
 
 def _public_name(model: str) -> str:

@@ -98,7 +98,7 @@ def test_units_of_a_session_have_the_time_of_their_write() -> None:
 
 def test_a_log_has_a_chunk_for_every_decision_and_one_for_the_end() -> None:
     session = Session(ToyTranslator(), "wait_k", chunk_ms=320)
-    log = EvaluationLog()
+    log = EvaluationLog(AppendedUnits("word"))
     drive(session, np.split(toy_audio([3, 5, 7, 9]), [5120, 7000, 10240, 15360]), [log])
     instance = log.instance(0, "toy")
     assert [audio for audio, _ in instance.chunks] == [320, 640, 960, 1280, 1280]
@@ -121,6 +121,12 @@ def test_revised_words_have_the_time_of_their_last_change() -> None:
     hand(events, [units])
     assert units.text == "das Haus da"
     assert units.times == [(1, 1.1), (3, 3.3), (4, 4.4)]
+
+
+def test_a_word_that_grows_may_keep_the_time_of_its_beginning() -> None:
+    units = RevisedUnits("word", begun=True)
+    hand([write("das Haus is", 1), write("t alt", 2), write("us", 3, retract=len("Haus ist alt") - 2)], [units])
+    assert (units.text, [audio for audio, _ in units.times]) == ("das Haus", [1, 1])
 
 
 def test_a_word_that_gets_shorter_has_changed_too() -> None:

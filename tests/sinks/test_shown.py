@@ -11,7 +11,7 @@ def write(text: str, retract: int = 0, settled: int | None = None, at_s: float =
     return WriteEvent(text=text, retract=retract, audio_s=at_s, wall_s=at_s, settled=settled)
 
 
-@given(st.lists(st.tuples(st.text("ab ", max_size=5), st.integers(0, 9), st.integers(0, 6))))
+@given(st.lists(st.tuples(st.text("ab ", max_size=3), st.integers(0, 9), st.integers(0, 6)), max_size=8))
 def test_what_is_settled_comes_once_and_in_order(says: list[tuple[str, int, int]]) -> None:
     shown, text, settled, given_out = Shown(), "", 0, ""
     for added, back, more in says:

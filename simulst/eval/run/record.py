@@ -59,10 +59,13 @@ class AppendedUnits:
 
 
 class RevisedUnits:
-    """The same for text that is taken back and corrected: a unit has the time of the write that last changed it."""
+    """The same for text that is taken back and corrected: a unit has the time of the write that last changed it.
 
-    def __init__(self, unit: Unit) -> None:
-        self._unit, self._shown = unit, Shown()
+    With `begun` a word that grows keeps the time at which it began to be shown, as a viewer counts.
+    """
+
+    def __init__(self, unit: Unit, *, begun: bool = False) -> None:
+        self._unit, self._begun, self._shown = unit, begun, Shown()
         self.times: list[tuple[float, float]] = []
 
     def handle(self, event: SinkEvent) -> None:
@@ -76,7 +79,7 @@ class RevisedUnits:
         new = self._shown.text
         kept = len(cut_units(old[:keep], self._unit))
         ends = not old[keep : keep + 1].strip() and not new[keep : keep + 1].strip()
-        if self._unit == "word" and kept and not ends and not old[keep - 1].isspace():
+        if self._unit == "word" and not self._begun and kept and not ends and not old[keep - 1].isspace():
             kept -= 1  # the change reaches into the last kept word
         count = len(cut_units(new, self._unit))
         now = (event.audio_s, event.audio_s + event.compute_s)
@@ -90,8 +93,8 @@ class RevisedUnits:
 class EvaluationLog:
     """A sink that makes a stream an instance of the log."""
 
-    def __init__(self, unit: Unit = "word", *, revises: bool = False) -> None:
-        self._units: Units = RevisedUnits(unit) if revises else AppendedUnits(unit)
+    def __init__(self, units: Units) -> None:
+        self._units = units
         self._steps = 0
         self._spent_s = self._audio_s = 0.0
         self.chunks: list[tuple[float, float]] = []

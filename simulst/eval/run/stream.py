@@ -12,7 +12,7 @@ from simulst.core.session import Session
 from simulst.core.translator import Translator
 from simulst.eval.data import Item
 from simulst.eval.logs.instances import Instance
-from simulst.eval.run.record import EvaluationLog
+from simulst.eval.run.record import AppendedUnits, EvaluationLog, RevisedUnits
 from simulst.eval.run.spec import RunSpec
 from simulst.sinks.drive import drive
 
@@ -31,7 +31,8 @@ def translate_item(
     began = time.thread_time()
     seed_everything(spec.seed + item.index)
     session = Session(model, spec.policy)
-    log = EvaluationLog(spec.unit, revises=session.revises and not spec.final_only)
+    revises = session.revises and not spec.final_only
+    log = EvaluationLog(RevisedUnits(spec.unit) if revises else AppendedUnits(spec.unit))
     size = round(session.chunk_ms * SAMPLE_RATE / 1000)
     drive(session, _while(go_on, pieces(item.open(), size)), [log])
     return log.instance(
