@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from simulst import Session, load_model, load_policy
-from simulst.audio import open_audio
+from simulst.audio import SAMPLE_RATE, open_audio
 from simulst.core.events import Event, WriteEvent
 from simulst.errors import SimulstError
 from simulst.sinks.subtitles import CueTrack, to_srt
@@ -35,7 +35,7 @@ def main(source: str, out: Path) -> None:
         heard_s = 0.0
         try:
             for block in stream:
-                heard_s += len(block) / 16_000
+                heard_s += len(block) / SAMPLE_RATE
                 if not stream.live:
                     time.sleep(max(0.0, begin + heard_s - time.monotonic()))
                 show(session.feed(block, catch_up=True), track, out)

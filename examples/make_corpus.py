@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from simulst.audio import SAMPLE_RATE
 from simulst.training.speech import trim_silence
-from simulst.training.synthesis import SAMPLE_RATE, speak
+from simulst.training.synthesis import speak
 
 SPLIT = Path(__file__).parent / "corpus" / "en-de" / "data" / "tst-COMMON"
 TALKS = ("talk_1", "talk_2", "talk_3")

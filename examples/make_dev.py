@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from simulst.audio import SAMPLE_RATE
 from simulst.training.speech import trim_silence
-from simulst.training.synthesis import SAMPLE_RATE, speak
+from simulst.training.synthesis import speak
 from simulst.training.texts import read_pairs
 
 ENGLISH = ("rhvoice-lyubov", "festival-kal", "festival-ked", "mbrola-us1", "mbrola-us2", "mbrola-us3")

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from simulst.audio import SAMPLE_RATE
 from simulst.training.speech import trim_silence
-from simulst.training.synthesis import SAMPLE_RATE, speak
+from simulst.training.synthesis import speak
 
 HERE = Path(__file__).parent
 

@@ -7,14 +7,17 @@ from typing import Any, ClassVar, Protocol, Self
 
 from simulst.agents.harness import Action, AgentStates, ReadAction, WriteAction
 from simulst.agents.settings import AgentSettings, add_options, make_splitter, one_sentence
-from simulst.eval.metrics.emission import Speaker, WordWriter
+from simulst.core.events import Event, ProgressEvent
+from simulst.sinks.drive import hand
+from simulst.sinks.words import WordWriter
 
 
-class Stream(Speaker, Protocol):
+class Stream(Protocol):
     """A session of speech or text."""
 
-    def feed(self, source: Any, /) -> object: ...
-    def finish(self) -> object: ...
+    def feed(self, source: Any, /) -> list[Event]: ...
+    def finish(self) -> list[Event]: ...
+    def progress(self) -> ProgressEvent: ...
 
 
 class SessionStates(AgentStates):  # type: ignore[misc]
@@ -30,7 +33,7 @@ class SessionStates(AgentStates):  # type: ignore[misc]
     def reset(self) -> None:
         super().reset()
         self._session: Stream | None = None
-        self._writer: WordWriter | None = None
+        self.writer = WordWriter()
         self.pending: list[Any] = []
 
     @property
@@ -38,12 +41,6 @@ class SessionStates(AgentStates):  # type: ignore[misc]
         if self._session is None:
             self._session = self._open()
         return self._session
-
-    @property
-    def writer(self) -> WordWriter:
-        if self._writer is None:
-            self._writer = WordWriter(self.session)
-        return self._writer
 
     def update_source(self, segment: Any) -> None:
         """Take a segment. Its language tag is no text where SimulEval has none, and then counts as none."""
@@ -118,10 +115,9 @@ class PolicyAgent:
         pending, now.pending = now.pending, []
         with self._guard():
             for source in pending:
-                now.session.feed(source)
-            if now.source_finished:
-                now.session.finish()
-        text = now.writer.take(final=now.source_finished).strip()
+                hand(now.session.feed(source), [now.writer])
+            hand(now.session.finish() if now.source_finished else [now.session.progress()], [now.writer])
+        text = now.writer.take().strip()
         if not text and not now.source_finished:
             return ReadAction()
         return WriteAction(self._split(text), finished=now.source_finished)

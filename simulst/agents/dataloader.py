@@ -14,7 +14,7 @@ import soundfile
 from simulst.agents.harness import SpeechToTextDataloader
 from simulst.agents.settings import one_sentence
 from simulst.audio import SAMPLE_RATE, read_audio
-from simulst.audio.resample import FloatArray
+from simulst.audio.samples import FloatArray
 from simulst.errors import AudioError
 from simulst.eval.data import read_lists
 from simulst.eval.data.segmentation import read_lines

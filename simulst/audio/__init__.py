@@ -7,12 +7,22 @@ from urllib.parse import unquote_to_bytes
 
 from simulst.audio.files import open_file as open_file
 from simulst.audio.files import read_audio as read_audio
-from simulst.audio.resample import SAMPLE_RATE as SAMPLE_RATE
 from simulst.audio.resample import Resampler as Resampler
+from simulst.audio.samples import SAMPLE_RATE as SAMPLE_RATE
+from simulst.audio.samples import FloatArray as FloatArray
 from simulst.audio.stream import AudioStream as AudioStream
 from simulst.errors import AudioError
 
-__all__ = ["SAMPLE_RATE", "AudioStream", "Resampler", "file_of_url", "open_audio", "open_file", "read_audio"]
+__all__ = [
+    "SAMPLE_RATE",
+    "AudioStream",
+    "FloatArray",
+    "Resampler",
+    "file_of_url",
+    "open_audio",
+    "open_file",
+    "read_audio",
+]
 
 
 def open_audio(source: str) -> AudioStream:

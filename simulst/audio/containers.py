@@ -11,7 +11,7 @@ import numpy as np
 from av.audio.stream import AudioStream as AudioStreamOfFile
 from av.container import InputContainer
 
-from simulst.audio.resample import FloatArray
+from simulst.audio.samples import FloatArray
 from simulst.audio.seeking import seek
 from simulst.audio.stream import AudioStream, cut_short
 from simulst.errors import AudioError

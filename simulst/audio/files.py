@@ -10,7 +10,7 @@ import soundfile
 
 from simulst.audio.claims import Claim, read_claim
 from simulst.audio.links import Link, find_links
-from simulst.audio.resample import SAMPLE_RATE, FloatArray
+from simulst.audio.samples import SAMPLE_RATE, FloatArray
 from simulst.audio.sniff import HEAD_BYTES, Kind, sniff
 from simulst.audio.stream import AudioStream, NoSamples, cut_short
 from simulst.audio.wav import read_wav_header

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from simulst.audio.resample import FloatArray
+from simulst.audio.samples import FloatArray
 from simulst.audio.stream import AudioStream
 from simulst.errors import AudioError
 

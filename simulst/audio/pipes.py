@@ -7,7 +7,7 @@ from typing import Protocol
 from simulst.audio import sync
 from simulst.audio.claims import read_claim
 from simulst.audio.containers import open_container
-from simulst.audio.resample import SAMPLE_RATE, FloatArray
+from simulst.audio.samples import SAMPLE_RATE, FloatArray
 from simulst.audio.sniff import sniff
 from simulst.audio.stream import AudioStream
 from simulst.audio.wav import PCM, WavHeader, read_wav_header

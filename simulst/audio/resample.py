@@ -1,14 +1,11 @@
 """Streaming resampling to 16 kHz whose output does not depend on how the input was cut into blocks."""
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
+from simulst.audio.samples import SAMPLE_RATE, FloatArray
 from simulst.errors import AudioError
 
-FloatArray = npt.NDArray[np.float32]
-
-SAMPLE_RATE = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 
 

@@ -6,8 +6,8 @@ from typing import Self
 
 import numpy as np
 
-from simulst.audio.resample import FloatArray, Resampler
-from simulst.core.source import PEAK_LIMIT as PEAK_LIMIT
+from simulst.audio.resample import Resampler
+from simulst.audio.samples import PEAK_LIMIT, FloatArray
 from simulst.errors import AudioError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulst.audio.claims import believed
-from simulst.audio.resample import FloatArray
+from simulst.audio.samples import FloatArray
 from simulst.errors import AudioError
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE

@@ -25,18 +25,18 @@ def batch_cost(
     together; `threads` of the model for each."""
     import torch
 
+    from simulst.audio import SAMPLE_RATE
     from simulst.core.session import Session
+    from simulst.eval.run.stream import pieces
     from simulst.models.speech_llm.batching import Batcher
+    from simulst.sinks.drive import drive
 
-    starts = [int(i * APART_S * 16_000) for i in range(streams)]
-    recordings = [talk[at : at + int(seconds * 16_000)] for at in starts]
+    starts = [int(i * APART_S * SAMPLE_RATE) for i in range(streams)]
+    recordings = [talk[at : at + int(seconds * SAMPLE_RATE)] for at in starts]
 
     def translate(translator: Any, audio: "FloatArray") -> str:
         session = Session(translator, policy, chunk_ms=chunk_ms)
-        chunk = round(session.chunk_ms * 16)
-        for at in range(0, len(audio), chunk):
-            session.feed(audio[at : at + chunk])
-        session.finish()
+        drive(session, pieces([audio], round(session.chunk_ms * SAMPLE_RATE / 1000)), [])
         return session.text
 
     translate(model, recordings[0][:80_000])

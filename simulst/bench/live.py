@@ -19,7 +19,7 @@ from simulst.cli.threads import processors
 from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
-    from simulst.bench.live_session import FloatArray
+    from simulst.audio import FloatArray
 
 PINGS = 90
 """As many as a client may send in a burst."""
@@ -111,11 +111,10 @@ def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
     """What `simulst translate` says about the same audio."""
     from simulst.core.session import Session
     from simulst.models import load_model
+    from simulst.sinks.drive import drive
 
     session = Session(load_model(model), policy)
-    for block in audio:
-        session.feed(block)
-    session.finish()
+    drive(session, audio, [])
     return session.text
 
 

@@ -9,10 +9,9 @@ import threading
 import time
 from typing import Any
 
-import numpy as np
 from websockets.sync.client import connect
 
-from simulst.audio import read_audio
+from simulst.audio import SAMPLE_RATE, FloatArray, read_audio
 
 BLOCK = 1_600
 """Samples per message: 100 ms at 16 kHz."""
@@ -23,7 +22,7 @@ def main() -> None:
     audio = read_audio(path, duration_s=float(seconds))
     time.sleep(float(delay))
     with connect(address, compression=None, ping_interval=None, max_size=None) as socket:
-        hello = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "f32le", "policy": policy}
+        hello = {"type": "hello", "version": 1, "sample_rate": SAMPLE_RATE, "format": "f32le", "policy": policy}
         socket.send(json.dumps({**hello, "pace": "live", "hypotheses": False, "transcript": False}))
         ready = json.loads(socket.recv())
         if ready["type"] != "ready":
@@ -36,10 +35,10 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def _send(socket: Any, audio: "np.typing.NDArray[np.float32]", begin: float) -> None:
+def _send(socket: Any, audio: FloatArray, begin: float) -> None:
     for start in range(0, len(audio), BLOCK):
         block = audio[start : start + BLOCK]
-        wait_s = begin + (start + len(block)) / 16_000 - time.monotonic()  # a block exists once it was spoken
+        wait_s = begin + (start + len(block)) / SAMPLE_RATE - time.monotonic()  # a block exists once it was spoken
         if wait_s > 0:
             time.sleep(wait_s)
         socket.send(block.tobytes())

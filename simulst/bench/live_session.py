@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 from websockets.sync.client import connect
 
-from simulst.audio import read_audio
+from simulst.audio import SAMPLE_RATE, FloatArray, read_audio
 
 BLOCK = 1_600
 """Samples per message: 100 ms at 16 kHz."""
@@ -22,13 +21,11 @@ AHEAD_CHUNKS = 3
 MARKS = 6
 """Stretches of the session whose figures are told apart."""
 
-FloatArray = np.typing.NDArray[np.float32]
-
 
 def blocks(source: Path, minutes: float) -> Iterator[FloatArray]:
     """`source`, again and again, for so long."""
     audio = read_audio(source)
-    left = round(minutes * 60 * 16_000)
+    left = round(minutes * 60 * SAMPLE_RATE)
     while left > 0:
         said = audio[:left]
         left -= len(said)
@@ -59,8 +56,8 @@ class _Speaker(threading.Thread):
         samples = 0
         for block in self._blocks:
             samples += len(block)
-            self._wait(samples / 16_000 - self._ahead_s)
-            self.sent_s.append(samples / 16_000)
+            self._wait(samples / SAMPLE_RATE - self._ahead_s)
+            self.sent_s.append(samples / SAMPLE_RATE)
             self.sent_at.append(time.monotonic())
             self._socket.send(block.tobytes())
         self._socket.send(json.dumps({"type": "end"}))
@@ -79,7 +76,7 @@ class _Speaker(threading.Thread):
 def long_session(address: str, server_pid: int, source: Path, policy: str, minutes: float) -> dict[str, Any]:
     """Text of the session, and for each of its stretches: memory of the server at its end, lag, computing time."""
     with connect(address, compression=None, ping_interval=None, max_size=None) as socket:
-        hello = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "f32le", "pace": "file"}
+        hello = {"type": "hello", "version": 1, "sample_rate": SAMPLE_RATE, "format": "f32le", "pace": "file"}
         socket.send(json.dumps({**hello, "policy": policy, "hypotheses": False}))
         ready = json.loads(socket.recv())
         speaker = _Speaker(socket, source, minutes, AHEAD_CHUNKS * ready["chunk_ms"] / 1000)

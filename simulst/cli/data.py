@@ -79,13 +79,13 @@ def lists(
 
 
 def _summary(dataset: "Dataset") -> str:
-    from simulst.eval.run.progress import clock
+    from simulst.sinks.clock import clock
 
     talks = len({item.audio for item in dataset.items})
     languages = f", {dataset.source_lang or '?'} to {dataset.target_lang}" if dataset.target_lang else ""
     segments = f", {len(dataset.segments)} reference segments" if dataset.segments is not None else ""
     return (
-        f"{dataset.name}: {len(dataset.items)} items of {talks} recordings{segments}, {clock(dataset.audio_s)} "
+        f"{dataset.name}: {len(dataset.items)} items of {talks} recordings{segments}, {clock(round(dataset.audio_s))} "
         f"of audio{languages}"
     )
 

@@ -12,9 +12,12 @@ from simulst.errors import DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
-    from simulst.core.events import Event
+    from simulst.core.events import SinkEvent
     from simulst.core.translator import Translator
+    from simulst.eval.logs.instances import Instance
+    from simulst.sinks.subtitles import Cue
 
 TALK = talk()
 POLICIES = ("wait_k", "stream_att")
@@ -68,86 +71,57 @@ def _bundled() -> Talk:
 def _run(talk: Talk, model: "Translator", policy: str, chunk_ms: int | None, console: "Console") -> dict[str, Any]:
     from simulst.audio import open_file
     from simulst.core.session import Session
+    from simulst.eval.run.record import EvaluationLog, RevisedUnits
     from simulst.policies import load_policy
-    from simulst.sinks.drive import run_stream
-    from simulst.sinks.terminal import clock
+    from simulst.sinks.drive import drive_stream
 
     loaded = load_policy(policy) if chunk_ms is None else load_policy(policy, chunk_ms=chunk_ms)
     session = Session(model, loaded)
+    log = EvaluationLog(RevisedUnits("word", begun=True))
     console.print(f"\n[bold]{policy}[/]  [dim]one decision per {loaded.chunk_ms} ms[/]")
     with open_file(talk.audio) as stream, console.status("") as status:
-        printer = CuePrinter(console)
-
-        def progress(session: Session) -> None:
-            status.update(f"{clock(session.audio_s)} of {clock(stream.duration_s)}   lag {session.lag:.1f} s")
-
-        run_stream(session, stream, [printer], progress=progress)
+        printer = CuePrinter(console, status, stream.duration_s)
+        drive_stream(session, stream, [printer, log])
     printer.close()
-    scores = _score(talk, printer.events)
+    scores = _score(talk, log.instance(0, str(talk.audio)))
     return {"policy": policy, "RTF": session.stats.compute_s / session.audio_s, **scores}
 
 
 class CuePrinter:
-    """Prints every subtitle with its times once it is complete; keeps the events."""
+    """A sink that prints every subtitle with its times once it is complete, and how far the talk has come."""
 
-    def __init__(self, console: "Console") -> None:
-        from simulst.sinks.subtitles import CueTrack
+    def __init__(self, console: "Console", status: "Status", duration_s: float | None) -> None:
+        from simulst.sinks.cues import FinishedCues
 
-        self.events: list[Event] = []
-        self._console = console
-        self._track = CueTrack()
-        self._done = 0
+        self._console, self._status, self._duration_s = console, status, duration_s
+        self._cues = FinishedCues()
 
-    def handle(self, event: "Event") -> None:
-        from simulst.core.events import WriteEvent
+    def handle(self, event: "SinkEvent") -> None:
+        from simulst.core.events import ProgressEvent
+        from simulst.sinks.clock import clock
 
-        self.events.append(event)
-        if isinstance(event, WriteEvent):
-            self._track.write(event)
-            self._print(self._track.closed)
+        self._print(self._cues.take(event))
+        if isinstance(event, ProgressEvent):
+            self._status.update(f"{clock(event.audio_s)} of {clock(self._duration_s)}   lag {event.lag_s:.1f} s")
 
     def close(self) -> None:
-        self._print(len(self._track.cues()))
+        self._print(self._cues.rest())
 
-    def _print(self, until: int) -> None:
+    def _print(self, cues: "list[Cue]") -> None:
         from rich.text import Text
 
-        for cue in self._track.cues()[self._done : until]:
+        for cue in cues:
             times = f"{cue.start_s:6.1f} - {cue.end_s:5.1f} s  "
             for number, line in enumerate(cue.lines):
                 self._console.print(Text.assemble((times if number == 0 else " " * len(times), "cyan"), line))
-            self._done += 1
 
 
-def _score(talk: Talk, events: "list[Event]") -> dict[str, float]:
+def _score(talk: Talk, instance: "Instance") -> dict[str, float]:
     from simulst.eval.data.segmentation import read_references, read_segmentation
     from simulst.eval.score.inputs import score_instances
 
     segments = read_segmentation(talk.segmentation, read_references(talk.references))
-    return score_instances([_instance(talk, events)], segmentation=segments, lang="de")
-
-
-def _instance(talk: Talk, events: "list[Event]") -> Any:
-    from simulst.core.events import WriteEvent
-    from simulst.eval.logs.instances import Instance
-
-    shown = ""
-    delays: list[tuple[float, float]] = []
-    for event in events:
-        if isinstance(event, WriteEvent):
-            shown = shown[: len(shown) - event.retract] + event.text
-            words = len(shown.split())
-            now = (event.audio_s * 1000, (event.audio_s + event.compute_s) * 1000)
-            kept = delays[: len((shown[: len(shown) - len(event.text)]).split())]
-            delays = [*kept, *[now] * (words - len(kept))][:words]
-    return Instance(
-        index=0,
-        source=str(talk.audio),
-        prediction=shown.strip(),
-        delays_ms=tuple(delay for delay, _ in delays),
-        elapsed_ms=tuple(elapsed for _, elapsed in delays),
-        source_length_ms=events[-1].audio_s * 1000,
-    )
+    return score_instances([instance], segmentation=segments, lang="de")
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:

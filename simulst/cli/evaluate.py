@@ -3,6 +3,8 @@
 import json
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -31,50 +33,68 @@ class Stopped(KeyboardInterrupt):
         self.status = status
 
 
+Source = Annotated[
+    Path,
+    typer.Argument(
+        parser=bundled_path,
+        help="Recipe, MuST-C split folder, folder with source.txt and target.txt, or manifest.jsonl.",
+        metavar="RECIPE.toml|DIR",
+    ),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; resumes in it.", metavar="OUT")]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="See `simulst models`.", metavar="NAME")]
+Policy = Annotated[str | None, typer.Option("--policy", "-p", help="See `simulst policies`.", metavar="NAME|FILE.toml")]
+Workers = Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.", metavar="N")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of the model in each process.", metavar="N")]
+Batch = Annotated[
+    int, typer.Option("--batch", "-b", min=1, help="Items that each process translates together.", metavar="N")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(parser=bundled_path, help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl"),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; the run before stays until the first item is done.")]
+Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
+Lang = Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")]
+Device = Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")]
+Dtype = Annotated[str | None, typer.Option(help="float32 (default), bfloat16, float16.", metavar="NAME")]
+LatencyUnit = Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")]
+Profile = Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")]
+Seed = Annotated[int | None, typer.Option(help="Of whatever is sampled.", metavar="N")]
+FinalOnly = Annotated[
+    bool,
+    typer.Option("--final-only", help="Re-translation: words count once they cannot change (as in SimulEval)."),
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out items that cannot be used.")]
+NoScore = Annotated[bool, typer.Option("--no-score", help="Translate only.")]
+
+
 def evaluate(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            parser=bundled_path,
-            help="Recipe, MuST-C split folder, folder with source.txt and target.txt, or manifest.jsonl.",
-            metavar="RECIPE.toml|DIR",
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; resumes in it.", metavar="OUT")],
-    model: Annotated[str | None, typer.Option("--model", "-m", help="See `simulst models`.", metavar="NAME")] = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", "-p", help="See `simulst policies`.", metavar="NAME|FILE.toml")
-    ] = None,
+    source: Source,
+    output: Output,
+    model: Model = None,
+    policy: Policy = None,
     set_: options.Set = None,
     chunk_ms: options.ChunkMs = None,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.", metavar="N")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the model in each process.", metavar="N")] = 1,
-    batch: Annotated[
-        int, typer.Option("--batch", "-b", min=1, help="Items that each process translates together.", metavar="N")
-    ] = 1,
-    data: Annotated[
-        Path | None,
-        typer.Option(parser=bundled_path, help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl"),
-    ] = None,
+    workers: Workers = 1,
+    threads: Threads = 1,
+    batch: Batch = 1,
+    data: Data = None,
     dataset: options.Dataset = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start over; the run before stays until the first item is done.")
-    ] = False,
-    long: Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")] = False,
-    lang: Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")] = "",
-    device: Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 (default), bfloat16, float16.", metavar="NAME")] = None,
-    unit: Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")] = None,
-    profile: Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")] = None,
+    limit: Limit = None,
+    fresh: Fresh = False,
+    long: Long = False,
+    lang: Lang = "",
+    device: Device = None,
+    dtype: Dtype = None,
+    unit: LatencyUnit = None,
+    profile: Profile = None,
     metric: options.Metric = None,
-    seed: Annotated[int | None, typer.Option(help="Of whatever is sampled.", metavar="N")] = None,
-    final_only: Annotated[
-        bool,
-        typer.Option("--final-only", help="Re-translation: words count once they cannot change (as in SimulEval)."),
-    ] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out items that cannot be used.")] = False,
-    no_score: Annotated[bool, typer.Option("--no-score", help="Translate only.")] = False,
+    seed: Seed = None,
+    final_only: FinalOnly = False,
+    skip_bad: SkipBad = False,
+    no_score: NoScore = False,
     json_: options.Json = False,
 ) -> None:
     """Translate every item of a test set and score the result (docs/evaluation.md).
@@ -83,43 +103,42 @@ def evaluate(
     names. The exit status is 0 when every item is done, 3 when items failed and the rest is scored. Under torchrun the
     same command shares the items between its processes.
     """
-    from simulst.eval.run.gang import join_gang, launched_by_torchrun
-    from simulst.eval.run.recipe import named
-
-    chosen = {
+    chosen: dict[str, Any] = {
         "model": model,
         "policy": policy,
         "chunk_ms": chunk_ms,
         "device": device,
         "dtype": dtype,
         "unit": unit,
-        "seed": seed,
-        "final_only": final_only or None,
     }
+    chosen |= {"seed": seed, "final_only": final_only or None}
+    settings: dict[str, Any] = {
+        "workers": workers,
+        "threads": threads,
+        "batch": batch,
+        "fresh": fresh,
+        "skip_bad": skip_bad,
+    }
+    settings |= {"score": not no_score, "command": ["simulst", *sys.argv[1:]]}
+    with _exit_statuses():
+        found = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
+        scoring = {key: value for key, value in (("profile", profile), ("metrics", metric)) if value}
+        recipe = _changed(found, chosen, set_ or [], scoring)
+        results = _run_together(recipe, output, settings | {"scoring": recipe.scoring})
+    if results:
+        _print(results, output, json_=json_)
+    if any(result.failed.keys() - result.skipped for result in results):
+        raise typer.Exit(SOME_FAILED)
+
+
+@contextmanager
+def _exit_statuses() -> Iterator[None]:
+    """What ends a run is said by one process of those that share it; the others keep quiet."""
+    from simulst.eval.run.gang import launched_by_torchrun
+
     leads = not launched_by_torchrun() or _rank() == 0
     try:
-        recipe = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
-        recipe = replace(recipe, plans=named([_overridden(plan, chosen, set_ or []) for plan in recipe.plans]))
-        if profile is not None:
-            recipe = replace(recipe, scoring={**recipe.scoring, "profile": profile})
-        if metric:
-            recipe = replace(recipe, scoring={**recipe.scoring, "metrics": metric})
-        settings = {
-            "workers": workers,
-            "threads": threads,
-            "batch": batch,
-            "fresh": fresh,
-            "skip_bad": skip_bad,
-            "score": not no_score,
-            "scoring": recipe.scoring,
-            "command": ["simulst", *sys.argv[1:]],
-        }
-        signal.signal(signal.SIGTERM, _stop)
-        gang = join_gang()
-        try:
-            results = _run(recipe, output, settings, gang)
-        finally:
-            gang.close()
+        yield
     except SimulstError:
         if leads:
             raise
@@ -128,10 +147,26 @@ def evaluate(
         if leads:
             print("simulst: stopped; the same command goes on from here.", file=sys.stderr)
         raise typer.Exit(stop.status if isinstance(stop, Stopped) else 130) from None
-    if results:
-        _print(results, output, json_=json_)
-    if any(result.failed.keys() - result.skipped for result in results):
-        raise typer.Exit(SOME_FAILED)
+
+
+def _changed(recipe: "Recipe", chosen: dict[str, Any], pairs: list[str], scoring: dict[str, Any]) -> "Recipe":
+    """The recipe with what the command line says."""
+    from simulst.eval.run.recipe import named
+
+    recipe = replace(recipe, plans=named([_overridden(plan, chosen, pairs) for plan in recipe.plans]))
+    return replace(recipe, scoring={**recipe.scoring, **scoring})
+
+
+def _run_together(recipe: "Recipe", output: Path, settings: dict[str, Any]) -> "list[Result]":
+    """`_run`, with whatever processes share it."""
+    from simulst.eval.run.gang import join_gang
+
+    signal.signal(signal.SIGTERM, _stop)
+    gang = join_gang()
+    try:
+        return _run(recipe, output, settings, gang)
+    finally:
+        gang.close()
 
 
 def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: int | None, kind: str = "") -> "Recipe":

@@ -1,7 +1,7 @@
 """`simulst live`: subtitles in the browser, or with --terminal in the terminal."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -16,30 +16,43 @@ if TYPE_CHECKING:
     from simulst.core.translator import Translator
 
 
+Source = Annotated[str, typer.Argument(help="With --terminal: what to listen to.", metavar="[SRC]")]
+Host = Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 opens it to the network.")]
+Port = Annotated[int, typer.Option(help="Port to serve at; 0 takes a free one.")]
+Model = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="Model on offer; repeatable, the first is the default.", metavar="NAME|DIR"),
+]
+Terminal = Annotated[bool, typer.Option("--terminal", help="Show SRC in this terminal; no server.")]
+MaxClients = Annotated[int, typer.Option(help="Streams at a time; others are told to wait.")]
+IdleS = Annotated[float, typer.Option(help="Seconds of nothing after which a connection is closed.")]
+Workers = Annotated[int, typer.Option(help="Threads for the models; 0: one per core.")]
+Batch = Annotated[int, typer.Option(help="Streams decoded in one forward at most: for a GPU or a crowded server.")]
+Token = Annotated[str, typer.Option(help="Secret that clients must give.", envvar="SIMULST_TOKEN")]
+AllowOrigin = Annotated[
+    list[str] | None, typer.Option(help="Another site whose pages may connect; repeatable.", metavar="URL")
+]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate (PEM) to serve https.", metavar="FILE")]
+TlsKey = Annotated[Path | None, typer.Option(help="Its key (PEM).", metavar="FILE")]
+
+
 def live(
-    source: Annotated[str, typer.Argument(help="With --terminal: what to listen to.", metavar="[SRC]")] = "mic",
-    host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to serve at; 0 takes a free one.")] = 8765,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="Model on offer; repeatable, the first is the default.", metavar="NAME|DIR"),
-    ] = None,
+    source: Source = "mic",
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    model: Model = None,
     policy: options.Policy = options.DEFAULT_POLICY,
     set_: options.Set = None,
     chunk_ms: options.ChunkMs = None,
-    terminal: Annotated[bool, typer.Option("--terminal", help="Show SRC in this terminal; no server.")] = False,
-    max_clients: Annotated[int, typer.Option(help="Streams at a time; others are told to wait.")] = 8,
-    idle_s: Annotated[float, typer.Option(help="Seconds of nothing after which a connection is closed.")] = 60.0,
-    workers: Annotated[int, typer.Option(help="Threads for the models; 0: one per core.")] = 0,
-    batch: Annotated[
-        int, typer.Option(help="Streams decoded in one forward at most: for a GPU or a crowded server.")
-    ] = 1,
-    token: Annotated[str, typer.Option(help="Secret that clients must give.", envvar="SIMULST_TOKEN")] = "",
-    allow_origin: Annotated[
-        list[str] | None, typer.Option(help="Another site whose pages may connect; repeatable.", metavar="URL")
-    ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM) to serve https.", metavar="FILE")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).", metavar="FILE")] = None,
+    terminal: Terminal = False,
+    max_clients: MaxClients = 8,
+    idle_s: IdleS = 60.0,
+    workers: Workers = 0,
+    batch: Batch = 1,
+    token: Token = "",
+    allow_origin: AllowOrigin = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     device: options.Device = "cpu",
 ) -> None:
     """Serve a page with live subtitles, and the websocket behind it, until Ctrl-C.
@@ -60,22 +73,15 @@ def live(
     from simulst.live.server import serve_live
     from simulst.live.together import Together, alone
     from simulst.live.web import Access, site
-    from simulst.models import load_model
 
-    if max_clients < 1 or idle_s <= 0 or not 0 <= port < 65536 or workers < 0 or batch < 1:
-        raise SimulstError(
-            "--max-clients, --idle-s and --batch must be above 0, --port from 0 to 65535, --workers 0 or more."
-        )
+    _check(max_clients >= 1 and idle_s > 0 and 0 <= port < 65536 and workers >= 0 and batch >= 1)
     access = Access(host=host, token=token, origins=tuple(map(site, allow_origin or ())))
     tls = _tls(tls_cert, tls_key)
     settings = read_settings(set_ or [], policy=policy, model=models[0])
     loaded = load_policy_with(policy, settings, chunk_ms)
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
-    offered: dict[str, Translator] = {
-        _public_name(name): load_model(name, device=device, **(settings.model if name == models[0] else {}))
-        for name in models
-    }
+    offered = _offered(models, device, settings.model)
     together = Together(offered, streams=batch) if batch > 1 else None
     asyncio.run(
         serve_live(
@@ -89,6 +95,24 @@ def live(
             ready=lambda address: _greet(address, access.local or bool(token), token),
         )
     )
+
+
+def _check(within: bool) -> None:
+    if not within:
+        raise SimulstError(
+            "--max-clients, --idle-s and --batch must be above 0, --port from 0 to 65535, --workers 0 or more."
+        )
+
+
+def _offered(names: list[str], device: str, options_of_first: dict[str, Any]) -> "dict[str, Translator]":
+    """The models by the names that clients are told."""
+    from simulst.models import load_model
+
+    first = names[0]
+    return {
+        _public_name(name): load_model(name, device=device, **(options_of_first if name == first else {}))
+        for name in names
+    }
 
 
 def _public_name(model: str) -> str:

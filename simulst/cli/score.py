@@ -18,34 +18,37 @@ if TYPE_CHECKING:
     from simulst.eval.score.significance import Interval
 
 
+References = Annotated[
+    Path | None,
+    typer.Option(parser=bundled_path, help="One reference per line (default: those in the log).", metavar="FILE"),
+]
+Segmentation = Annotated[
+    Path | None,
+    typer.Option(parser=bundled_path, help="Segments of long recordings: MuST-C yaml or json.", metavar="FILE"),
+]
+Profile = Annotated[
+    str,
+    typer.Option(
+        help="simuleval, streamlaal-fbk, streamlaal-simulstream, omnisteval; auto: what fits the form.",
+        metavar="NAME",
+    ),
+]
+Sources = Annotated[Path | None, typer.Option(parser=bundled_path, help="Source sentences, for COMET.", metavar="FILE")]
+Band = Annotated[bool, typer.Option("--band", help="mWER only near the emission times; for streams of hours.")]
+
+
 def score(
     log: Annotated[Path, typer.Argument(help="SimulEval, simulstream or OmniSTEval log.", metavar="LOG")],
-    references: Annotated[
-        Path | None,
-        typer.Option(parser=bundled_path, help="One reference per line (default: those in the log).", metavar="FILE"),
-    ] = None,
-    segmentation: Annotated[
-        Path | None,
-        typer.Option(parser=bundled_path, help="Segments of long recordings: MuST-C yaml or json.", metavar="FILE"),
-    ] = None,
+    references: References = None,
+    segmentation: Segmentation = None,
     unit: Annotated[str, typer.Option(help="Latency unit: word or char.", metavar="NAME")] = "word",
     lang: Annotated[str, typer.Option(help="Target language; chooses the BLEU tokenizer.", metavar="XX")] = "",
-    profile: Annotated[
-        str,
-        typer.Option(
-            help="simuleval, streamlaal-fbk, streamlaal-simulstream, omnisteval; auto: what fits the form.",
-            metavar="NAME",
-        ),
-    ] = "auto",
+    profile: Profile = "auto",
     log_config: Annotated[Path | None, typer.Option(help="simulstream's evaluation yaml.", metavar="FILE")] = None,
-    sources: Annotated[
-        Path | None, typer.Option(parser=bundled_path, help="Source sentences, for COMET.", metavar="FILE")
-    ] = None,
+    sources: Sources = None,
     tokenizer: Annotated[str, typer.Option(help="sacrebleu tokenizer instead of the language's.", metavar="N")] = "",
     moses: Annotated[bool, typer.Option("--moses", help="omnisteval: align Moses tokens (its --lang).")] = False,
-    band: Annotated[
-        bool, typer.Option("--band", help="mWER only near the emission times; for streams of hours.")
-    ] = False,
+    band: Band = False,
     raw_elapsed: Annotated[bool, typer.Option("--raw-elapsed", help="Leave cumulative elapsed times alone.")] = False,
     from_first_segment: Annotated[
         bool, typer.Option("--from-first-segment", help="Log times start at each recording's first segment.")

@@ -1,7 +1,7 @@
 """`simulst translate SOURCE`: speech in, translation out, as it is decided."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -15,12 +15,9 @@ from simulst.errors import SimulstError
 if TYPE_CHECKING:
     from simulst.audio import AudioStream
     from simulst.core.session import Session
-    from simulst.sinks.drive import Sink
+    from simulst.sinks.sink import Sink
     from simulst.sinks.subtitles import SubtitleStyle
     from simulst.sinks.terminal import TerminalView
-    from simulst.sinks.writers import Writer
-
-SUFFIXES = {".txt": "text", ".srt": "srt", ".vtt": "vtt", ".jsonl": "jsonl"}
 
 
 def translate(
@@ -32,7 +29,9 @@ def translate(
     policy: options.Policy = options.DEFAULT_POLICY,
     set_: options.Set = None,
     chunk_ms: options.ChunkMs = None,
-    format_: Annotated[str, typer.Option("--format", "-f", help="text, srt, vtt or jsonl.", metavar="NAME")] = "",
+    format_: Annotated[
+        str, typer.Option("--format", "-f", help="text, srt, vtt, jsonl.", metavar="NAME|F.py:CLASS")
+    ] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File instead of stdout.", metavar="F")] = None,
     timing: Annotated[
         str, typer.Option(help="Cue times: commit (when text came) or speech (of the words).", metavar="NAME")
@@ -57,38 +56,32 @@ def translate(
         from simulst.cli.threads import one_thread_per_stream
         from simulst.core.session import Session
         from simulst.models import load_model
-        from simulst.sinks.drive import Interrupted, revises, run_stream
-        from simulst.sinks.writers import open_writer
+        from simulst.sinks import open_sink
+        from simulst.sinks.drive import Interrupted, drive_stream
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None)
         one_thread_per_stream()
         session = Session(load_model(model, device=device, **settings.model), loaded, hypotheses=watched)
-        writer, view = None, None
+        sinks: list[Sink] = []
         if output is not None or not watched:
-            writer = open_writer(kind, stack.enter_context(_output(output)), revises=revises(session), style=style)
-            stack.callback(writer.close)
+            sinks.append(open_sink(kind, stack.enter_context(_output(output)), style))
+            stack.callback(sinks[0].close)
         if watched:
-            view = stack.enter_context(_view(session, stream))
-        sinks: list[Sink] = [sink for sink in (writer, view) if sink is not None]
+            sinks.append(stack.enter_context(_view(session, stream)))
         try:
-            run_stream(session, stream, sinks, progress=_progress(writer, view, stream))
+            drive_stream(session, stream, sinks, preview=watched)
         except Interrupted as interrupt:
             raise typer.Exit(interrupt.status) from None
 
 
 def _format(name: str, output: Path | None) -> str:
-    from simulst.sinks.writers import FORMATS
+    """What --format says, else the ending of the output; checked."""
+    from simulst.sinks import format_of, sink_class
 
-    if not name:
-        suffix = output.suffix.lower() if output else ""
-        if suffix and suffix not in SUFFIXES:
-            raise SimulstError(
-                f"{output} does not say its format: end it in {', '.join(SUFFIXES)}, or name one with --format."
-            )
-        return SUFFIXES.get(suffix, "text")
-    if name not in FORMATS:
-        raise SimulstError(f"There is no format {name!r}; it must be one of {', '.join(FORMATS)}.")
-    return name
+    if name:
+        sink_class(name)
+        return name
+    return format_of(output) if output is not None and output.suffix else "text"
 
 
 def _style(timing: str) -> "SubtitleStyle":
@@ -128,27 +121,7 @@ def _check_output(output: Path | None, source: str, policy: str) -> None:
 
 
 def _view(session: "Session", stream: "AudioStream") -> "TerminalView":
-    from simulst.sinks.drive import revises
     from simulst.sinks.terminal import TerminalView
 
     title = f"{Path(stream.name).name}  ·  {session.model.name}  ·  {session.name}  ·  {session.chunk_ms} ms"
-    return TerminalView(title, revises=revises(session))
-
-
-def _progress(
-    writer: "Writer | None", view: "TerminalView | None", stream: "AudioStream"
-) -> "Callable[[Session], None]":
-    """What happens after every block of audio."""
-
-    def show(session: "Session") -> None:
-        from simulst.sinks.drive import revises
-
-        if writer is not None and revises(session):
-            writer.settle(len(session.settled_text))
-        if view is not None:
-            if not (view.revises or session.shows_rest):
-                view.show_rest(session.preview())
-            load = session.stats.compute_s / session.audio_s if session.audio_s else 0.0
-            view.status(audio_s=session.audio_s, duration_s=stream.duration_s, lag_s=session.lag, load=load)
-
-    return show
+    return TerminalView(title, duration_s=stream.duration_s)

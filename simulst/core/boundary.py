@@ -1,6 +1,6 @@
 """Word boundaries of hypotheses: how far a cut goes without committing half a word."""
 
-from simulst.core.policy import strip_if_incomplete
+from simulst.core.policy import Decision, strip_if_incomplete
 from simulst.core.translator import Hypothesis, Vocabulary
 
 
@@ -17,6 +17,18 @@ def complete(hypothesis: Hypothesis, keep: int, vocabulary: Vocabulary) -> int:
     while keep and vocabulary.closes_unit(ids[keep - 1]):
         keep -= 1
     return keep
+
+
+def opens_word(decision: Decision | None, vocabulary: Vocabulary) -> bool:
+    """Whether the token after what was committed begins a new word, as far as the decision's hypothesis tells."""
+    if decision is None or decision.hypothesis is None:
+        return False
+    hypothesis = decision.hypothesis
+    if decision.commit < len(hypothesis.ids):
+        following: int | None = hypothesis.ids[decision.commit]
+    else:
+        following = vocabulary.eos if hypothesis.stop == "eos" else hypothesis.next_id
+    return following is not None and (following == vocabulary.eos or vocabulary.starts_word(following))
 
 
 def count_units(text: str, vocabulary: Vocabulary) -> int:

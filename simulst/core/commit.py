@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simulst.core.prefix import common_prefix
 from simulst.core.translator import Vocabulary
 
 REPLACEMENT = "\ufffd"
@@ -103,6 +104,10 @@ class CommitLog:
         """Text of ids that are no longer kept; nothing can take it back."""
         return "".join(self._done)
 
+    @property
+    def settled_chars(self) -> int:
+        return self._done_chars
+
     def apply(
         self,
         ids: Sequence[int],
@@ -124,9 +129,7 @@ class CommitLog:
         for i, token in enumerate(ids):
             self._append(token, None if anchors is None else anchors[i], heard_s)
         new = "".join(token.text for token in self._kept[len(self._kept) - len(ids) :]) if ids else ""
-        same = 0
-        while same < min(len(old), len(new)) and old[same] == new[same]:
-            same += 1
+        same = common_prefix(old, new)
         known = [a for a in anchors or () if a is not None]
         return Change(
             retract=before - (self.chars - len(new)) - same,

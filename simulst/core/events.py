@@ -26,6 +26,10 @@ class WriteEvent:
     start_s: float | None = None
     """Source time of the first of the written words; None where the model gives no alignment."""
     end_s: float | None = None
+    step: int = 0
+    """Decisions of the stream before the one that wrote this."""
+    settled: int | None = None
+    """Characters of the whole text that nothing can take back any more; None: all of it."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -58,6 +62,36 @@ class HypothesisEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProgressEvent:
+    """Where the stream stands after a piece of audio, whether or not something was written; see `Session.progress`."""
+
+    step: int
+    """Decisions so far."""
+    audio_s: float
+    """Audio that has been decided on."""
+    wall_s: float
+    compute_s: float
+    lag_s: float = 0.0
+    """Seconds from the end of the source words behind the latest write to that write, computing included."""
+    settled: int | None = None
+    """As in WriteEvent; it also grows where nothing is written."""
+    whole: bool = True
+    """Whether the settled text ends between two words, as far as the model's last hypothesis tells."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "type": "progress",
+            "step": self.step,
+            "audio_s": _seconds(self.audio_s),
+            "wall_s": _seconds(self.wall_s),
+            "compute_s": _seconds(self.compute_s),
+            "lag_s": _seconds(self.lag_s),
+            "settled": self.settled,
+            "whole": self.whole,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class EndEvent:
     """The stream is over; `text` is everything that was shown in the end."""
 
@@ -66,6 +100,7 @@ class EndEvent:
     wall_s: float
     rtf: float
     """Computing seconds per second of audio (0 for a stream without audio)."""
+    compute_s: float = 0.0
     erasure: float = 0.0
     """Normalised erasure: words taken back per word of the final text."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -84,3 +119,6 @@ class EndEvent:
 
 
 Event = WriteEvent | HypothesisEvent | EndEvent
+"""What `feed` and `finish` return."""
+SinkEvent = Event | ProgressEvent
+"""What sinks are handed."""

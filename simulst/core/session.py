@@ -1,9 +1,8 @@
 """One stream: audio in, events out; the same loop for the command line, SimulEval, the evaluator and the live page."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,35 +10,19 @@ import numpy.typing as npt
 
 from simulst.core.activity import SpeechActivity
 from simulst.core.alignment import anchors
+from simulst.core.boundary import opens_word
 from simulst.core.checked import NotFinite, SessionDecoder
-from simulst.core.commit import Change, CommitLog
-from simulst.core.events import EndEvent, Event, HypothesisEvent, WriteEvent
+from simulst.core.commit import CommitLog
+from simulst.core.events import Event, ProgressEvent
 from simulst.core.forced import SILENCE_KEPT_S, segment_cut
 from simulst.core.history import HistoryConfig, HistorySelector, Selector
 from simulst.core.policy import Committed, Decision, Policy, SourceView
+from simulst.core.report import Report, SessionStats
 from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
 from simulst.core.transcript import LongTranscript
 from simulst.core.translator import Evidence, Translator
 from simulst.errors import AudioError, ModelError, PolicyError
 from simulst.policies import LoadedPolicy, check_fits, load_policy
-
-
-@dataclass(kw_only=True)
-class SessionStats:
-    """Counts of one stream."""
-
-    steps: int = 0
-    writes: int = 0
-    tokens: int = 0
-    words_written: int = 0
-    words_retracted: int = 0
-    forced: int = 0
-    """Times the source cap forced the policy on."""
-    not_finite: int = 0
-    """Steps whose evidence held NaN or infinities."""
-    compute_s: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
-    """What the policy counts: the sums of its decisions' `diagnostics["counts"]`."""
 
 
 class Session:
@@ -71,7 +54,8 @@ class Session:
         if not (isinstance(self.chunk_ms, int | float | np.number) and np.isfinite(self.chunk_ms)):
             raise PolicyError(f"chunk_ms is {chunk_ms!r:.80}; it must be a number of milliseconds")
         check_fits(loaded, model)
-        self._retracts = Evidence.RETRACT in loaded.policy.needs()
+        self.revises = Evidence.RETRACT in loaded.policy.needs()
+        """Whether the policy may take text back that was shown."""
         chosen = loaded.history if history is None else history
         if isinstance(chosen, str):
             chosen = HistoryConfig(method=chosen)
@@ -112,15 +96,10 @@ class Session:
         self._state: Any = self.policy.start()
         self._received = 0  # samples given to the translator
         self._ended = False
-        self._started: float | None = None
-        self._outbox: list[Event] = []
-        self._shown_hypothesis = ""
         self._transcript = LongTranscript()
-        self._mark = self._compute_before = 0.0
-        self.lag = 0.0
-        """Seconds from the end of the source words behind the latest write to that write, computing included."""
         self.last_decision: Decision | None = None
         self.stats = SessionStats()
+        self._report = Report(self.stats, self._clock)
 
     @property
     def text(self) -> str:
@@ -130,12 +109,17 @@ class Session:
     @property
     def settled_text(self) -> str:
         """What can no longer change: all that is shown, unless the policy may take back."""
-        return self._log.settled if self._retracts else self._log.text
+        return self._log.settled if self.revises else self._log.text
 
     @property
     def audio_s(self) -> float:
         """Audio that has been decided on."""
-        return self._received / SAMPLE_RATE
+        return self._report.audio_s
+
+    @property
+    def lag(self) -> float:
+        """Seconds from the end of the source words behind the latest write to that write, computing included."""
+        return self._report.lag_s
 
     @property
     def prefix(self) -> tuple[int, ...]:
@@ -156,7 +140,7 @@ class Session:
         """
         if self._ended:
             raise AudioError("The stream has ended: call reset() before feeding the next one.")
-        self._begin()
+        self._report.begin()
         self._source.append(checked_samples(samples))
         try:
             while self._source.valid >= self._chunk:
@@ -165,32 +149,32 @@ class Session:
                 if not (catch_up and behind):
                     self._step(final=False)
         finally:
-            self._charge()
+            self._report.charge()
         return self.drain()
 
     def finish(self) -> list[Event]:
         """End the stream: hear what is left, say everything that is left to say. A second call does nothing."""
         if self._ended:
             return []
-        self._begin()
+        self._report.begin()
         self._ended = True
         try:
             self._hear(self._source.read(), is_final=True)
             self._step(final=True)
         finally:
-            self._charge()
-        stats = self.stats
-        self._outbox.append(
-            EndEvent(
-                text=self.text,
-                audio_s=self.audio_s,
-                wall_s=self._wall_s(),
-                rtf=stats.compute_s / self.audio_s if self._received else 0.0,
-                erasure=stats.words_retracted / max(1, self._log.words),
-                counts=dict(stats.counts),
-            )
-        )
-        return self.drain()
+            self._report.charge()
+        return self._close()
+
+    def break_off(self) -> list[Event]:
+        """End the stream as it stands: what an interrupted call has left behind, and the end."""
+        self._ended = True
+        return self._close()
+
+    def progress(self) -> ProgressEvent:
+        """Where the stream stands now."""
+        settled, vocabulary = self._settled, self.model.vocabulary
+        whole = settled == self._log.chars and opens_word(self.last_decision, vocabulary)
+        return self._report.progress(settled=settled, whole=whole or not vocabulary.spaced)
 
     @property
     def decoder_positions(self) -> int | None:
@@ -211,37 +195,32 @@ class Session:
         """
         if self._ended or not self._received:
             return ""
-        self._begin()
+        self._report.begin()
         found = self._translator.hypothesise(self._log.prefix, max_new=max_new)
-        self._charge()
+        self._report.charge()
         return self._log.preview(found[0].ids) if found else ""
 
     def drain(self) -> list[Event]:
         """Events that nobody has taken yet (left behind by an interrupted call)."""
-        events, self._outbox = self._outbox, []
-        return events
+        return self._report.drain()
 
-    def _begin(self) -> None:
-        self._mark = self._clock()
-        if self._started is None:
-            self._started = self._mark
+    def _close(self) -> list[Event]:
+        self._report.end(self.text, words=self._log.words)
+        return self.drain()
 
-    def _charge(self) -> None:
-        """Count the time since the last mark as computing."""
-        now = self._clock()
-        self.stats.compute_s += now - self._mark
-        self._mark = now
-
-    def _wall_s(self) -> float:
-        return self._clock() - (self._started or 0.0)
+    @property
+    def _settled(self) -> int:
+        """Characters of the text that can no longer change."""
+        return self._log.settled_chars if self.revises else self._log.chars
 
     def _hear(self, chunk: npt.NDArray[np.float32], *, is_final: bool = False) -> None:
-        self._compute_before = self.stats.compute_s
+        self._report.hear()
         self._make_room(len(chunk))
         self._translator.extend_source(chunk, is_final=is_final)
         self._activity.extend(chunk)
         self._activity.trim(self._translator.start_s)
         self._received += len(chunk)
+        self._report.audio_s = self._received / SAMPLE_RATE
         self._source.trim(self._received)
 
     def _view(self, *, is_final: bool) -> SourceView:
@@ -325,23 +304,7 @@ class Session:
         self.stats.words_written += self._log.words - words + change.words_retracted
         if change:
             self.stats.writes += 1
-            self._write(change)
-
-    def _write(self, change: Change) -> None:
-        self._charge()
-        if change.end_s is not None:
-            self.lag = max(0.0, self.audio_s - change.end_s) + self.stats.compute_s - self._compute_before
-        self._outbox.append(
-            WriteEvent(
-                text=change.text,
-                retract=change.retract,
-                audio_s=self.audio_s,
-                wall_s=self._wall_s(),
-                compute_s=self.stats.compute_s,
-                start_s=change.start_s,
-                end_s=change.end_s,
-            )
-        )
+            self._report.write(change, settled=self._settled)
 
     def _trim(self, tokens: int, to_s: float | None) -> None:
         if tokens:
@@ -381,10 +344,6 @@ class Session:
         self._trim(len(self._log.kept), max(cut, need_s))
 
     def _report_hypothesis(self, decision: Decision, final: bool) -> None:
-        if not self._show_hypotheses:
-            return
-        rest = decision.hypothesis.ids[decision.commit :] if decision.hypothesis is not None and not final else ()
-        text = self._log.preview(rest) if rest else ""
-        if text != self._shown_hypothesis:
-            self._shown_hypothesis = text
-            self._outbox.append(HypothesisEvent(text=text, audio_s=self.audio_s, wall_s=self._wall_s()))
+        if self._show_hypotheses:
+            rest = decision.hypothesis.ids[decision.commit :] if decision.hypothesis is not None and not final else ()
+            self._report.hypothesis(self._log.preview(rest) if rest else "")

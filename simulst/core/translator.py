@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float32]
+from simulst.audio.samples import FloatArray as FloatArray
 
 
 class Evidence(StrEnum):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulst.audio.resample import FloatArray, Resampler
-from simulst.audio.stream import PEAK_LIMIT
+from simulst.audio.resample import Resampler
+from simulst.audio.samples import PEAK_LIMIT, FloatArray
 from simulst.core.events import EndEvent, Event, HypothesisEvent, WriteEvent
 from simulst.core.session import Session
 from simulst.live.protocol import Hello, ProtocolError
@@ -41,7 +41,8 @@ class Past:
     audio_s: float = 0.0
     compute_s: float = 0.0
     transcript: str = ""
-    text: bool = False
+    characters: int = 0
+    """Of its text."""
 
 
 class Engine:
@@ -54,6 +55,7 @@ class Engine:
         self._resampler = Resampler(hello.sample_rate)
         self._past = Past()
         self._fresh = True
+        self._before = 0  # characters of the whole text before that of the session
         self._fed_s = 0.0
         self._load = 0.0
         self._steps = 0
@@ -86,8 +88,9 @@ class Engine:
             audio_s=output.audio_s,
             compute_s=self._past.compute_s + self.session.stats.compute_s,
             transcript=output.transcript,
-            text=bool(self._past.text or self.session.text),
+            characters=self._before + len(self.session.text),
         )
+        self._before = self._past.characters
         self.session = session
         self._resampler = Resampler(self.hello.sample_rate)
         self._fed_s = 0.0
@@ -106,7 +109,7 @@ class Engine:
         self._note_hypothesis(events, spare)
         self._measure()
         return Output(
-            events=[self._placed(event) for event in events if not isinstance(event, HypothesisEvent)],
+            events=[self._placed(event) for event in events if isinstance(event, WriteEvent | EndEvent)],
             hypothesis=self._hypothesis,
             transcript=f"{self._past.transcript} {transcript}".strip(),
             audio_s=self._past.audio_s + self.session.audio_s,
@@ -136,11 +139,13 @@ class Engine:
         text = event.text
         if self._fresh and text:
             self._fresh = False
-            apart = past.text and self.session.model.vocabulary.spaced and not text[0].isspace()
+            apart = past.characters and self.session.model.vocabulary.spaced and not text[0].isspace()
             text = f" {text}" if apart else text
+            self._before += bool(apart)
         return replace(
             event,
             text=text,
+            settled=None if event.settled is None else self._before + event.settled,
             audio_s=audio_s,
             compute_s=past.compute_s + event.compute_s,
             start_s=None if event.start_s is None else past.audio_s + event.start_s,

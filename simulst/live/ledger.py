@@ -1,38 +1,52 @@
 """The text of one live stream: session events in, protocol messages out, exports at any time."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
-from simulst.core.events import EndEvent, WriteEvent
+from simulst.core.events import EndEvent, SinkEvent, WriteEvent
+from simulst.core.prefix import common_prefix
+from simulst.sinks.shown import Shown
 from simulst.sinks.subtitles import CueTrack, to_srt, to_vtt
-from simulst.sinks.writers import SentenceLines
+from simulst.sinks.text import SentenceLines
 
 Message = dict[str, Any]
 
 
 class Ledger:
-    """Keeps what a client that has seen every message shows; used on one thread."""
+    """A sink that keeps what a client that has seen every message shows; used on one thread."""
 
     def __init__(self) -> None:
-        self.text = ""
         self.transcript = ""
         self.writes = 0
+        self.reason = "end"
+        """Why the stream ends, for its last message."""
+        self._shown = Shown()
         self._track = CueTrack()
         self._json_lines: list[str] = []
+        self._messages: list[Message] = []
 
-    def enter(self, events: Sequence[WriteEvent | EndEvent], transcript: str, reason: str) -> list[Message]:
-        """Messages for these events and a changed transcript, in the order in which a client applies them."""
-        messages = self._transcript_messages(transcript)
-        for event in events:
-            line = event.to_json() | ({"text": self.text} if isinstance(event, EndEvent) else {})
-            self._json_lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-            if isinstance(event, EndEvent):
-                end = {"audio_s": round(event.audio_s, 3), "rtf": round(event.rtf, 4), "reason": reason}
-                messages.append({"type": "end", "text": self.text, **end})
-            else:
-                self._track.write(event)
-                messages += self._write_messages(event)
+    @property
+    def text(self) -> str:
+        return self._shown.text
+
+    def hear(self, transcript: str) -> None:
+        """Take the source text so far."""
+        if transcript != self.transcript:
+            start = common_prefix(self.transcript, transcript)
+            self.transcript = transcript
+            self._messages.append({"type": "transcript", "start": start, "text": transcript[start:]})
+
+    def handle(self, event: SinkEvent) -> None:
+        if isinstance(event, EndEvent):
+            self._end(event)
+        elif isinstance(event, WriteEvent):
+            self._write(event)
+
+    def close(self) -> None: ...
+
+    def take(self) -> list[Message]:
+        """Messages since the last call, in the order in which a client applies them."""
+        messages, self._messages = self._messages, []
         return messages
 
     def export(self, kind: str) -> str:
@@ -45,39 +59,27 @@ class Ledger:
             return "".join(self._json_lines)
         return SentenceLines().feed(self.text) + "\n"
 
-    def _write_messages(self, event: WriteEvent) -> list[Message]:
-        messages: list[Message] = []
+    def _write(self, event: WriteEvent) -> None:
+        self._note(event.to_json())
+        self._track.write(event)
+        start = self._shown.take(event)
         audio_s = round(event.audio_s, 3)
         if event.retract:
-            self.text = self.text[: max(0, len(self.text) - event.retract)]
-            messages.append({"type": "retract", "count": event.retract, "length": len(self.text), "audio_s": audio_s})
+            self._messages.append({"type": "retract", "count": event.retract, "length": start, "audio_s": audio_s})
         if event.text:
             self.writes += 1
             times = {"start_s": _rounded(event.start_s), "end_s": _rounded(event.end_s)}
-            write = {"type": "write", "text": event.text, "start": len(self.text), "audio_s": audio_s, **times}
-            messages.append({**write, "compute_s": round(event.compute_s, 3)})
-            self.text += event.text
-        return messages
+            write = {"type": "write", "text": event.text, "start": start, "audio_s": audio_s, **times}
+            self._messages.append({**write, "compute_s": round(event.compute_s, 3)})
 
-    def _transcript_messages(self, text: str) -> list[Message]:
-        if text == self.transcript:
-            return []
-        start = _common(self.transcript, text)
-        self.transcript = text
-        return [{"type": "transcript", "start": start, "text": text[start:]}]
+    def _end(self, event: EndEvent) -> None:
+        self._note(event.to_json() | {"text": self.text})
+        end = {"audio_s": round(event.audio_s, 3), "rtf": round(event.rtf, 4), "reason": self.reason}
+        self._messages.append({"type": "end", "text": self.text, **end})
+
+    def _note(self, line: Message) -> None:
+        self._json_lines.append(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
-
-
-def _common(one: str, other: str) -> int:
-    """Length of the common prefix, by halving: the texts are long and differ near their ends."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one.startswith(other[:middle]):
-            low = middle
-        else:
-            high = middle - 1
-    return low

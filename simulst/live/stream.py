@@ -18,6 +18,7 @@ from simulst.live.ledger import Ledger, Message
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool, Stalled
 from simulst.live.protocol import ProtocolError
+from simulst.sinks.drive import hand
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,6 @@ class LiveStream:
         self._metrics = metrics
         self._pending: deque[bytes | Switch] = deque()
         self._pending_bytes = 0
-        self._reason = "end"
         self._hypothesis = ""
         self._working = False
         self._active_at = time.monotonic()
@@ -170,7 +170,7 @@ class LiveStream:
     def end(self, reason: str = "end") -> None:
         """Take no more audio; what was taken is translated to its end."""
         if not self.ended:
-            self.ended, self._reason = True, reason
+            self.ended, self.ledger.reason = True, reason
             self._more.set()
 
     def switch(self, switch: Switch) -> None:
@@ -265,7 +265,9 @@ class LiveStream:
     def _publish(self, output: Output) -> None:
         self._metrics.count("audio_seconds_total", output.audio_s - self.audio_s)
         self.audio_s = output.audio_s
-        for message in self.ledger.enter(output.events, output.transcript, self._reason):
+        self.ledger.hear(output.transcript)
+        hand(output.events, [self.ledger])
+        for message in self.ledger.take():
             if message["type"] == "write":
                 at_s = message["end_s"] if message["end_s"] is not None else message["audio_s"]
                 self.lag_s = message["lag_s"] = round(self._since_arrival(at_s), 3)

@@ -1,11 +1,11 @@
 """Local agreement LA-n: commit what the last n hypotheses agree on (Liu et al. 2020, 2005.11185)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.prefix import common_prefix
 from simulst.core.translator import Evidence, Hypothesis
 from simulst.errors import PolicyError
 
@@ -71,16 +71,6 @@ class LocalAgreement(Policy):
         if len(state.recent) < self.n:
             return Decision(hypothesis=hypothesis, reason="read")
         suffixes = [remembered.after(committed.total) for remembered in state.recent]
-        agreed = common_prefix([suffix.ids for suffix in suffixes])
+        agreed = common_prefix(*(suffix.ids for suffix in suffixes))
         keep = min(complete(suffix, agreed, decoder.vocabulary) for suffix in suffixes)
         return Decision(commit=keep, hypothesis=hypothesis, reason="agreement" if keep else "read")
-
-
-def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
-    """Length of the longest prefix that all sequences share."""
-    length = 0
-    for column in zip(*sequences, strict=False):
-        if any(token != column[0] for token in column):
-            break
-        length += 1
-    return length

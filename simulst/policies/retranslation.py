@@ -13,9 +13,9 @@ import numpy as np
 
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.prefix import common_prefix
 from simulst.core.translator import Alignment, Bias, Evidence, Hypothesis, TokenStep
 from simulst.errors import PolicyError
-from simulst.policies.local_agreement import common_prefix
 
 
 @dataclass(kw_only=True)
@@ -74,7 +74,7 @@ class Retranslation(Policy):
         if state.start_s is None:
             state.start_s = view.start_s
         if view.start_s <= state.start_s:
-            same = common_prefix([shown, new])
+            same = common_prefix(shown, new)
             retract = len(shown) - same
         else:
             old = shown[-state.history :] if state.history else () if state.history == 0 else shown

@@ -1,22 +1,17 @@
-"""One stream from its source through a session into sinks, with an orderly end whatever ends it."""
+"""The feed loop: one stream from its source through a session into sinks, with an orderly end whatever ends it."""
 
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
-from simulst.audio import AudioStream
-from simulst.core.events import EndEvent, Event
+from simulst.audio import AudioStream, FloatArray
+from simulst.core.events import HypothesisEvent, SinkEvent
 from simulst.core.session import Session
-from simulst.core.translator import Evidence
 from simulst.errors import AudioError
-
-
-class Sink(Protocol):
-    def handle(self, event: Event) -> None: ...
+from simulst.sinks.sink import Sink
 
 
 class Interrupted(KeyboardInterrupt):
@@ -70,69 +65,62 @@ class Interrupts:
             raise Interrupted(self.status)
 
 
-def run_stream(
-    session: Session, stream: AudioStream, sinks: Sequence[Sink], *, progress: Callable[[Session], object] | None = None
+def drive(
+    session: Session,
+    source: Iterable[FloatArray],
+    sinks: Sequence[Sink],
+    *,
+    catch_up: bool = False,
+    preview: bool = False,
+    guard: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
-    """Translate all of `stream`, handing events to every sink as they come and `progress` the session after each block.
+    """Translate all of `source`, 16 kHz mono blocks, handing every event to every sink as it comes.
 
-    Where the audio breaks off, what was heard is translated to its end before AudioError is raised. Interrupted is
-    raised after everything committed, and an EndEvent, was handed on.
+    A ProgressEvent follows each block. Where the audio breaks off, what was heard is translated to its end before
+    AudioError is raised. With `preview` the unstable rest is decoded for display where the policy stops short of it;
+    `guard` is entered around every piece of work, `catch_up` is that of `Session.feed`.
     """
-    begin = time.monotonic()
-    with Interrupts(stream) as interrupts:
-        try:
-            failure = _feed(session, stream, sinks, interrupts, progress)
-            with interrupts.guard():
-                _hand(session.finish(), sinks)
-        except KeyboardInterrupt:
-            _hand([*session.drain(), _end(session, time.monotonic() - begin)], sinks)
+    heard, failure = False, None
+    try:
+        for block in source:
+            heard = True
+            with guard():
+                hand(session.feed(block, catch_up=catch_up), sinks)
+                if preview and not (session.revises or session.shows_rest):
+                    hand([_preview(session)], sinks)
+                hand([session.progress()], sinks)
+    except AudioError as error:
+        if not heard:
             raise
+        failure = error
+    with guard():
+        hand(session.finish(), sinks)
     if failure is not None:
         raise failure
+
+
+def drive_stream(session: Session, stream: AudioStream, sinks: Sequence[Sink], *, preview: bool = False) -> None:
+    """`drive` with an orderly end at Ctrl-C and SIGTERM, and decisions that catch up with a live source.
+
+    Interrupted is raised after everything committed, and an EndEvent, was handed on.
+    """
+    with Interrupts(stream) as interrupts:
+        try:
+            drive(session, stream, sinks, catch_up=stream.live, preview=preview, guard=interrupts.guard)
+        except KeyboardInterrupt:
+            hand(session.break_off(), sinks)
+            raise
     if interrupts.status:
         raise Interrupted(interrupts.status)
 
 
-def revises(session: Session) -> bool:
-    """Whether the policy may take text back that was shown."""
-    return Evidence.RETRACT in session.policy.needs()
-
-
-def _feed(
-    session: Session,
-    stream: AudioStream,
-    sinks: Sequence[Sink],
-    interrupts: Interrupts,
-    progress: Callable[[Session], object] | None,
-) -> AudioError | None:
-    """Feed every block; the error that broke the audio off, None where it ended well."""
-    heard = False
-    try:
-        for block in stream:
-            heard = True
-            with interrupts.guard():
-                _hand(session.feed(block, catch_up=stream.live), sinks)
-                if progress is not None:
-                    progress(session)
-    except AudioError as error:
-        if not heard:
-            raise
-        return error
-    return None
-
-
-def _hand(events: Sequence[Event], sinks: Sequence[Sink]) -> None:
+def hand(events: Iterable[SinkEvent], sinks: Sequence[Sink]) -> None:
+    """Every event to every sink."""
     for event in events:
         for sink in sinks:
             sink.handle(event)
 
 
-def _end(session: Session, wall_s: float) -> EndEvent:
-    """The end of a stream that was broken off."""
-    stats = session.stats
-    return EndEvent(
-        text=session.text,
-        audio_s=session.audio_s,
-        wall_s=wall_s,
-        rtf=stats.compute_s / session.audio_s if session.audio_s else 0.0,
-    )
+def _preview(session: Session) -> HypothesisEvent:
+    text, now = session.preview(), session.progress()
+    return HypothesisEvent(text=text, audio_s=now.audio_s, wall_s=now.wall_s)

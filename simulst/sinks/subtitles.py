@@ -13,6 +13,7 @@ from typing import Literal
 from simulst.core.events import WriteEvent
 from simulst.errors import DataError
 from simulst.sinks.linebreaks import CLOSING, break_lines, width
+from simulst.sinks.shown import Piece, take_back
 
 PAUSE_S = 3.0
 """A longer wait for the next word closes the cue."""
@@ -52,13 +53,6 @@ class Cue:
 
 
 @dataclass(kw_only=True)
-class _Word:
-    text: str
-    """With the blanks before it."""
-    time_s: float
-
-
-@dataclass(kw_only=True)
 class _Closed:
     cue: Cue
     words: int
@@ -70,7 +64,8 @@ class CueTrack:
 
     def __init__(self, style: SubtitleStyle | None = None) -> None:
         self.style = style or SubtitleStyle()
-        self._words: list[_Word] = []
+        self._words: list[Piece] = []
+        """Each with the blanks before it."""
         self._blanks = ""
         """Blanks after the last word."""
         self._closed: list[_Closed] = []
@@ -106,7 +101,7 @@ class CueTrack:
             pieces[0] = last.text + pieces[0]
             times[0] = times[0] if event.retract else last.time_s
         for piece, time_s in zip(pieces, times, strict=True):
-            self._words.extend(_Word(text=part, time_s=time_s) for part in _parts(piece, self.style.chars_per_line))
+            self._words.extend(Piece(text=part, time_s=time_s) for part in _parts(piece, self.style.chars_per_line))
         self._close()
 
     def cues(self) -> list[Cue]:
@@ -139,15 +134,9 @@ class CueTrack:
             return
         taken = min(count, len(self._blanks))
         self._blanks = self._blanks[: len(self._blanks) - taken]
-        count -= taken
-        while count > 0 and self._words:
-            last = self._words.pop()
-            kept = last.text[: max(0, len(last.text) - count)]
-            count -= len(last.text) - len(kept)
-            if kept.strip():
-                self._words.append(_Word(text=kept, time_s=last.time_s))
-            else:
-                self._blanks = kept
+        take_back(self._words, count - taken)
+        if self._words and not self._words[-1].text.strip():
+            self._blanks = self._words.pop().text
         while self._closed and self._closed[-1].words >= len(self._words) - 1:
             self._closed.pop()  # its last word, or the one that closed it, is gone or changed
 
@@ -163,7 +152,7 @@ class CueTrack:
             cue = self._cue(words, start_s, self._end_before(words, start_s, next_s))
             self._closed.append(_Closed(cue=cue, words=begin + count))
 
-    def _full(self, words: list[_Word]) -> int | None:
+    def _full(self, words: list[Piece]) -> int | None:
         """How many words make a cue that the word after them cannot join; None while the cue is open."""
         for count in range(1, len(words)):
             nxt = words[count]
@@ -179,17 +168,17 @@ class CueTrack:
                 return count
         return None
 
-    def _start(self, first: _Word) -> float:
+    def _start(self, first: Piece) -> float:
         return max(first.time_s, self._closed[-1].cue.end_s if self._closed else 0.0)
 
-    def _read_s(self, words: list[_Word], chars_per_second: float) -> float:
+    def _read_s(self, words: list[Piece], chars_per_second: float) -> float:
         return min(self.style.max_s, max(self.style.min_s, width(_text(words)) / chars_per_second))
 
-    def _natural_end(self, words: list[_Word], start_s: float) -> float:
+    def _natural_end(self, words: list[Piece], start_s: float) -> float:
         end_s = max(start_s + self._read_s(words, self.style.chars_per_second), words[-1].time_s + TAIL_S)
         return min(end_s, start_s + self.style.max_s)
 
-    def _end_before(self, words: list[_Word], start_s: float, next_s: float) -> float:
+    def _end_before(self, words: list[Piece], start_s: float, next_s: float) -> float:
         """End of a cue whose successor wants to start at `next_s`."""
         needed = start_s + self._read_s(words, self.style.chars_per_second)
         latest = next_s + self.style.max_delay_s
@@ -200,7 +189,7 @@ class CueTrack:
     def _lines(self, text: str) -> tuple[str, ...] | None:
         return break_lines(text, self.style.chars_per_line, self.style.max_lines)
 
-    def _cue(self, words: list[_Word], start_s: float, end_s: float) -> Cue:
+    def _cue(self, words: list[Piece], start_s: float, end_s: float) -> Cue:
         text = _text(words)
         return Cue(start_s=start_s, end_s=end_s, lines=self._lines(text) or (text,))
 
@@ -224,7 +213,7 @@ def _wide_border(before: str, after: str) -> bool:
     return width(before[-1]) == 2 or width(after[0]) == 2
 
 
-def _text(words: list[_Word]) -> str:
+def _text(words: list[Piece]) -> str:
     return " ".join("".join(word.text for word in words).split())
 
 

@@ -4,20 +4,21 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from simulst.core.events import Event, HypothesisEvent, WriteEvent
-from simulst.sinks.writers import SentenceLines
+from simulst.core.events import HypothesisEvent, ProgressEvent, SinkEvent
+from simulst.sinks.clock import clock
+from simulst.sinks.shown import Shown
+from simulst.sinks.text import SentenceLines
 
 
 class TerminalView:
     """A sink for one stream; use as a context manager. Finished lines scroll up and stay, the rest is redrawn."""
 
-    def __init__(self, title: str, *, console: Console | None = None, revises: bool = False) -> None:
+    def __init__(self, title: str, *, console: Console | None = None, duration_s: float | None = None) -> None:
         self._title = title
         self._console = console or Console()
-        self.revises = revises
+        self._duration_s = duration_s
         self._layout = SentenceLines()
-        self._pieces: list[tuple[str, float]] = []
-        """Shown text with its commit times, while it may be taken back."""
+        self._shown = Shown()
         self._line = ""
         self._line_at_s = 0.0
         self._hypothesis = ""
@@ -30,49 +31,41 @@ class TerminalView:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._live.stop()
-        for text, at_s in self._pieces:
-            self._advance(text, at_s)
+        self._shown.end()
+        self._advance()
         self._finish_line()
 
-    def handle(self, event: Event) -> None:
-        if isinstance(event, WriteEvent):
-            if self.revises:
-                self._retract(event.retract)
-                self._pieces.append((event.text, event.audio_s))
-            else:
-                self._advance(event.text, event.audio_s)
-        elif isinstance(event, HypothesisEvent):
+    def handle(self, event: SinkEvent) -> None:
+        self._shown.take(event)
+        self._advance()
+        if isinstance(event, HypothesisEvent):
             self._hypothesis = event.text
+        elif isinstance(event, ProgressEvent):
+            self._note(event)
         self._live.update(self._draw())
 
-    def show_rest(self, text: str) -> None:
-        """Show an unstable rest that no event reported."""
-        self._hypothesis = text
+    def _note(self, event: ProgressEvent) -> None:
+        """Position, lag behind the speech and computing time per second of audio."""
+        position = clock(event.audio_s) + (f" of {clock(self._duration_s)}" if self._duration_s else "")
+        load = event.compute_s / event.audio_s if event.audio_s else 0.0
+        self._status = f"{position}   lag {event.lag_s:.1f} s   load {load:.0%}"
 
-    def status(self, *, audio_s: float, duration_s: float | None, lag_s: float, load: float) -> None:
-        """Show position, lag behind the speech and computing time per second of audio."""
-        position = clock(audio_s) + (f" of {clock(duration_s)}" if duration_s else "")
-        self._status = f"{position}   lag {lag_s:.1f} s   load {load:.0%}"
-        self._live.update(self._draw())
-
-    def _retract(self, count: int) -> None:
-        while count > 0 and self._pieces:
-            text, at_s = self._pieces.pop()
-            if len(text) > count:
-                self._pieces.append((text[:-count], at_s))
-            count -= len(text)
-
-    def _advance(self, text: str, at_s: float) -> None:
-        laid_out = self._layout.feed(text)
-        if laid_out and not self._line:
-            self._line_at_s = at_s
-        *complete, rest = laid_out.split("\n")
-        for part in complete:
-            self._line += part
-            self._finish_line()
-            self._line_at_s = at_s
-        self._line += rest
+    def _advance(self) -> None:
+        """Lay out what has become final."""
+        for piece in self._shown.settle():
+            laid_out = self._layout.feed(piece.text)
+            if laid_out and not self._line:
+                self._line_at_s = piece.time_s
+            *complete, rest = laid_out.split("\n")
+            for part in complete:
+                self._line += part
+                self._finish_line()
+                self._line_at_s = piece.time_s
+            self._line += rest
 
     def _finish_line(self) -> None:
         if self._line:
@@ -83,14 +76,6 @@ class TerminalView:
         return Text.assemble((f"{clock(self._line_at_s):>7}  ", "dim"), line)
 
     def _draw(self) -> RenderableType:
-        current = "".join(text for text, _ in self._pieces) if self.revises else self._line
-        body = self._stamped(current).append(self._hypothesis, style="grey50")
+        body = self._stamped(self._line + self._shown.open).append(self._hypothesis, style="grey50")
         body.truncate(self._console.width * max(2, self._console.height - 4), overflow="crop")
         return Group(body, Text(self._status, style="dim"))
-
-
-def clock(seconds: float | None) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
-    whole = int(seconds or 0)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulst.models.speech_llm.network import OUTPUT_WEIGHT, SpeechLLM
+from simulst.outputs import whole_file
 from simulst.training import grouped
 from simulst.training.ranks import Ranks
 from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches, open_vectors
@@ -203,8 +204,8 @@ class DecoderTraining:
         self.progress.hours += (now - self._since) / 3600
         self._since = now
         state = {"model": trainable_state(self.model), "optimiser": self.optimiser.state_dict()}
-        torch.save(state | asdict(self.progress), self.checkpoint.with_suffix(".tmp"))
-        self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)
+        with whole_file(self.checkpoint) as file:
+            torch.save(state | asdict(self.progress), file)
 
     def loss(self, batch: Batch) -> Tensor:
         """What one step minimises: smoothed cross-entropy of the weighted tokens, and CTC."""

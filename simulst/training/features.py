@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from simulst.audio.samples import SAMPLE_RATE
 from simulst.models.speech_llm.encoder import FRAME_SAMPLES, BlockCausalEncoder
 from simulst.training.speech import SpeechStore, augment
-from simulst.training.synthesis import SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)

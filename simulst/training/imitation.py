@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulst.audio.samples import SAMPLE_RATE
 from simulst.models.speech_llm.encoder import FRAME_SAMPLES, TAIL_SAMPLES, BlockCausalEncoder, padded_samples
+from simulst.outputs import whole_file
 from simulst.training.speech import SpeechStore, augment, joined
-from simulst.training.synthesis import SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,6 @@ def imitate(encoder: BlockCausalEncoder, store: SpeechStore, folder: Path, confi
             losses = []
         if step % 100 == 99 or step + 1 == config.steps:
             state = {"encoder": encoder.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            with whole_file(checkpoint) as file:
+                torch.save(state, file)
     encoder.eval()

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from simulst.errors import DataError
 from simulst.models.speech_llm.latency_tags import LATENCIES, TURN_BLOCKS
+from simulst.outputs import whole_file
 from simulst.training import grouped
 from simulst.training.interleaved import InterleavedMarks, Labels, TimedSentence, chunked, in_turns, sequence, unsaid
 from simulst.training.word_alignment import align, latest_source_words
@@ -61,12 +62,11 @@ def annotate_needs(
     english = [texts(ids) if group else [] for ids, group in zip(corpus.english, groups, strict=True)]
     pairs = [(source, texts(ids)) for source, group in zip(english, groups, strict=True) for ids in group]
     links = iter(zip(align(pairs, method), pairs, strict=True))
-    with gzip.open(path.with_suffix(".tmp"), "wt", encoding="utf-8") as out:
+    with whole_file(path) as file, gzip.open(file, "wt", encoding="utf-8") as out:
         for group in groups:
             found = [next(links) for _ in group]
             needs = [latest_source_words(one, len(source), len(target)) for one, (source, target) in found]
             out.write(json.dumps(needs) + "\n")
-    path.with_suffix(".tmp").replace(path)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
+from simulst.outputs import write_text
 from simulst.training.greedy import translate_texts
 from simulst.training.recipe import PEOPLE_TEXT, Recipe
 from simulst.training.recordings import (
@@ -57,13 +58,13 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
     if not config.recogniser:
         return None
     from simulst import Session, load_model, load_policy
+    from simulst.sinks.drive import drive
 
     model, policy = load_model(config.recogniser), load_policy("offline", beams=1)
 
     def recognise(samples: npt.NDArray[np.float32]) -> str:
         session = Session(model, policy)
-        session.feed(samples)
-        session.finish()
+        drive(session, [samples], [])
         return session.text.strip()
 
     return recognise
@@ -81,8 +82,7 @@ def _translate(recipe: Recipe, english: list[str], target: Path) -> None:
     flat = [one for group in cut for one in group]
     german = iter(translate_texts(model, flat, vocabulary, Marks.of(vocabulary), beams=4))
     lines = (f"{one}\t{' '.join(next(german) for _ in group)}\n" for one, group in zip(english, cut, strict=True))
-    target.with_suffix(".tmp").write_text("".join(lines), encoding="utf-8")
-    target.with_suffix(".tmp").replace(target)
+    write_text(target, "".join(lines))
 
 
 def _clips(

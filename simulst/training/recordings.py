@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from simulst.audio.samples import SAMPLE_RATE
 from simulst.errors import DataError
-from simulst.training.synthesis import SAMPLE_RATE
 
 PEOPLE = "people"
 """Voices of recordings are called `people-SPEAKER`."""

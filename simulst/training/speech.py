@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from simulst.training.synthesis import SAMPLE_RATE, Clip, read_index
+from simulst.audio.samples import SAMPLE_RATE
+from simulst.training.synthesis import Clip, read_index
 
 Samples = npt.NDArray[np.float32]
 

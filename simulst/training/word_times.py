@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from simulst.audio.samples import FloatArray as FloatArray
 
 
 def word_starts(ids: Sequence[int], starts_word: Callable[[int], bool]) -> list[int]:

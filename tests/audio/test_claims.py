@@ -23,7 +23,7 @@ import simulst.audio.containers
 from simulst.audio import open_audio, open_file, read_audio
 from simulst.audio.claims import believed
 from simulst.audio.pipes import open_pipe
-from simulst.audio.resample import FloatArray
+from simulst.audio.samples import FloatArray
 from simulst.errors import AudioError
 from simulst.eval.data.probe import Probe
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulst.audio import SAMPLE_RATE, Resampler
-from simulst.audio.resample import FloatArray
+from simulst.audio.samples import FloatArray
 from simulst.errors import AudioError
 
 

@@ -17,7 +17,7 @@ import soxr
 from simulst.audio import AudioStream, open_audio, read_audio
 from simulst.audio.containers import open_container
 from simulst.audio.pipes import open_pipe
-from simulst.audio.resample import FloatArray
+from simulst.audio.samples import FloatArray
 from simulst.errors import AudioError
 
 

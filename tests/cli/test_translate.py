@@ -105,7 +105,7 @@ def test_every_mistake_is_one_sentence_and_status_2(run: Run, speech: Path, tmp_
     assert "chunk_ms is -5" in refused(speech, *toy, "--chunk-ms", "-5")
     assert "--chunk-ms" in refused(speech, *toy, "--chunk-ms", "x")
     assert refused(speech, *toy, "--format", "doc") == (
-        "There is no format 'doc'; it must be one of text, srt, vtt, jsonl."
+        "There is no format 'doc'; it must be one of text, srt, vtt, jsonl, or FILE.py:CLASS."
     )
     assert refused(speech, *toy, "--timing", "x") == "--timing must be commit or speech, not 'x'."
     assert refused(speech, *toy, "--output", tmp_path) == f"{tmp_path} cannot be written: is a directory."

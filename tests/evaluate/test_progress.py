@@ -9,7 +9,7 @@ from simulst.eval.data import Item
 from simulst.eval.logs.instances import Instance
 from simulst.eval.run import progress
 from simulst.eval.run.pool import Outcome
-from simulst.eval.run.progress import StderrProgress, clock
+from simulst.eval.run.progress import StderrProgress
 
 
 class Clock:
@@ -71,7 +71,3 @@ def test_a_terminal_sees_one_line_that_moves(time: Clock) -> None:
         shown.step(outcome(index, 10.0))
     shown.end()
     assert out.getvalue().count("\n") == 1 and out.getvalue().count("\r\x1b[2K") == 3
-
-
-def test_clock() -> None:
-    assert [clock(s) for s in (0, 59.6, 61, 3600, 36_061)] == ["0:00", "1:00", "1:01", "1:00:00", "10:01:01"]

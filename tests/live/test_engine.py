@@ -78,7 +78,8 @@ def test_messages_rebuild_the_text(changes: list[tuple[str, int]]) -> None:
     ledger, text, rebuilt = Ledger(), "", ""
     for added, back in changes:
         text = text[: max(0, len(text) - back)] + added
-        for message in ledger.enter([WriteEvent(text=added, retract=back, audio_s=1.0, wall_s=1.0)], "", "end"):
+        ledger.handle(WriteEvent(text=added, retract=back, audio_s=1.0, wall_s=1.0))
+        for message in ledger.take():
             rebuilt = rebuilt[: message["length"]] if message["type"] == "retract" else rebuilt + message["text"]
     assert rebuilt == text == ledger.text
 
@@ -87,6 +88,7 @@ def test_messages_rebuild_the_text(changes: list[tuple[str, int]]) -> None:
 def test_transcripts_travel_as_changes(texts: list[str]) -> None:
     ledger, rebuilt = Ledger(), ""
     for text in texts:
-        for message in ledger.enter([], text, "end"):
+        ledger.hear(text)
+        for message in ledger.take():
             rebuilt = rebuilt[: message["start"]] + message["text"]
         assert rebuilt == text

@@ -11,7 +11,7 @@ from simulst.core.session import Session
 from simulst.errors import PolicyError
 from simulst.models.cascade import Cascade, Options
 from simulst.policies.consensus import Consensus
-from simulst.policies.local_agreement import LocalAgreement, common_prefix
+from simulst.policies.local_agreement import LocalAgreement
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary, play, toy_audio
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "_x", "_y", "e"])
@@ -58,11 +58,6 @@ def test_finish_translates_all_audio_anew() -> None:
 def test_one_hypothesis_cannot_agree() -> None:
     with pytest.raises(PolicyError, match="n is 1; it must be at least 2"):
         LocalAgreement(n=1)
-
-
-def test_common_prefix() -> None:
-    assert common_prefix([(1, 2, 3), (1, 2, 4), (1, 2)]) == 2
-    assert common_prefix([(), (1,)]) == 0
 
 
 # -- agreement needs new source -------------------------------------------------------------------------------------

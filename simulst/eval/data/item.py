@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from simulst.audio import open_file, read_audio
-from simulst.audio.resample import FloatArray
+from simulst.audio.samples import FloatArray
 from simulst.errors import DataError
 from simulst.eval.data.segmentation import Segment
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulst.audio import open_file
-from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_RATE
+from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ
+from simulst.audio.samples import SAMPLE_RATE
 from simulst.errors import AudioError
 
 THREADS = 8

@@ -5,6 +5,7 @@ import time
 from typing import Protocol, TextIO
 
 from simulst.eval.run.pool import Outcome
+from simulst.sinks.clock import clock
 
 EVERY_S = 15.0
 """Between two lines where nobody watches."""
@@ -62,9 +63,10 @@ class StderrProgress:
         speed = self._heard_s / wall_s
         left_s = max(0.0, self._total_s - self._heard_s) / speed if speed else 0.0
         failed = f", {self._failed} failed" if self._failed else ""
+        heard, total, left = (clock(round(seconds)) for seconds in (self._heard_s, self._total_s, left_s))
         return (
-            f"{self._name}: {self._done} of {self._items}{failed}, {clock(self._heard_s)} of {clock(self._total_s)} "
-            f"audio, {speed:.1f}x real time, {clock(left_s)} left"
+            f"{self._name}: {self._done} of {self._items}{failed}, {heard} of {total} audio, "
+            f"{speed:.1f}x real time, {left} left"
         )
 
     def _print(self, line: str) -> None:
@@ -75,10 +77,3 @@ class StderrProgress:
 def _computing_s(outcome: Outcome) -> float:
     chunks = outcome.instance.chunks if outcome.instance is not None else ()
     return sum(compute_ms for _, compute_ms in chunks) / 1000
-
-
-def clock(seconds: float) -> str:
-    """h:mm:ss, or m:ss."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

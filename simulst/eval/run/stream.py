@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from simulst.audio.resample import FloatArray
-from simulst.core.events import Event
+from simulst.audio.samples import SAMPLE_RATE, FloatArray
 from simulst.core.session import Session
-from simulst.core.source import SAMPLE_RATE
-from simulst.core.translator import Evidence, Translator
+from simulst.core.translator import Translator
 from simulst.eval.data import Item
 from simulst.eval.logs.instances import Instance
-from simulst.eval.metrics.emission import AppendedUnits, RevisedUnits
+from simulst.eval.run.record import AppendedUnits, EvaluationLog, RevisedUnits
 from simulst.eval.run.spec import RunSpec
+from simulst.sinks.drive import drive
 
 
 class Cancelled(Exception):
@@ -32,37 +31,24 @@ def translate_item(
     began = time.thread_time()
     seed_everything(spec.seed + item.index)
     session = Session(model, spec.policy)
-    revises = Evidence.RETRACT in session.policy.needs() and not spec.final_only
-    record = RevisedUnits(spec.unit) if revises else AppendedUnits(session, spec.unit)
-    chunks: list[tuple[float, float]] = []
-    spent_s = 0.0
-
-    def note(events: Iterable[Event], *, final: bool = False) -> None:
-        nonlocal spent_s
-        before, spent_s = spent_s, session.stats.compute_s
-        record.take(events, session.audio_s, spent_s, final=final)
-        chunks.append((milliseconds(session.audio_s), round((spent_s - before) * 1000, 4)))
-
+    revises = session.revises and not spec.final_only
+    log = EvaluationLog(RevisedUnits(spec.unit) if revises else AppendedUnits(spec.unit))
     size = round(session.chunk_ms * SAMPLE_RATE / 1000)
-    for piece in pieces(item.open(), size):
-        if not go_on():
-            raise Cancelled
-        events = session.feed(piece)
-        if len(piece) == size:
-            note(events)
-    note(session.finish(), final=True)
-    return Instance(
-        index=item.index,
-        source=item.name,
-        prediction=record.text,
-        delays_ms=tuple(milliseconds(audio) for audio, _ in record.times),
-        elapsed_ms=tuple(milliseconds(a) + round((b - a) * 1000, 4) for a, b in record.times),
-        source_length_ms=milliseconds(session.audio_s),
+    drive(session, _while(go_on, pieces(item.open(), size)), [log])
+    return log.instance(
+        item.index,
+        item.name,
         reference=item.reference,
-        chunks=tuple(chunks),
         erased_units=session.stats.words_retracted,
         extra=_extra(item, session) | {"cpu_s": round(time.thread_time() - began, 4)},
     )
+
+
+def _while(go_on: Callable[[], bool], source: Iterable[FloatArray]) -> Iterator[FloatArray]:
+    for piece in source:
+        if not go_on():
+            raise Cancelled
+        yield piece
 
 
 def pieces(blocks: Iterable[FloatArray], size: int) -> Iterator[FloatArray]:
@@ -90,11 +76,6 @@ def seed_everything(seed: int) -> None:
         np.random.seed(seed % 2**32)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
-
-
-def milliseconds(seconds: float) -> float:
-    """Of whole samples, as SimulEval computes them."""
-    return round(seconds * SAMPLE_RATE) * 1000 / SAMPLE_RATE
 
 
 def _extra(item: Item, session: Session) -> dict[str, object]:

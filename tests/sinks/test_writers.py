@@ -8,13 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from simulst.core.events import EndEvent, HypothesisEvent, WriteEvent
-from simulst.sinks.terminal import TerminalView, clock
-from simulst.sinks.writers import SentenceLines, open_writer
+from simulst.core.events import EndEvent, HypothesisEvent, ProgressEvent, WriteEvent
+from simulst.sinks import open_sink
+from simulst.sinks.clock import clock
+from simulst.sinks.terminal import TerminalView
+from simulst.sinks.text import SentenceLines
 
 
-def write(text: str, at_s: float, retract: int = 0) -> WriteEvent:
-    return WriteEvent(text=text, retract=retract, audio_s=at_s, wall_s=at_s)
+def write(text: str, at_s: float, retract: int = 0, settled: int | None = None) -> WriteEvent:
+    return WriteEvent(text=text, retract=retract, audio_s=at_s, wall_s=at_s, settled=settled)
+
+
+def progress(audio_s: float, settled: int | None, lag_s: float = 0.0, compute_s: float = 0.0) -> ProgressEvent:
+    return ProgressEvent(
+        step=1, audio_s=audio_s, wall_s=audio_s, compute_s=compute_s, lag_s=lag_s, settled=settled, whole=True
+    )
 
 
 END = EndEvent(text="", audio_s=9.0, wall_s=9.0, rtf=0.1)
@@ -22,7 +30,7 @@ END = EndEvent(text="", audio_s=9.0, wall_s=9.0, rtf=0.1)
 
 def text_of(*pieces: str) -> str:
     out = io.StringIO()
-    writer = open_writer("text", out)
+    writer = open_sink("text", out)
     for number, piece in enumerate(pieces):
         writer.handle(write(piece, float(number)))
     writer.close()
@@ -59,7 +67,7 @@ def test_layout_changes_nothing_but_blanks(pieces: list[str]) -> None:
 
 def test_text_appears_as_soon_as_it_is_committed() -> None:
     out = io.StringIO()
-    writer = open_writer("text", out)
+    writer = open_sink("text", out)
     writer.handle(write("Guten", 1.0))
     assert out.getvalue() == "Guten"
     writer.handle(HypothesisEvent(text=" Tag", audio_s=1.0, wall_s=1.0))
@@ -78,9 +86,9 @@ def test_text_appears_as_soon_as_it_is_committed() -> None:
 )
 def test_text_that_may_be_taken_back_waits_for_the_end(kind: str, expected: str) -> None:
     out = io.StringIO()
-    writer = open_writer(kind, out, revises=True)
-    writer.handle(write("Der Hund bellt.", 1.0))
-    writer.handle(write("schläft.", 3.0, retract=6))
+    writer = open_sink(kind, out)
+    writer.handle(write("Der Hund bellt.", 1.0, settled=0))
+    writer.handle(write("schläft.", 3.0, retract=6, settled=0))
     before = out.getvalue()
     writer.close()
     assert before in ("", "WEBVTT\n\n")
@@ -90,14 +98,14 @@ def test_text_that_may_be_taken_back_waits_for_the_end(kind: str, expected: str)
 @pytest.mark.parametrize("kind", ["text", "srt"])
 def test_text_that_is_settled_does_not_wait(kind: str) -> None:
     out = io.StringIO()
-    writer = open_writer(kind, out, revises=True)
-    for event in (write("Eins.", 1.0), write(" Zwei.", 9.0), write(" Drei.", 17.0)):
+    writer = open_sink(kind, out)
+    for event in (write("Eins.", 1.0, settled=0), write(" Zwei.", 9.0, settled=0), write(" Drei.", 17.0, settled=0)):
         writer.handle(event)
-    writer.settle(10)
+    writer.handle(progress(17.0, settled=10))
     first = out.getvalue()
-    writer.settle(11)
+    writer.handle(progress(17.0, settled=11))
     second = out.getvalue()
-    writer.handle(write("fünf.", 18.0, retract=5))
+    writer.handle(write("fünf.", 18.0, retract=5, settled=11))
     writer.close()
     if kind == "text":
         assert (first, second, out.getvalue()) == ("Eins.\nZwei", "Eins.\nZwei.", "Eins.\nZwei. fünf.\n")
@@ -109,7 +117,7 @@ def test_text_that_is_settled_does_not_wait(kind: str) -> None:
 
 def test_a_cue_is_written_once_nothing_can_change_it() -> None:
     out = io.StringIO()
-    writer = open_writer("srt", out)
+    writer = open_sink("srt", out)
     writer.handle(write("Eins.", 1.0))
     assert out.getvalue() == ""
     writer.handle(write(" Zwei.", 9.0))
@@ -120,7 +128,7 @@ def test_a_cue_is_written_once_nothing_can_change_it() -> None:
 
 def test_json_lines_hold_writes_and_the_end_only() -> None:
     out = io.StringIO()
-    writer = open_writer("jsonl", out)
+    writer = open_sink("jsonl", out)
     for event in (write("Grüße", 1.0), HypothesisEvent(text="x", audio_s=1.0, wall_s=1.0), END):
         writer.handle(event)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
@@ -132,11 +140,12 @@ def test_json_lines_hold_writes_and_the_end_only() -> None:
 def test_the_terminal_keeps_finished_lines_with_their_times(revises: bool) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=60, color_system=None)
-    with TerminalView("talk.wav", console=console, revises=revises) as view:
-        view.handle(write("Guten Tag.", 61.0))
-        view.status(audio_s=62.0, duration_s=3_700.0, lag_s=1.84, load=0.25)
-        view.handle(write(" Ich war", 63.0))
-        view.handle(write(" bin da.", 65.0, retract=4 if revises else 0))
+    settled = 0 if revises else None
+    with TerminalView("talk.wav", console=console, duration_s=3_700.0) as view:
+        view.handle(write("Guten Tag.", 61.0, settled=settled))
+        view.handle(progress(62.0, settled, lag_s=1.84, compute_s=15.5))
+        view.handle(write(" Ich war", 63.0, settled=settled))
+        view.handle(write(" bin da.", 65.0, retract=4 if revises else 0, settled=settled))
         view.handle(HypothesisEvent(text=" Und [red]du[/red]", audio_s=65.0, wall_s=1.0))
     shown = out.getvalue()
     last = "Ich bin da." if revises else "Ich war bin da."
@@ -147,4 +156,10 @@ def test_the_terminal_keeps_finished_lines_with_their_times(revises: bool) -> No
 
 
 def test_clock() -> None:
-    assert [clock(second) for second in (0, 59.9, 61, 3_661)] == ["0:00", "0:59", "1:01", "1:01:01"]
+    assert [clock(second) for second in (None, 59.9, 61, 3_661, 36_061)] == [
+        "0:00",
+        "0:59",
+        "1:01",
+        "1:01:01",
+        "10:01:01",
+    ]
