@@ -27,12 +27,13 @@ def batch_cost(
 
     from simulst.core.session import Session
     from simulst.models.speech_llm.batching import Batcher
+    from simulst.policies import load_policy
 
     starts = [int(i * APART_S * 16_000) for i in range(streams)]
     recordings = [talk[at : at + int(seconds * 16_000)] for at in starts]
 
     def translate(translator: Any, audio: "FloatArray") -> str:
-        session = Session(translator, policy, chunk_ms=chunk_ms)
+        session = Session(translator, load_policy(policy), chunk_ms=chunk_ms)
         chunk = round(session.chunk_ms * 16)
         for at in range(0, len(audio), chunk):
             session.feed(audio[at : at + chunk])

@@ -17,6 +17,7 @@ from simulst.bundled import bundled_path, talk
 from simulst.cli import options
 from simulst.cli.threads import processors
 from simulst.errors import SimulstError
+from simulst.policies import load_policy
 
 if TYPE_CHECKING:
     from simulst.bench.live_session import FloatArray
@@ -108,7 +109,7 @@ def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
     from simulst.core.session import Session
     from simulst.models import load_model
 
-    session = Session(load_model(model), policy)
+    session = Session(load_model(model), load_policy(policy))
     for block in audio:
         session.feed(block)
     session.finish()

@@ -16,6 +16,7 @@ from simulst.bench.reencode import reencoding
 from simulst.bundled import bundled_path, talk
 from simulst.cli import options
 from simulst.errors import DataError
+from simulst.policies import load_policy
 
 if TYPE_CHECKING:
     from simulst.core.translator import FloatArray
@@ -94,7 +95,7 @@ def run_stream(
     """A whole session: cost by minute, memory after 10 minutes and at the end, tokens."""
     from simulst.core.session import Session
 
-    session = Session(model, policy, chunk_ms=chunk_ms)
+    session = Session(model, load_policy(policy), chunk_ms=chunk_ms)
     chunk = round(session.chunk_ms * 16)
     talk = speech(audio, 120)
     costs, memory, minute, cpu_s = Costs(session.chunk_ms / 1000), dict[int, float](), 0, 0.0
@@ -115,7 +116,7 @@ def run_stream(
             memory[minute] = resident_mb()
     memory[minutes] = resident_mb()
     stats, processed = copy(session.stats), session.decoder_positions
-    young = Session(model, policy, chunk_ms=chunk_ms)
+    young = Session(model, load_policy(policy), chunk_ms=chunk_ms)
     for number in range(per_talk):
         young.feed(piece(number))
         session.feed(piece(number))

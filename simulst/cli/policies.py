@@ -16,10 +16,12 @@ def policies(
     json_: options.Json = False,
 ) -> None:
     """List the policies with their parameters, presets, papers, and the models that provide what they need."""
-    from simulst.models import describe_model
+    from simulst.models import describe_model, describe_models
     from simulst.policies.describe import describe_policies
 
-    found = describe_policies([name] if name else None, model=describe_model(model) if model else None)
+    found = describe_policies(
+        [name] if name else None, models=describe_models(), model=describe_model(model) if model else None
+    )
     if json_:
         print(json.dumps(found[0] if name else found, ensure_ascii=False, indent=2))
     elif name:
@@ -41,7 +43,11 @@ def _print_all(found: list[dict[str, Any]]) -> None:
         table.add_row(one["name"], one["summary"], parameters, ", ".join(one["requires"]), _works_with(one))
     console = Console()
     console.print(table)
-    console.print("\n`simulst policies NAME` explains one; --set KEY=VALUE changes a parameter.", style="dim")
+    console.print(
+        "\n`simulst policies NAME` explains one; --set KEY=VALUE changes a parameter, --set history.KEY=VALUE the "
+        "history.",
+        style="dim",
+    )
 
 
 def _print_one(one: dict[str, Any]) -> None:
@@ -59,14 +65,13 @@ def _print_one(one: dict[str, Any]) -> None:
         (f"on {one['model']}" if "model" in one else "", _works_with(one) if "model" in one else ""),
         ("presets", ", ".join(one["presets"])),
         ("chunk", f"{one['chunk_ms']} ms"),
-        ("history", ", ".join(f"{key}={_shown(value)}" for key, value in one["history"].items())),
     ):
         if value:
             console.print(Text(f"{title:>11}  ", style="dim").append(value, style="default"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("parameter", "value", "unit", "meaning", "published"):
         table.add_column(title, overflow="fold")
-    for p in one["parameters"]:
+    for p in (*one["parameters"], *one["history_keys"]):
         table.add_row(p["name"], _shown(p["value"]), p["unit"], p["help"], p["published"])
     console.print(table)
 

@@ -15,12 +15,13 @@ from simulst.core.commit import Change, CommitLog
 from simulst.core.events import EndEvent, Event, HypothesisEvent, WriteEvent
 from simulst.core.forced import SILENCE_KEPT_S, segment_cut
 from simulst.core.history import HistoryConfig, HistorySelector, Selector, cap_audio
+from simulst.core.loaded import LoadedPolicy, as_loaded, check_fits
 from simulst.core.policy import Committed, Decision, Policy, SourceView
 from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
 from simulst.core.transcript import LongTranscript
 from simulst.core.translator import Evidence, Translator
+from simulst.core.turns import selector_of_stream
 from simulst.errors import AudioError, ModelError, PolicyError
-from simulst.policies import LoadedPolicy, check_fits, load_policy
 
 
 @dataclass(kw_only=True)
@@ -52,7 +53,7 @@ class Session:
     def __init__(
         self,
         model: Translator,
-        policy: "str | LoadedPolicy | Policy",
+        policy: LoadedPolicy | Policy,
         *,
         chunk_ms: int | None = None,
         history: HistoryConfig | Selector | str | None = None,
@@ -62,7 +63,7 @@ class Session:
     ) -> None:
         if not hasattr(model, "provides"):
             raise ModelError(f"A session takes a loaded model, not {model!r:.80}; load_model makes one of a name.")
-        loaded = load_policy(policy)
+        loaded = as_loaded(policy)
         self.model = model
         self.policy = loaded.policy
         self.name = loaded.name
@@ -96,8 +97,7 @@ class Session:
         """Forget the stream; the next one starts as in a fresh session."""
         self._source = SourceBuffer()
         self._translator = self.model.open()
-        bind = getattr(self.selector, "bind", None)
-        self._history: Selector = self.selector if bind is None else bind(self._translator)
+        self._history = selector_of_stream(self.selector, self._translator)
         self._decoder = SessionDecoder(self.model, self._translator, self.selector.wants, whole=self._show_hypotheses)
         self._log = CommitLog(self.model.vocabulary)
         self._state: Any = self.policy.start()

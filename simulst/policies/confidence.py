@@ -1,14 +1,13 @@
 """Confidence: commit when the model is sure enough of what it says (one of the four policies of 2306.01201)."""
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from simulst.core.boundary import complete, word_starts
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence
-from simulst.errors import PolicyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +21,15 @@ class Confidence(Policy):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.LOGPROBS})
     paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
 
-    threshold: float = parameter(-0.5, "least mean log-probability of a token", unit="nats", published="not public")
-    scope: Literal["hypothesis", "word"] = parameter("word", "what the mean is taken over", published="hypothesis")
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.threshold) and self.threshold <= 0):
-            raise PolicyError(f"confidence: threshold is {self.threshold}; it must be at most 0 (a log-probability)")
-        if self.scope not in ("hypothesis", "word"):
-            raise PolicyError(f"confidence: scope is {self.scope!r}; it must be hypothesis or word")
+    threshold: float = setting(
+        -0.5,
+        "least mean log-probability of a token",
+        unit="nats",
+        at_most=0,
+        why="a log-probability",
+        published="not public",
+    )
+    scope: Literal["hypothesis", "word"] = setting("word", "what the mean is taken over", published="hypothesis")
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         hypothesis = decoder.hypothesise(want=self.requires)[0]

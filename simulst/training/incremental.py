@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.errors import DataError
-from simulst.models.speech_llm.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.training import grouped
 from simulst.training.interleaved import InterleavedMarks, Labels, TimedSentence, chunked, in_turns, sequence, unsaid
 from simulst.training.word_alignment import align, latest_source_words

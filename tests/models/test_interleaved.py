@@ -18,6 +18,7 @@ from simulst.models import load_model
 from simulst.models.speech_llm.cache import Tally
 from simulst.models.speech_llm.interleaved import Heard, InterleavedStream
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.policies import load_policy
 from simulst.policies.read_write import ReadAndWrite
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.training.interleaved import InterleavedMarks, Labels, Write, sequence
@@ -223,7 +224,7 @@ def test_dropped_turns_leave_prompt_and_the_newer_ones(folder: Path) -> None:
 
 def test_turns_are_forgotten_when_the_cache_is_full(folder: Path) -> None:
     model = load(folder, cache="evict")
-    session = Session(model, "infinite", chunk_ms=672)
+    session = Session(model, load_policy("infinite"), chunk_ms=672)
     selector = session._history
     assert isinstance(selector, TurnSelector)
     positions = list[int]()

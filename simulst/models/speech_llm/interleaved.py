@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.core.translator import FloatArray, ReadWrite, Turn
 from simulst.errors import ModelError
 from simulst.models.decoding import Candidate, Rules, greedy
 from simulst.models.speech_llm.cache import Fed, Tally
 from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
-from simulst.models.speech_llm.latency_tags import LATENCIES, TURN_BLOCKS
 
 if TYPE_CHECKING:
     from simulst.models.speech_llm.translator import SpeechLLMTranslator
