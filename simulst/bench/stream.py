@@ -171,7 +171,7 @@ def stream(
     """One long stream: cost per chunk at minute 1, 10 and the last, memory, real-time factor; or several together."""
     import torch
 
-    from simulst.cli.settings import load_policy_with, read_settings
+    from simulst.chosen import load_policy_with, read_settings
     from simulst.models import load_model
 
     torch.set_num_threads(threads)

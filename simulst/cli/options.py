@@ -4,6 +4,9 @@ from typing import Annotated
 
 import typer
 
+from simulst.defaults import DEFAULT_MODEL as DEFAULT_MODEL
+from simulst.defaults import DEFAULT_POLICY as DEFAULT_POLICY
+
 Model = Annotated[
     str,
     typer.Option("--model", "-m", help="Name, local directory or hub name; see `simulst models`.", metavar="NAME|DIR"),
@@ -18,5 +21,3 @@ Set = Annotated[
 ChunkMs = Annotated[int | None, typer.Option(help="Audio per decision, in ms (default: the policy's).", metavar="N")]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-DEFAULT_MODEL = "tiny-en-de"
-DEFAULT_POLICY = "stream_att"

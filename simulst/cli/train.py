@@ -13,7 +13,8 @@ def train(
     ] = None,
 ) -> None:
     """Make a model: vocabulary, speech, encoder, features, decoder, export. Stop and start it as you like."""
-    from simulst.training.recipe import read_recipe, run_recipe
+    from simulst.training.recipe import read_recipe
+    from simulst.training.run import run_recipe
 
     folder = run_recipe(read_recipe(recipe), stage)
     print(f"model in {folder}")

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import ModuleType
 
 from simulst.core.translator import DECODING, Evidence, ModelInfo, Translator
+from simulst.defaults import DEFAULT_MODEL as DEFAULT_MODEL
 from simulst.errors import ModelError
 from simulst.models.checkpoint import read_json
 from simulst.models.hub import fetch, is_hub_name
 from simulst.models.options import describe_options
 
-DEFAULT_MODEL = "tiny-en-de"
 OWN_FORMAT = "simulst.json"
 """Marks a directory that this project wrote; its "type" is a key of ARCHITECTURES, "speech_llm" by default."""
 
