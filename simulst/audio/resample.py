@@ -1,14 +1,12 @@
 """Streaming resampling to 16 kHz whose output does not depend on how the input was cut into blocks."""
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
 from simulst.errors import AudioError
+from simulst.samples import SAMPLE_RATE as SAMPLE_RATE
+from simulst.samples import FloatArray as FloatArray
 
-FloatArray = npt.NDArray[np.float32]
-
-SAMPLE_RATE = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 
 

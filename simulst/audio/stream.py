@@ -7,8 +7,8 @@ from typing import Self
 import numpy as np
 
 from simulst.audio.resample import FloatArray, Resampler
-from simulst.core.source import PEAK_LIMIT as PEAK_LIMIT
 from simulst.errors import AudioError
+from simulst.samples import PEAK_LIMIT as PEAK_LIMIT
 
 
 class NoSamples(AudioError):

@@ -4,12 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simulst.errors import AudioError
-
-SAMPLE_RATE = 16_000
-PEAK_LIMIT = 64.0
-"""Float recordings may exceed full scale a little; far beyond it they are integers stored as floats."""
-
-FloatArray = npt.NDArray[np.float32]
+from simulst.samples import PEAK_LIMIT
+from simulst.samples import SAMPLE_RATE as SAMPLE_RATE
+from simulst.samples import FloatArray as FloatArray
 
 
 def checked_samples(samples: npt.ArrayLike) -> FloatArray:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, Hypothesis, SourceLanguageModel, SourceModel
+from simulst.core.translator import Evidence, Hypothesis, SourceModel
 from simulst.policies.ralcp import vote
 
 TOKENS_PER_SOURCE_WORD = 4 / 3
@@ -85,7 +85,7 @@ class Taf(Policy):
     ) -> tuple[Hypothesis, list[Hypothesis]]:
         """The translation of what was heard, and those of what may come."""
         model = cast(SourceModel, decoder.session)
-        continuations = self._continuer(model).continue_source(
+        continuations = model.continuer(self.source_model).continue_source(
             heard,
             n=self.continuations,
             max_tokens=self.max_tokens,
@@ -96,13 +96,6 @@ class Taf(Policy):
         texts = [heard, *(heard + continuation for continuation in continuations)]
         plain, *candidates = model.translate_text(texts, committed.prefix, max_new=budget)
         return plain, candidates
-
-    def _continuer(self, model: SourceModel) -> SourceLanguageModel:
-        if not self.source_model:
-            return model
-        from simulst.models.text.source_model import load_source_model
-
-        return load_source_model(self.source_model)
 
     def _judge(self, heard: str, dropped: int, decoder: Decoder, state: TafState) -> dict[str, int]:
         """How many pending words turned out wrong, where that is counted; a translation from scratch confirms words."""

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.training import grouped
 from simulst.training.ranks import Ranks
-from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches, open_vectors
+from simulst.training.sample import Marks, Sample, SampleConfig
+from simulst.training.samples import Sampler, batches, open_vectors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from simulst.models.speech_llm.translator import VOCABULARY_FILE
+from simulst.training.checkpoints import model_after
 from simulst.training.greedy import translate_texts
 from simulst.training.recipe import PEOPLE_TEXT, Recipe
 from simulst.training.recordings import (
@@ -23,7 +24,7 @@ from simulst.training.recordings import (
     sentences_of,
     transcripts,
 )
-from simulst.training.samples import Marks
+from simulst.training.sample import Marks
 from simulst.training.texts import read_pairs
 
 LONGEST_S = 24.0
@@ -72,8 +73,6 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
 def _translate(recipe: Recipe, english: list[str], target: Path) -> None:
     """Every sentence of a transcript by itself, with four beams; written whole or not at all."""
     import sentencepiece
-
-    from simulst.training.stages import model_after
 
     vocabulary: Any = sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
     model = model_after(recipe, "incremental", "decoder", "text").eval()

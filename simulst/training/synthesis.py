@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-SAMPLE_RATE = 16_000
+from simulst.samples import SAMPLE_RATE as SAMPLE_RATE
+
 Command = Callable[[str, str, random.Random], tuple[list[str], str | None]]
 
 

@@ -22,7 +22,8 @@ from simulst.training.decoder import (
     train_decoder,
 )
 from simulst.training.recipe import read_recipe
-from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches
+from simulst.training.sample import Marks, Sample, SampleConfig
+from simulst.training.samples import Sampler, batches
 from simulst.training.speech import augment, joined, trim_silence
 from simulst.training.texts import Corpus, TextSource, held_pairs, read_pairs, training_pairs
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, Turn
+from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, SourceLanguageModel, Turn
 from simulst.errors import AudioError
 from simulst.models.decoding import Candidate, Rules, Step, beam_search, greedy, sample, to_hypothesis
 from simulst.models.speech_llm.cache import Tally
 from simulst.models.speech_llm.contexts import BatchContext, Context, Rows, SpeechRun
 from simulst.models.speech_llm.interleaved import Heard, InterleavedStream, tag
 from simulst.models.speech_llm.text import continue_source, translate_text
+from simulst.models.text.source_model import load_source_model
 
 if TYPE_CHECKING:
     from simulst.models.speech_llm.translator import SpeechLLMTranslator
@@ -272,6 +273,10 @@ class SpeechLLMSession:
             words=lambda a, b: sum(a <= word.vector < b and starts(word.token) for word in self._source),
             sentence_ends=frozenset(word.vector for word in self._source if word.token in marks),
         )
+
+    def continuer(self, name: str) -> SourceLanguageModel:
+        """The causal model `name`, or this one."""
+        return load_source_model(name) if name else self
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
