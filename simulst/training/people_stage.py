@@ -57,7 +57,9 @@ def recordings(recipe: Recipe) -> None:
 def _recogniser(config: RecordingsConfig) -> Recogniser | None:
     if not config.recogniser:
         return None
-    from simulst import Session, load_model, load_policy
+    from simulst.core.session import Session
+    from simulst.models import load_model
+    from simulst.policies import load_policy
 
     model, policy = load_model(config.recogniser), load_policy("offline", beams=1)
 
