@@ -70,7 +70,7 @@ def _print_one(one: dict[str, Any]) -> None:
             console.print(Text(f"{title:>11}  ", style="dim").append(value, style="default"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("parameter", "value", "unit", "meaning", "published"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title in ("parameter", "value"))
     for p in (*one["parameters"], *one["history_keys"]):
         table.add_row(p["name"], _shown(p["value"]), p["unit"], p["help"], p["published"])
     console.print(table)
