@@ -1,11 +1,14 @@
 """`simulst policies`: what there is, what it needs, and which models it works with."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simulst.cli import options
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def policies(
@@ -52,7 +55,6 @@ def _print_all(found: list[dict[str, Any]]) -> None:
 
 def _print_one(one: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console()
@@ -68,12 +70,20 @@ def _print_one(one: dict[str, Any]) -> None:
     ):
         if value:
             console.print(Text(f"{title:>11}  ", style="dim").append(value, style="default"))
+    for title, settings in (("parameter", one["parameters"]), ("history", one["history_keys"])):
+        console.print(_settings_table(title, settings))
+
+
+def _settings_table(title: str, settings: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("parameter", "value", "unit", "meaning", "published"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("parameter", "value"))
-    for p in (*one["parameters"], *one["history_keys"]):
-        table.add_row(p["name"], _shown(p["value"]), p["unit"], p["help"], p["published"])
-    console.print(table)
+    table.add_column(title, no_wrap=True)
+    for column in ("value", "unit", "meaning", "published"):
+        table.add_column(column, overflow="fold")
+    for one in settings:
+        table.add_row(one["name"], _shown(one["value"]), one["unit"], one["help"], one["published"])
+    return table
 
 
 def _works_with(one: dict[str, Any]) -> str:

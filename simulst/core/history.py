@@ -32,8 +32,8 @@ class HistoryConfig:
 
     method: str = setting(
         "auto",
-        "what text is kept: all, the last words or tokens, what follows the last sentence end, nothing after a segment, "
-        "whole newest turns; auto: punctuation where the model aligns, else fixed_words",
+        "what text is kept: all, the last words or tokens, what follows the last sentence end, nothing after a "
+        "segment, whole newest turns; auto: punctuation where the model aligns, else fixed_words",
         choices=METHOD_NAMES,
         published="fixed_words, punctuation",
     )
