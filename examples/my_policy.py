@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from simulst.core.alignment import anchors
 from simulst.core.boundary import complete
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence
-from simulst.errors import PolicyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,7 @@ class HoldSeconds(Policy):
 
     requires = frozenset({Evidence.PREFIX, Evidence.ALIGNMENT})
 
-    seconds: float = parameter(1.0, "how old the audio of a word must be", unit="s")
-
-    def __post_init__(self) -> None:
-        if self.seconds < 0:
-            raise PolicyError(f"HoldSeconds: seconds is {self.seconds}; it must be at least 0")
+    seconds: float = setting(1.0, "how old the audio of a word must be", unit="s", at_least=0)
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         hypothesis = decoder.hypothesise(want=self.requires)[0]

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulst.cli.settings import load_policy_with, read_settings
+from simulst.chosen import load_policy_with, read_settings
 from simulst.core.translator import Translator
+from simulst.defaults import DEFAULT_MODEL
 from simulst.errors import SimulstError
-from simulst.models import DEFAULT_MODEL
 from simulst.policies import LoadedPolicy, load_policy
 
 logger = logging.getLogger("simulst.agents")

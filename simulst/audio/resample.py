@@ -3,7 +3,8 @@
 import numpy as np
 import soxr
 
-from simulst.audio.samples import SAMPLE_RATE, FloatArray
+from simulst.audio.samples import SAMPLE_RATE as SAMPLE_RATE
+from simulst.audio.samples import FloatArray as FloatArray
 from simulst.errors import AudioError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000

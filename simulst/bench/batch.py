@@ -29,13 +29,14 @@ def batch_cost(
     from simulst.core.session import Session
     from simulst.eval.run.stream import pieces
     from simulst.models.speech_llm.batching import Batcher
+    from simulst.policies import load_policy
     from simulst.sinks.drive import drive
 
     starts = [int(i * APART_S * SAMPLE_RATE) for i in range(streams)]
     recordings = [talk[at : at + int(seconds * SAMPLE_RATE)] for at in starts]
 
     def translate(translator: Any, audio: "FloatArray") -> str:
-        session = Session(translator, policy, chunk_ms=chunk_ms)
+        session = Session(translator, load_policy(policy), chunk_ms=chunk_ms)
         drive(session, pieces([audio], round(session.chunk_ms * SAMPLE_RATE / 1000)), [])
         return session.text
 

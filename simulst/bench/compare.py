@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulst.bench.reencode import reencoding
 from simulst.errors import ModelError
+from simulst.policies import load_policy
 
 if TYPE_CHECKING:
     from simulst.core.session import Session
@@ -43,7 +44,7 @@ def reencode_cost(
     """Cost of a chunk for the running session `old`, and for the same model that computes its history anew."""
     from simulst.core.session import Session
 
-    young = Session(reencoding(model), policy, chunk_ms=old.chunk_ms)
+    young = Session(reencoding(model), load_policy(policy), chunk_ms=old.chunk_ms)
     chunks = round(COMPARED_S * 1000 / old.chunk_ms)
     clock = clock_of(model)
     before = _done(old)

@@ -17,6 +17,7 @@ from simulst.bundled import bundled_path, talk
 from simulst.cli import options
 from simulst.cli.threads import processors
 from simulst.errors import SimulstError
+from simulst.policies import load_policy
 
 if TYPE_CHECKING:
     from simulst.audio import FloatArray
@@ -113,7 +114,7 @@ def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
     from simulst.models import load_model
     from simulst.sinks.drive import drive
 
-    session = Session(load_model(model), policy)
+    session = Session(load_model(model), load_policy(policy))
     drive(session, audio, [])
     return session.text
 

@@ -44,7 +44,7 @@ def soak(
     import torch
 
     from simulst.bench.soak_marks import dump, printer
-    from simulst.cli.settings import load_policy_with, read_settings
+    from simulst.chosen import load_policy_with, read_settings
     from simulst.models import load_model
 
     torch.set_num_threads(threads)

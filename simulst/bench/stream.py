@@ -16,6 +16,7 @@ from simulst.bench.reencode import reencoding
 from simulst.bundled import bundled_path, talk
 from simulst.cli import options
 from simulst.errors import DataError
+from simulst.policies import load_policy
 
 if TYPE_CHECKING:
     from simulst.core.translator import FloatArray
@@ -95,7 +96,7 @@ def run_stream(
     """A whole session: cost by minute, memory after 10 minutes and at the end, tokens."""
     from simulst.core.session import Session
 
-    session = Session(model, policy, chunk_ms=chunk_ms)
+    session = Session(model, load_policy(policy), chunk_ms=chunk_ms)
     chunk = round(session.chunk_ms * 16)
     talk = speech(audio, 120)
     costs, memory, minute, cpu_s = Costs(session.chunk_ms / 1000), dict[int, float](), 0, 0.0
@@ -116,7 +117,7 @@ def run_stream(
             memory[minute] = resident_mb()
     memory[minutes] = resident_mb()
     stats, processed = copy(session.stats), session.decoder_positions
-    young = Session(model, policy, chunk_ms=chunk_ms)
+    young = Session(model, load_policy(policy), chunk_ms=chunk_ms)
     for number in range(per_talk):
         young.feed(piece(number))
         session.feed(piece(number))
@@ -171,7 +172,7 @@ def stream(
     """One long stream: cost per chunk at minute 1, 10 and the last, memory, real-time factor; or several together."""
     import torch
 
-    from simulst.cli.settings import load_policy_with, read_settings
+    from simulst.chosen import load_policy_with, read_settings
     from simulst.models import load_model
 
     torch.set_num_threads(threads)

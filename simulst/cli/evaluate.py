@@ -186,7 +186,7 @@ def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: in
 
 def _overridden(plan: "Plan", chosen: dict[str, Any], pairs: list[str]) -> "Plan":
     """The plan with what the command line says."""
-    from simulst.cli.settings import read_settings
+    from simulst.chosen import read_settings
     from simulst.eval.logs.units import UNITS
 
     given = {key: value for key, value in chosen.items() if value is not None}

@@ -67,7 +67,7 @@ def live(
         return
     import asyncio
 
-    from simulst.cli.settings import load_policy_with, read_settings
+    from simulst.chosen import load_policy_with, read_settings
     from simulst.live.catalogue import Catalogue
     from simulst.live.hub import Limits
     from simulst.live.server import serve_live

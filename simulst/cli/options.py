@@ -4,6 +4,9 @@ from typing import Annotated
 
 import typer
 
+from simulst.defaults import DEFAULT_MODEL as DEFAULT_MODEL
+from simulst.defaults import DEFAULT_POLICY as DEFAULT_POLICY
+
 Model = Annotated[
     str,
     typer.Option("--model", "-m", help="Name, local directory or hub name; see `simulst models`.", metavar="NAME|DIR"),
@@ -26,5 +29,3 @@ Metric = Annotated[
     typer.Option("--metric", help="A metric of your own, scored with the others; repeatable.", metavar="FILE.py:NAME"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-DEFAULT_MODEL = "tiny-en-de"
-DEFAULT_POLICY = "stream_att"

@@ -1,11 +1,14 @@
 """`simulst policies`: what there is, what it needs, and which models it works with."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simulst.cli import options
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def policies(
@@ -16,10 +19,12 @@ def policies(
     json_: options.Json = False,
 ) -> None:
     """List the policies with their parameters, presets, papers, and the models that provide what they need."""
-    from simulst.models import describe_model
+    from simulst.models import describe_model, describe_models
     from simulst.policies.describe import describe_policies
 
-    found = describe_policies([name] if name else None, model=describe_model(model) if model else None)
+    found = describe_policies(
+        [name] if name else None, models=describe_models(), model=describe_model(model) if model else None
+    )
     if json_:
         print(json.dumps(found[0] if name else found, ensure_ascii=False, indent=2))
     elif name:
@@ -41,12 +46,15 @@ def _print_all(found: list[dict[str, Any]]) -> None:
         table.add_row(one["name"], one["summary"], parameters, ", ".join(one["requires"]), _works_with(one))
     console = Console()
     console.print(table)
-    console.print("\n`simulst policies NAME` explains one; --set KEY=VALUE changes a parameter.", style="dim")
+    console.print(
+        "\n`simulst policies NAME` explains one; --set KEY=VALUE changes a parameter, --set history.KEY=VALUE the "
+        "history.",
+        style="dim",
+    )
 
 
 def _print_one(one: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console()
@@ -59,16 +67,23 @@ def _print_one(one: dict[str, Any]) -> None:
         (f"on {one['model']}" if "model" in one else "", _works_with(one) if "model" in one else ""),
         ("presets", ", ".join(one["presets"])),
         ("chunk", f"{one['chunk_ms']} ms"),
-        ("history", ", ".join(f"{key}={_shown(value)}" for key, value in one["history"].items())),
     ):
         if value:
             console.print(Text(f"{title:>11}  ", style="dim").append(value, style="default"))
+    for title, settings in (("parameter", one["parameters"]), ("history", one["history_keys"])):
+        console.print(_settings_table(title, settings))
+
+
+def _settings_table(title: str, settings: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("parameter", "value", "unit", "meaning", "published"):
-        table.add_column(title, overflow="fold")
-    for p in one["parameters"]:
-        table.add_row(p["name"], _shown(p["value"]), p["unit"], p["help"], p["published"])
-    console.print(table)
+    table.add_column(title, no_wrap=True)
+    for column in ("value", "unit", "meaning", "published"):
+        table.add_column(column, overflow="fold")
+    for one in settings:
+        table.add_row(one["name"], _shown(one["value"]), one["unit"], one["help"], one["published"])
+    return table
 
 
 def _works_with(one: dict[str, Any]) -> str:

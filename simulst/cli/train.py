@@ -17,7 +17,8 @@ def train(
     ] = None,
 ) -> None:
     """Make a model: vocabulary, text, speech, encoder, features, decoder, export. Stop and start it as you like."""
-    from simulst.training.recipe import read_recipe, run_recipe
+    from simulst.training.recipe import read_recipe
+    from simulst.training.run import run_recipe
 
     if picture is not None:
         from simulst.training.picture import draw

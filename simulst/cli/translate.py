@@ -44,7 +44,7 @@ def translate(
     with 130; on a microphone it ends the recording and translates what was said.
     """
     from simulst.audio import open_audio
-    from simulst.cli.settings import load_policy_with, read_settings
+    from simulst.chosen import load_policy_with, read_settings
 
     kind, style = _format(format_, output), _style(timing)
     _check_output(output, source, policy)

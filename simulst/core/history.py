@@ -5,14 +5,14 @@ runs on hours of speech with the same selection. A method says how much text to 
 source; caps on both always hold. Only whole words go.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from simulst.core.commit import CommittedToken
 from simulst.core.sentences import CLOSERS, STRONG_MARKS, ends_sentence
-from simulst.core.translator import Evidence, TranslatorSession
+from simulst.core.settings import check, setting
+from simulst.core.translator import Evidence
 from simulst.errors import PolicyError
 
 SENTENCE_TAIL = 12
@@ -22,6 +22,8 @@ AUDIO_MARGIN_S = 0.5
 
 _NOT_OPENING = CLOSERS + "".join(STRONG_MARKS) + " "
 
+METHOD_NAMES = ("auto", "keep_all", "fixed_words", "fixed_tokens", "punctuation", "segment_reset", "turns")
+"""`auto` and the keys of METHODS."""
 AudioRule = Literal["auto", "attention", "proportional", "fixed"]
 
 
@@ -29,45 +31,44 @@ AudioRule = Literal["auto", "attention", "proportional", "fixed"]
 class HistoryConfig:
     """The `[history]` table of a preset."""
 
-    method: str = "auto"
-    """A key of METHODS, or `auto`: `punctuation` with attention where the model aligns, else `fixed_words`."""
-    audio: AudioRule = "auto"
-    """Where audio is cut when text was dropped: before the earliest frame that kept text attends to (`attention`), in
-    proportion to the dropped words, or `ms_per_word` for each of them (`fixed`); `auto` is attention where there is
-    alignment, else proportional."""
-    words: int = 20
-    """Words that `fixed_words` keeps (the best value of the StreamAtt paper)."""
-    tokens: int = 40
-    """Tokens that `fixed_tokens` keeps."""
-    ms_per_word: int = 280
-    """Audio that one dropped word takes with it under `fixed`."""
-    max_tokens: int = 128
-    """Most text that is ever kept."""
-    max_audio_s: float | None = None
-    """Most audio that is ever kept; the model's own limit holds besides."""
-    max_entries: int = 320
-    """Cache entries (speech vectors, tokens, marks) above which `turns` forgets whole oldest turns."""
-
-    segment_s: float | None = None
-    """Speech after which a pause ends a segment: all of it is translated, then text and audio are forgotten; none: no
-    segments."""
-    pause_s: float = 0.5
-    """Silence that counts as such a pause."""
+    method: str = setting(
+        "auto",
+        "what text is kept: all, the last words or tokens, what follows the last sentence end, nothing after a "
+        "segment, whole newest turns; auto: punctuation where the model aligns, else fixed_words",
+        choices=METHOD_NAMES,
+        published="fixed_words, punctuation",
+    )
+    audio: AudioRule = setting(
+        "auto",
+        "where audio is cut when text was dropped: before the earliest frame that kept text attends to (attention), in "
+        "proportion to the dropped words, or ms_per_word for each of them (fixed); auto: attention where the model "
+        "aligns, else proportional",
+        published="attention",
+    )
+    words: int = setting(20, "words that fixed_words keeps", unit="words", at_least=1, published="20")
+    tokens: int = setting(40, "tokens that fixed_tokens keeps", unit="tokens", at_least=1)
+    ms_per_word: int = setting(280, "audio that one dropped word takes with it under fixed", unit="ms", at_least=1)
+    max_tokens: int = setting(128, "most text that is ever kept", unit="tokens", at_least=1)
+    max_audio_s: float | None = setting(
+        None, "most audio that is ever kept; the model's own limit holds besides", unit="s", above=0
+    )
+    max_entries: int = setting(
+        320,
+        "cache entries (speech vectors, tokens, marks) above which turns forgets whole oldest turns",
+        unit="entries",
+        at_least=1,
+    )
+    segment_s: float | None = setting(
+        None,
+        "speech after which a pause ends a segment: all of it is translated, then text and audio are forgotten; none: "
+        "no segments",
+        unit="s",
+        above=0,
+    )
+    pause_s: float = setting(0.5, "silence that counts as such a pause", unit="s", above=0)
 
     def __post_init__(self) -> None:
-        if self.method != "auto" and self.method not in METHODS:
-            raise PolicyError(f"history.method is {self.method!r}; it must be one of auto, {', '.join(METHODS)}")
-        if self.audio not in ("auto", "attention", "proportional", "fixed"):
-            raise PolicyError(
-                f"history.audio is {self.audio!r}; it must be one of auto, attention, proportional, fixed"
-            )
-        for name in ("words", "tokens", "ms_per_word", "max_tokens", "max_entries"):
-            if getattr(self, name) < 1:
-                raise PolicyError(f"history.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("max_audio_s", "segment_s", "pause_s"):
-            seconds = getattr(self, name)
-            if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-                raise PolicyError(f"history.{name} is {seconds}; it must be above 0")
+        check(self, "", PolicyError, label="history.{key}")
 
     def resolve(self, provides: frozenset[Evidence]) -> "HistoryConfig":
         """The same with `auto` settled for a model."""
@@ -82,8 +83,7 @@ class HistoryConfig:
             raise PolicyError(
                 "history.audio = attention needs alignment, which the model lacks; use proportional or fixed"
             )
-        fields = {f: getattr(self, f) for f in self.__dataclass_fields__}
-        return HistoryConfig(**{**fields, "method": method, "audio": audio})
+        return replace(self, method=method, audio=audio)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,14 +175,6 @@ class HistorySelector:
         self.max_audio_s = config.max_audio_s
         attends = config.audio == "attention" and config.method != "turns"
         self.wants: frozenset[Evidence] = frozenset({Evidence.ALIGNMENT} if attends else ())
-
-    def bind(self, session: TranslatorSession) -> Selector:
-        """The selector of one stream: `turns` looks at what its session has cached."""
-        if self.config.method != "turns":
-            return self
-        from simulst.core.turns import TurnSelector
-
-        return TurnSelector(self.config, session)
 
     def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim:
         """What may go after a decision; `start_s` is the absolute time of the oldest kept audio."""

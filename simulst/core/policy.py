@@ -6,10 +6,12 @@ References for every rule stand in the policy files; row convention, boundary ru
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 from simulst.core.alignment import IntArray, attended_frames, valid_rows
+from simulst.core.settings import check
 from simulst.core.translator import Alignment, Evidence, Gate, Hypothesis, TranslatorSession, Vocabulary
+from simulst.errors import PolicyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,20 +96,12 @@ class Decision:
 READ = Decision(reason="read")
 
 
-T = TypeVar("T")
-
-
-def parameter(default: T, help: str, *, unit: str = "", published: str = "") -> T:  # noqa: A002
-    """A policy's dataclass field with what `simulst policies` says about it."""
-    metadata = {"help": help, "unit": unit, "published": published}
-    return field(default=default, metadata=metadata)
-
-
 class Policy(ABC):
     """A frozen rule without state of its own; `start` makes the state of one stream.
 
-    Subclasses are frozen keyword-only dataclasses whose fields are the parameters, each with a unit in its name or
-    docstring; they are registered by name in `simulst.policies.POLICIES` or named as `file.py:Class` / `package.Class`.
+    Subclasses are frozen keyword-only dataclasses whose fields are the parameters, each a
+    `simulst.core.settings.setting` with its meaning, unit and range; they are registered by name in
+    `simulst.policies.POLICIES` or named as `file.py:Class` / `package.Class`.
     """
 
     requires: ClassVar[frozenset[Evidence]]
@@ -117,6 +111,10 @@ class Policy(ABC):
     """History method when neither preset nor user names one; the names are in `simulst.core.history`."""
     default_segment_s: ClassVar[float | None] = None
     """Speech after which a pause ends a segment, likewise; None: no segments."""
+
+    def __post_init__(self) -> None:
+        """Judge the parameters; PolicyError. A rule with more to say about them calls this first."""
+        check(self, type(self).__name__, PolicyError)
 
     def needs(self) -> frozenset[Evidence]:
         """`requires` and whatever this configuration needs on top."""

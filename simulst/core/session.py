@@ -16,13 +16,14 @@ from simulst.core.commit import CommitLog
 from simulst.core.events import Event, ProgressEvent
 from simulst.core.forced import SILENCE_KEPT_S, segment_cut
 from simulst.core.history import HistoryConfig, HistorySelector, Selector
+from simulst.core.loaded import LoadedPolicy, as_loaded, check_fits
 from simulst.core.policy import Committed, Decision, Policy, SourceView
 from simulst.core.report import Report, SessionStats
 from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
 from simulst.core.transcript import LongTranscript
 from simulst.core.translator import Evidence, Translator
+from simulst.core.turns import selector_of_stream
 from simulst.errors import AudioError, ModelError, PolicyError
-from simulst.policies import LoadedPolicy, check_fits, load_policy
 
 
 class Session:
@@ -36,7 +37,7 @@ class Session:
     def __init__(
         self,
         model: Translator,
-        policy: "str | LoadedPolicy | Policy",
+        policy: LoadedPolicy | Policy,
         *,
         chunk_ms: int | None = None,
         history: HistoryConfig | Selector | str | None = None,
@@ -46,7 +47,7 @@ class Session:
     ) -> None:
         if not hasattr(model, "provides"):
             raise ModelError(f"A session takes a loaded model, not {model!r:.80}; load_model makes one of a name.")
-        loaded = load_policy(policy)
+        loaded = as_loaded(policy)
         self.model = model
         self.policy = loaded.policy
         self.name = loaded.name
@@ -82,8 +83,7 @@ class Session:
         """Forget the stream; the next one starts as in a fresh session."""
         self._source = SourceBuffer()
         self._translator = self.model.open()
-        bind = getattr(self.selector, "bind", None)
-        self._history: Selector = self.selector if bind is None else bind(self._translator)
+        self._history = selector_of_stream(self.selector, self._translator)
         self._activity = SpeechActivity()
         self._decoder = SessionDecoder(
             self.model,

@@ -217,7 +217,12 @@ class SourceLanguageModel(Protocol):
 
 
 class SourceModel(SourceLanguageModel, Protocol):
-    """What a session that provides SOURCE_LM can do besides `TranslatorSession`; both calls are batched."""
+    """What a session that provides SOURCE_LM can do besides `TranslatorSession`; calls with texts are batched."""
+
+    def continuer(self, name: str) -> SourceLanguageModel:
+        """What continues the source: the causal model in the directory or under the hub name `name`, or for "" this
+        model itself. Raises ModelError."""
+        ...
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         """The best translation of each source text that begins with the target ids `prefix`: new ids only."""

@@ -9,9 +9,15 @@ from itertools import accumulate
 from typing import cast
 
 from simulst.core.commit import CommittedToken
-from simulst.core.history import HistoryConfig, Trim, cap_audio
+from simulst.core.history import HistoryConfig, HistorySelector, Selector, Trim, cap_audio
 from simulst.core.translator import Evidence, ReadWriteSession, TranslatorSession
-from simulst.models.speech_llm.eviction import oldest_turns
+
+
+def selector_of_stream(selector: Selector, session: TranslatorSession) -> Selector:
+    """The selector of one stream: `turns` looks at what its session has cached, any other is shared by all streams."""
+    if isinstance(selector, HistorySelector) and selector.config.method == "turns":
+        return TurnSelector(selector.config, session)
+    return selector
 
 
 class TurnSelector:
@@ -40,3 +46,13 @@ class TurnSelector:
         if not gone:
             return cap_audio(kept, start_s=start_s, need_s=need_s)
         return Trim(tokens=sum(turn.tokens for turn in turns[:gone]), to_s=turns[gone - 1].end_s)
+
+
+def oldest_turns(checkpoints: Sequence[int], length: int, maximum: int) -> int | None:
+    """The smallest checkpoint whose entries before it may go so that at most `maximum` are left after it.
+
+    None when nothing has to go; the last checkpoint when even that does not suffice (the newest turn is never cut).
+    """
+    if length <= maximum or not checkpoints:
+        return None
+    return next((one for one in checkpoints if length - one <= maximum), checkpoints[-1])

@@ -3,9 +3,9 @@
 `registry` has the names, `family` says what a model family is, `speech_llm`, `seq2seq` and `text` are the families.
 """
 
+from simulst.defaults import DEFAULT_MODEL
 from simulst.models.family import ModelFamily
 from simulst.models.registry import (
-    DEFAULT_MODEL,
     FAMILIES,
     MODELS,
     describe_model,

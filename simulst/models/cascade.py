@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, Translator
+from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, SourceLanguageModel, Translator
 from simulst.errors import ModelError
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
@@ -151,6 +151,9 @@ class CascadeSession:
 
     def transcript(self) -> str:
         return self._text.transcript() if self._words else ""
+
+    def continuer(self, name: str) -> SourceLanguageModel:
+        return self._text.continuer(name)
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0

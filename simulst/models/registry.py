@@ -15,7 +15,6 @@ from simulst.models.checkpoint import read_json
 from simulst.models.family import AnyFamily
 from simulst.models.hub import fetch, is_hub_name
 
-DEFAULT_MODEL = "tiny-en-de"
 OWN_FORMAT = "simulst.json"
 """Marks a directory that this project wrote; its "type" is a key of FAMILIES, "speech_llm" by default."""
 

@@ -4,7 +4,6 @@ For decoder-only models the same rule reads the rows of the LLM's calibrated ali
 online z-score, median filter over frames, lower median of the attended frames over heads (as Alignatt4LLM does).
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +20,8 @@ from simulst.core.alignment import (
     valid_rows,
 )
 from simulst.core.boundary import complete
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Alignment, Evidence, TokenStep
 from simulst.errors import PolicyError
 
@@ -44,57 +44,56 @@ class AlignAtt(Policy):
     paper: ClassVar[str] = "Papi et al. 2023 (2305.11408)"
     default_history: ClassVar[str] = "keep_all"
 
-    f: int = parameter(4, "frames at the end that may not be attended to", unit="frames", published="2, 4, ..., 14")
-    frame_ms: float | None = parameter(
-        None, "length of the frames that f counts; none: the model's own", unit="ms", published="40"
+    f: int = setting(
+        4, "frames at the end that may not be attended to", unit="frames", at_least=0, published="2, 4, ..., 14"
     )
-    border_ms: float | None = parameter(None, "the same border as time; replaces f", unit="ms")
-    normalise: Normalisation = parameter(
+    frame_ms: float | None = setting(
+        None, "length of the frames that f counts; none: the model's own", unit="ms", above=0, published="40"
+    )
+    border_ms: float | None = setting(None, "the same border as time; replaces f", unit="ms", above=0)
+    normalise: Normalisation = setting(
         "none", "normalisation of the rows: none, zscore, zscore_online, zscore_running, l2", published="none, zscore"
     )
-    median: int = parameter(1, "width of the median filter over frames; 1: none", unit="frames", published="7")
-    heads: Literal["mean", "median", "filtered_mean"] = parameter(
+    median: int = setting(
+        1, "width of the median filter over frames; 1: none", unit="frames", at_least=1, published="7"
+    )
+    heads: Literal["mean", "median", "filtered_mean"] = setting(
         "mean",
         "mean row of the alignment heads, lower median of their attended frames, or mean of the heads once each was "
         "normalised and filtered",
         published="mean, median, filtered_mean",
     )
-    max_mass: float | None = parameter(
-        None, "hold a token back when more than this share of its attention to the source lies on those frames"
+    max_mass: float | None = setting(
+        None,
+        "hold a token back when more than this share of its attention to the source lies on those frames",
+        above=0,
+        at_most=1,
     )
-    pass_mass: float | None = parameter(
-        None, "let a token pass when less than this share of its attention lies there", published="0.03"
+    pass_mass: float | None = setting(
+        None,
+        "let a token pass when less than this share of its attention lies there",
+        above=0,
+        at_most=1,
+        published="0.03",
     )
-    consensus: float | None = parameter(
-        None, "share of the heads that must attend to older frames; needs alignment_heads", published="0.6"
+    consensus: float | None = setting(
+        None,
+        "share of the heads that must attend to older frames; needs alignment_heads",
+        above=0,
+        at_most=1,
+        published="0.6",
     )
-    drop_last: int = parameter(0, "frames at the very end that are left out as a sink", unit="frames", published="0, 1")
-    rewind_s: float | None = parameter(
-        None, "give up the chunk when attention jumps back further than this", unit="s", published="4"
+    drop_last: int = setting(
+        0, "frames at the very end that are left out as a sink", unit="frames", at_least=0, published="0, 1"
+    )
+    rewind_s: float | None = setting(
+        None, "give up the chunk when attention jumps back further than this", unit="s", above=0, published="4"
     )
 
     def __post_init__(self) -> None:
-        if self.f < 0:
-            raise PolicyError(f"align_att: f is {self.f}; it must be at least 0")
-        for name in ("frame_ms", "border_ms", "rewind_s"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise PolicyError(f"align_att: {name} is {value}; it must be above 0")
-        for name in ("max_mass", "pass_mass", "consensus"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise PolicyError(f"align_att: {name} is {value}; it must be above 0 and at most 1")
-        if self.normalise not in ("none", "zscore", "zscore_online", "zscore_running", "l2"):
-            raise PolicyError(
-                f"align_att: normalise is {self.normalise!r}; "
-                "it must be none, zscore, zscore_online, zscore_running or l2"
-            )
-        if self.median < 1 or self.median % 2 == 0:
-            raise PolicyError(f"align_att: median is {self.median}; it must be an odd number of frames")
-        if self.heads not in ("mean", "median", "filtered_mean"):
-            raise PolicyError(f"align_att: heads is {self.heads!r}; it must be mean, median or filtered_mean")
-        if self.drop_last < 0:
-            raise PolicyError(f"align_att: drop_last is {self.drop_last}; it must be at least 0")
+        super().__post_init__()
+        if self.median % 2 == 0:
+            raise PolicyError(f"AlignAtt: median is {self.median}; it must be an odd number of frames.")
 
     def needs(self) -> frozenset[Evidence]:
         each = self.heads != "mean" or self.consensus is not None

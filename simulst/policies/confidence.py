@@ -1,14 +1,13 @@
 """Confidence: commit when the model is sure enough of what it says (one of the four policies of 2306.01201)."""
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from simulst.core.boundary import complete, word_starts
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence
-from simulst.errors import PolicyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,22 +22,19 @@ class Confidence(Policy):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.LOGPROBS})
     paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
 
-    signal: Literal["auto", "no_speech", "logprob"] = parameter(
+    signal: Literal["auto", "no_speech", "logprob"] = setting(
         "auto", "what tells confidence; auto: no_speech where the model has it, else logprob", published="no_speech"
     )
-    alpha: float = parameter(0.9, "confidence that there is speech", published="0.9, 0.7")
-    threshold: float = parameter(-0.5, "least mean log-probability of a token", unit="nats", published="none")
-    scope: Literal["hypothesis", "word"] = parameter("word", "what the mean is taken over", published="none")
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.threshold) and self.threshold <= 0):
-            raise PolicyError(f"confidence: threshold is {self.threshold}; it must be at most 0 (a log-probability)")
-        if not 0 < self.alpha < 1:
-            raise PolicyError(f"confidence: alpha is {self.alpha}; it must be between 0 and 1")
-        if self.signal not in ("auto", "no_speech", "logprob"):
-            raise PolicyError(f"confidence: signal is {self.signal!r}; it must be auto, no_speech or logprob")
-        if self.scope not in ("hypothesis", "word"):
-            raise PolicyError(f"confidence: scope is {self.scope!r}; it must be hypothesis or word")
+    alpha: float = setting(0.9, "confidence that there is speech", above=0, below=1, published="0.9, 0.7")
+    threshold: float = setting(
+        -0.5,
+        "least mean log-probability of a token",
+        unit="nats",
+        at_most=0,
+        why="a log-probability",
+        published="none",
+    )
+    scope: Literal["hypothesis", "word"] = setting("word", "what the mean is taken over", published="none")
 
     def needs(self) -> frozenset[Evidence]:
         return self.requires | ({Evidence.NO_SPEECH} if self.signal == "no_speech" else set())

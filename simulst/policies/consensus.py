@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from simulst.core.boundary import complete
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence
-from simulst.errors import PolicyError
 from simulst.policies.local_agreement import LocalAgreementState, Remembered
 
 
@@ -23,11 +23,9 @@ class Consensus(Policy):
     paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
     default_chunk_ms: ClassVar[int] = 1000
 
-    ratio: float = parameter(0.9, "least resemblance of consecutive hypotheses, 1 is equality", published="0.9")
-
-    def __post_init__(self) -> None:
-        if not 0 < self.ratio <= 1:
-            raise PolicyError(f"consensus: ratio is {self.ratio}; it must be above 0 and at most 1")
+    ratio: float = setting(
+        0.9, "least resemblance of consecutive hypotheses, 1 is equality", above=0, at_most=1, published="0.9"
+    )
 
     def start(self) -> LocalAgreementState:
         return LocalAgreementState()

@@ -1,31 +1,34 @@
 """What `simulst policies` says about a rule: parameters with units and published values, needs, presets, models."""
 
-import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from simulst.core.history import HistoryConfig
 from simulst.core.policy import Policy
+from simulst.core.settings import describe
 from simulst.core.translator import Evidence, ModelInfo, Translator
 from simulst.policies.loading import load_policy, policy_class, preset_names, preset_path, read_preset
+from simulst.policies.names import POLICIES
 
 
 def describe_policies(
-    names: Iterable[str] | None = None, *, model: Translator | ModelInfo | None = None
+    names: Iterable[str] | None = None,
+    *,
+    models: Sequence[ModelInfo] = (),
+    model: Translator | ModelInfo | None = None,
 ) -> list[dict[str, Any]]:
     """One JSON-ready description per policy (default: every registered one).
 
-    With `model` each says in `runs` whether that model can run it and in `missing` what evidence it lacks.
+    Each says in `models` which of `models` can run it. With `model` it says in `runs` whether that model can, and in
+    `missing` what evidence that lacks.
     """
-    from simulst.policies import POLICIES
-
-    return [describe_policy(name, model=model) for name in (POLICIES if names is None else names)]
+    return [describe_policy(name, models=models, model=model) for name in (POLICIES if names is None else names)]
 
 
-def describe_policy(name: str, *, model: Translator | ModelInfo | None = None) -> dict[str, Any]:
+def describe_policy(
+    name: str, *, models: Sequence[ModelInfo] = (), model: Translator | ModelInfo | None = None
+) -> dict[str, Any]:
     """The description of a policy, preset or class of one's own; raises PolicyError where there is none."""
-    from simulst.models import describe_models
-    from simulst.policies import POLICIES
-
     loaded = load_policy(name)
     cls = type(loaded.policy)
     needs = loaded.policy.needs()
@@ -33,14 +36,15 @@ def describe_policy(name: str, *, model: Translator | ModelInfo | None = None) -
         "name": name,
         "policy": next((key for key, target in POLICIES.items() if target == f"{cls.__module__}:{cls.__name__}"), name),
         "summary": (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "),
-        "parameters": [_parameter(loaded.policy, one) for one in dataclasses.fields(cls)],  # type: ignore[arg-type]
+        "parameters": describe(cls, loaded.policy),
         "chunk_ms": loaded.chunk_ms,
-        "history": dataclasses.asdict(loaded.history),
+        "history": vars(loaded.history),
+        "history_keys": [{**one, "name": f"history.{one['name']}"} for one in describe(HistoryConfig, loaded.history)],
         "requires": sorted(needs),
         "paper": cls.paper,
         "source": loaded.source,
         "presets": presets_of(cls),
-        "models": [info.name for info in describe_models() if needs <= info.provides],
+        "models": [info.name for info in models if needs <= info.provides],
     }
     if model is None:
         return described
@@ -51,15 +55,4 @@ def describe_policy(name: str, *, model: Translator | ModelInfo | None = None) -
 def presets_of(cls: type[Policy]) -> list[str]:
     """Names of the presets that configure a policy class."""
     paths = {name: preset_path(name) for name in preset_names()}
-    return [name for name, path in paths.items() if path and policy_class(read_preset(path)["policy"]) is cls]
-
-
-def _parameter(policy: Policy, one: "dataclasses.Field[Any]") -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "value": getattr(policy, one.name),
-        "default": None if one.default is dataclasses.MISSING else one.default,
-        "unit": one.metadata.get("unit", ""),
-        "help": one.metadata.get("help", ""),
-        "published": one.metadata.get("published", ""),
-    }
+    return [name for name, path in paths.items() if path and policy_class(read_preset(path).policy) is cls]

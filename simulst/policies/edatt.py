@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from simulst.core.boundary import complete
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence, FloatArray, TokenStep
-from simulst.errors import PolicyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,27 +21,17 @@ class EDAtt(Policy):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.ALIGNMENT})
     paper: ClassVar[str] = "Papi et al. 2023 (2212.07850)"
 
-    alpha: float = parameter(
-        0.2, "attention from which a token is held back", published="0.6, 0.4, 0.2, 0.1, 0.05, 0.03"
+    alpha: float = setting(
+        0.2, "attention from which a token is held back", above=0, published="0.6, 0.4, 0.2, 0.1, 0.05, 0.03"
     )
-    last: int = parameter(2, "newest frames that are looked at (lambda)", unit="frames", published="2")
-    frame_ms: float | None = parameter(
-        None, "length of the frames that last counts; none: the model's own", unit="ms", published="40"
+    last: int = setting(2, "newest frames that are looked at (lambda)", unit="frames", at_least=1, published="2")
+    frame_ms: float | None = setting(
+        None, "length of the frames that last counts; none: the model's own", unit="ms", above=0, published="40"
     )
-    normalise: Literal["l2", "l1"] = parameter("l2", "norm that rows are divided by", published="l2")
-    drop_last: int = parameter(1, "frames at the very end that are left out as a sink", unit="frames", published="1")
-
-    def __post_init__(self) -> None:
-        if not 0 < self.alpha:
-            raise PolicyError(f"edatt: alpha is {self.alpha}; it must be above 0")
-        if self.last < 1:
-            raise PolicyError(f"edatt: last is {self.last}; it must be at least 1")
-        if self.frame_ms is not None and not 0 < self.frame_ms < float("inf"):
-            raise PolicyError(f"edatt: frame_ms is {self.frame_ms}; it must be above 0 and finite")
-        if self.normalise not in ("l2", "l1"):
-            raise PolicyError(f"edatt: normalise is {self.normalise!r}; it must be l2 or l1")
-        if self.drop_last < 0:
-            raise PolicyError(f"edatt: drop_last is {self.drop_last}; it must be at least 0")
+    normalise: Literal["l2", "l1"] = setting("l2", "norm that rows are divided by", published="l2")
+    drop_last: int = setting(
+        1, "frames at the very end that are left out as a sink", unit="frames", at_least=0, published="1"
+    )
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         gate = NewestFramesGate(policy=self, frame_s=decoder.frame_s)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from simulst.core.boundary import complete
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence, TokenStep
-from simulst.errors import PolicyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +17,9 @@ class Emma(Policy):
     paper: ClassVar[str] = "Ma et al. 2023 (2312.04515)"
     default_chunk_ms: ClassVar[int] = 320
 
-    threshold: float = parameter(0.5, "least write probability", published="0.5")
-    min_start_s: float = parameter(1.92, "audio before the first write", unit="s", published="1.92")
-    max_new: int = parameter(50, "most tokens per chunk", unit="tokens", published="50")
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise PolicyError(f"emma: threshold is {self.threshold}; it must be above 0 and at most 1")
-        if self.max_new < 1:
-            raise PolicyError(f"emma: max_new is {self.max_new}; it must be at least 1")
+    threshold: float = setting(0.5, "least write probability", above=0, at_most=1, published="0.5")
+    min_start_s: float = setting(1.92, "audio before the first write", unit="s", at_least=0, published="1.92")
+    max_new: int = setting(50, "most tokens per chunk", unit="tokens", at_least=1, published="50")
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         if view.heard_s < self.min_start_s:

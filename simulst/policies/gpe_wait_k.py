@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from simulst.core.policy import parameter
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence
 from simulst.policies.wait_k import WaitK
 
@@ -18,7 +18,7 @@ class GpeWaitK(WaitK):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.GROUPED})
     paper: ClassVar[str] = "Tong et al. 2025 (2505.16983)"
 
-    k: int = parameter(5, "source words to stay behind", unit="words", published="1, 3, 5, 7, 9, 11")
-    words: Literal["fixed", "adaptive"] = parameter(
+    k: int = setting(5, "source words to stay behind", unit="words", at_least=1, published="1, 3, 5, 7, 9, 11")
+    words: Literal["fixed", "adaptive"] = setting(
         "adaptive", "how source words are counted: by the clock or by the model's CTC", published="adaptive"
     )

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from simulst.core.boundary import complete
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence
 
 
@@ -18,7 +19,7 @@ class Greedy(Policy):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX})
     paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
 
-    min_start_s: float = parameter(0.0, "audio before the first write", unit="s")
+    min_start_s: float = setting(0.0, "audio before the first write", unit="s", at_least=0)
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         if view.heard_s < self.min_start_s:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from simulst.core.boundary import complete, word_starts
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence
-from simulst.errors import PolicyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,14 +16,8 @@ class HoldN(Policy):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX})
     paper: ClassVar[str] = "Liu et al. 2020 (2005.11185)"
 
-    n: int = parameter(6, "units kept back", unit="tokens or words", published="not tuned to one value")
-    unit: Literal["tokens", "words"] = parameter("tokens", "what n counts", published="tokens")
-
-    def __post_init__(self) -> None:
-        if self.n < 0:
-            raise PolicyError(f"hold_n: n is {self.n}; it must be at least 0")
-        if self.unit not in ("tokens", "words"):
-            raise PolicyError(f"hold_n: unit is {self.unit!r}; it must be tokens or words")
+    n: int = setting(6, "units kept back", unit="tokens or words", at_least=0, published="not tuned to one value")
+    unit: Literal["tokens", "words"] = setting("tokens", "what n counts", published="tokens")
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         hypothesis = decoder.hypothesise()[0]

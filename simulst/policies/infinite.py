@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.latency_tags import TURN_BLOCKS
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence, ReadWrite
-from simulst.errors import PolicyError
 from simulst.policies.read_write import budget, follow
 
 
@@ -20,14 +21,10 @@ class Infinite(Policy):
     paper: ClassVar[str] = "Ouyang et al. 2025 (2503.02969)"
     default_history: ClassVar[str] = "turns"
 
-    multiple: int = parameter(2, "blocks of audio per turn", unit="blocks", published="1, 2, 3, 4")
-    tokens_per_block: int = parameter(10, "most tokens that a turn may write per block", unit="tokens", published="10")
-
-    def __post_init__(self) -> None:
-        if self.multiple not in (1, 2, 3, 4):
-            raise PolicyError(f"infinite: multiple is {self.multiple}; it must be 1, 2, 3 or 4")
-        if self.tokens_per_block < 1:
-            raise PolicyError(f"infinite: tokens_per_block is {self.tokens_per_block}; it must be at least 1")
+    multiple: int = setting(2, "blocks of audio per turn", unit="blocks", choices=TURN_BLOCKS, published="1, 2, 3, 4")
+    tokens_per_block: int = setting(
+        10, "most tokens that a turn may write per block", unit="tokens", at_least=1, published="10"
+    )
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         return follow(self._plan(view, committed), view, committed, decoder)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from simulst.core.boundary import complete
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.prefix import common_prefix
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence, Hypothesis
-from simulst.errors import PolicyError
 
 
 @dataclass(kw_only=True)
@@ -53,11 +53,14 @@ class LocalAgreement(Policy):
     paper: ClassVar[str] = "Liu et al. 2020 (2005.11185)"
     default_chunk_ms: ClassVar[int] = 1000
 
-    n: int = parameter(2, "hypotheses that must agree", unit="hypotheses", published="2")
-
-    def __post_init__(self) -> None:
-        if self.n < 2:
-            raise PolicyError(f"local_agreement: n is {self.n}; it must be at least 2")
+    n: int = setting(
+        2,
+        "hypotheses that must agree",
+        unit="hypotheses",
+        at_least=2,
+        why="a single one agrees with itself",
+        published="2",
+    )
 
     def start(self) -> LocalAgreementState:
         return LocalAgreementState()

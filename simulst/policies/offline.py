@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence
-from simulst.errors import PolicyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,7 @@ class Offline(Policy):
     default_history: ClassVar[str] = "keep_all"
     default_segment_s: ClassVar[float | None] = 4.0
 
-    beams: int = parameter(4, "beam width at the end, where the model can search", published="5")
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.beams <= 32:
-            raise PolicyError(f"offline: beams is {self.beams}; it must be between 1 and 32")
+    beams: int = setting(4, "beam width at the end, where the model can search", at_least=1, at_most=32, published="5")
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         return READ

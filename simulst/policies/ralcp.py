@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from simulst.core.boundary import complete, word_starts
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence, Hypothesis, Vocabulary
-from simulst.errors import PolicyError
 
 MAX_CANDIDATES = 100
 
@@ -25,21 +25,20 @@ class Ralcp(Policy):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.NBEST})
     paper: ClassVar[str] = "Wang et al. 2023 (2309.06706)"
 
-    threshold: float = parameter(0.6, "share of candidates that must agree", published="0.5, 0.6")
-    candidates: int = parameter(5, "beams or samples", unit="hypotheses", published="5, 10")
-    sample: bool = parameter(False, "draw samples instead of beams")
-    strict: bool = parameter(False, "more than the threshold must agree, not just as many", published="true, false")
-    min_start_s: float = parameter(0.0, "audio before the first attempt", unit="s")
-    seed: int = parameter(0, "seed of the samples")
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise PolicyError(f"ralcp: threshold is {self.threshold}; it must be above 0 and at most 1")
-        if not 2 <= self.candidates <= MAX_CANDIDATES:
-            raise PolicyError(
-                f"ralcp: candidates is {self.candidates}; it must be at least 2 (a single one agrees with "
-                f"itself) and at most {MAX_CANDIDATES} (each takes memory of its own)"
-            )
+    threshold: float = setting(0.6, "share of candidates that must agree", above=0, at_most=1, published="0.5, 0.6")
+    candidates: int = setting(
+        5,
+        "beams or samples",
+        unit="hypotheses",
+        at_least=2,
+        at_most=MAX_CANDIDATES,
+        why="a single one agrees with itself, and each takes memory of its own",
+        published="5, 10",
+    )
+    sample: bool = setting(False, "draw samples instead of beams")
+    strict: bool = setting(False, "more than the threshold must agree, not just as many", published="true, false")
+    min_start_s: float = setting(0.0, "audio before the first attempt", unit="s", at_least=0)
+    seed: int = setting(0, "seed of the samples")
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         if view.heard_s < self.min_start_s:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.latency_tags import LATENCIES
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence, ReadWrite, ReadWriteSession
-from simulst.errors import PolicyError
 
 TOKENS_PER_SECOND = 5.0
 SPARE_TOKENS = 20
@@ -37,32 +38,21 @@ class ReadAndWrite(Policy):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.SESSION_TOKENS})
     paper: ClassVar[str] = "Fu et al. 2025 (2504.09570)"
 
-    latency: str = parameter(
+    latency: str = setting(
         "medium",
         "the latency asked for: low, low-medium, medium, medium-high, high",
+        choices=LATENCIES,
         published="low, low-medium, medium, medium-high, high",
     )
-    threshold: float = parameter(0.5, "probability of WRITE against READ from which on it writes", published="0.5")
-    sentence_words: int = parameter(
-        20, "write at a sentence end once so many words were read; 0: never", unit="words", published="20"
+    threshold: float = setting(
+        0.5, "probability of WRITE against READ from which on it writes", above=0, below=1, published="0.5"
     )
-    max_write: int = parameter(1024, "most tokens of one write", unit="tokens", published="1024")
-    tokens_per_word: int = parameter(2, "tokens of one write per word read since the last", published="2")
-    spare_words: int = parameter(25, "words added to those read, for that cap", unit="words", published="25")
-
-    def __post_init__(self) -> None:
-        from simulst.models.speech_llm.latency_tags import LATENCIES
-
-        if self.latency not in LATENCIES:
-            raise PolicyError(f"read_write: latency is {self.latency!r}; it must be one of {', '.join(LATENCIES)}")
-        if not 0 < self.threshold < 1:
-            raise PolicyError(f"read_write: threshold is {self.threshold}; it must be between 0 and 1")
-        for name in ("max_write", "tokens_per_word"):
-            if getattr(self, name) < 1:
-                raise PolicyError(f"read_write: {name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("sentence_words", "spare_words"):
-            if getattr(self, name) < 0:
-                raise PolicyError(f"read_write: {name} is {getattr(self, name)}; it must be at least 0")
+    sentence_words: int = setting(
+        20, "write at a sentence end once so many words were read; 0: never", unit="words", at_least=0, published="20"
+    )
+    max_write: int = setting(1024, "most tokens of one write", unit="tokens", at_least=1, published="1024")
+    tokens_per_word: int = setting(2, "tokens of one write per word read since the last", at_least=1, published="2")
+    spare_words: int = setting(25, "words added to those read, for that cap", unit="words", at_least=0, published="25")
 
     def write_cap(self, words: int) -> int:
         """Most tokens of one write after `words` source words."""

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from simulst.core.boundary import complete
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.prefix import common_prefix
+from simulst.core.settings import setting
 from simulst.core.translator import Alignment, Bias, Evidence, Hypothesis, TokenStep
-from simulst.errors import PolicyError
 
 
 @dataclass(kw_only=True)
@@ -35,22 +35,14 @@ class Retranslation(Policy):
     default_chunk_ms: ClassVar[int] = 1000
     default_history: ClassVar[str] = "keep_all"
 
-    mask_k: int = parameter(2, "last tokens that are not shown", unit="tokens", published="0, 5, 10")
-    bias: float = parameter(0.0, "weight of the shown text in decoding, 0 to 1", published="0, 0.5")
-    match: float = parameter(0.1, "least share of a new window that must match the old one", published="0.1")
-    on_mismatch: Literal["replace", "append"] = parameter(
+    mask_k: int = setting(2, "last tokens that are not shown", unit="tokens", at_least=0, published="0, 5, 10")
+    bias: float = setting(0.0, "weight of the shown text in decoding, 0 to 1", at_least=0, below=1, published="0, 0.5")
+    match: float = setting(
+        0.1, "least share of a new window that must match the old one", above=0, at_most=1, published="0.1"
+    )
+    on_mismatch: Literal["replace", "append"] = setting(
         "replace", "what a window without match does to the text of the old one", published="append"
     )
-
-    def __post_init__(self) -> None:
-        if self.mask_k < 0:
-            raise PolicyError(f"retranslation: mask_k is {self.mask_k}; it must be at least 0")
-        if not 0 <= self.bias < 1:
-            raise PolicyError(f"retranslation: bias is {self.bias}; it must be at least 0 and below 1")
-        if not 0 < self.match <= 1:
-            raise PolicyError(f"retranslation: match is {self.match}; it must be above 0 and at most 1")
-        if self.on_mismatch not in ("replace", "append"):
-            raise PolicyError(f"retranslation: on_mismatch is {self.on_mismatch!r}; it must be replace or append")
 
     def start(self) -> RetranslationState:
         return RetranslationState()

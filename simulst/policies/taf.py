@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
-from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView, parameter
-from simulst.core.translator import Evidence, Hypothesis, SourceLanguageModel, SourceModel
-from simulst.errors import PolicyError
+from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
+from simulst.core.translator import Evidence, Hypothesis, SourceModel
 from simulst.policies.ralcp import vote
 
 TOKENS_PER_SOURCE_WORD = 4 / 3
@@ -36,29 +36,17 @@ class Taf(Policy):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX, Evidence.SOURCE_LM})
     paper: ClassVar[str] = "Ouyang et al. 2024 (2410.22499)"
 
-    threshold: float = parameter(0.6, "share of translations that must agree (tau)", published="0.6")
-    continuations: int = parameter(10, "sampled continuations", published="10")
-    max_tokens: int = parameter(10, "length of a continuation", unit="tokens", published="10")
-    top_p: float = parameter(0.9, "nucleus that continuations are drawn from", published="0.9")
-    temperature: float = parameter(1.0, "temperature of the continuations", published="1")
-    min_start: int = parameter(3, "source words before the first attempt", unit="words", published="3")
-    source_model: str = parameter("", "causal model (directory or hub name) that continues the source; none: the model")
-    judge: bool = parameter(False, "count wrong anticipations (one more translation per chunk)")
-    seed: int = parameter(0, "seed of the continuations")
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise PolicyError(f"taf: threshold is {self.threshold}; it must be above 0 and at most 1")
-        if self.continuations < 2:
-            raise PolicyError(
-                f"taf: continuations is {self.continuations}; it must be at least 2 (a single one agrees with itself)"
-            )
-        if self.max_tokens < 1:
-            raise PolicyError(f"taf: max_tokens is {self.max_tokens}; it must be at least 1")
-        if not 0 < self.top_p <= 1:
-            raise PolicyError(f"taf: top_p is {self.top_p}; it must be above 0 and at most 1")
-        if not self.temperature > 0:
-            raise PolicyError(f"taf: temperature is {self.temperature}; it must be above 0")
+    threshold: float = setting(0.6, "share of translations that must agree (tau)", above=0, at_most=1, published="0.6")
+    continuations: int = setting(
+        10, "sampled continuations", at_least=2, why="a single one agrees with itself", published="10"
+    )
+    max_tokens: int = setting(10, "length of a continuation", unit="tokens", at_least=1, published="10")
+    top_p: float = setting(0.9, "nucleus that continuations are drawn from", above=0, at_most=1, published="0.9")
+    temperature: float = setting(1.0, "temperature of the continuations", above=0, published="1")
+    min_start: int = setting(3, "source words before the first attempt", unit="words", at_least=0, published="3")
+    source_model: str = setting("", "causal model (directory or hub name) that continues the source; none: the model")
+    judge: bool = setting(False, "count wrong anticipations (one more translation per chunk)")
+    seed: int = setting(0, "seed of the continuations")
 
     def start(self) -> TafState:
         return TafState()
@@ -97,7 +85,7 @@ class Taf(Policy):
     ) -> tuple[Hypothesis, list[Hypothesis]]:
         """The translation of what was heard, and those of what may come."""
         model = cast(SourceModel, decoder.session)
-        continuations = self._continuer(model).continue_source(
+        continuations = model.continuer(self.source_model).continue_source(
             heard,
             n=self.continuations,
             max_tokens=self.max_tokens,
@@ -108,13 +96,6 @@ class Taf(Policy):
         texts = [heard, *(heard + continuation for continuation in continuations)]
         plain, *candidates = model.translate_text(texts, committed.prefix, max_new=budget)
         return plain, candidates
-
-    def _continuer(self, model: SourceModel) -> SourceLanguageModel:
-        if not self.source_model:
-            return model
-        from simulst.models.text.source_model import load_source_model
-
-        return load_source_model(self.source_model)
 
     def _judge(self, heard: str, dropped: int, decoder: Decoder, state: TafState) -> dict[str, int]:
         """How many pending words turned out wrong, where that is counted; a translation from scratch confirms words."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from simulst.core.boundary import complete, word_starts
-from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView, parameter
+from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView
+from simulst.core.settings import setting
 from simulst.core.translator import Evidence, TokenStep, Vocabulary
-from simulst.errors import PolicyError
 from simulst.policies.greedy import greedy
 
 
@@ -37,28 +37,19 @@ class WaitK(Policy):
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.PREFIX})
     paper: ClassVar[str] = "Ma et al. 2019 (1810.08398); Papi et al. 2022 (2204.03783)"
 
-    k: int = parameter(3, "source words to stay behind", unit="words", published="3, 5, 7, 9, 11")
-    words: Literal["fixed", "adaptive"] = parameter(
+    k: int = setting(3, "source words to stay behind", unit="words", at_least=1, published="3, 5, 7, 9, 11")
+    words: Literal["fixed", "adaptive"] = setting(
         "fixed", "how source words are counted: by the clock or by the model's CTC", published="fixed, adaptive"
     )
-    word_ms: int = parameter(280, "audio per source word when fixed", unit="ms", published="280, 320")
-    ratio: float = parameter(1.0, "target words that are due per source word (catch-up)", published="1")
-    pause_s: float | None = parameter(
-        0.5, "pause after which all that was said is due and counting begins anew; none: no such rule", unit="s"
+    word_ms: int = setting(280, "audio per source word when fixed", unit="ms", at_least=1, published="280, 320")
+    ratio: float = setting(1.0, "target words that are due per source word (catch-up)", above=0, published="1")
+    pause_s: float | None = setting(
+        0.5,
+        "pause after which all that was said is due and counting begins anew; none: no such rule",
+        unit="s",
+        above=0,
     )
-    strict: bool = parameter(True, "write when word k+1 has begun (speech); false: when k words are there (text)")
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise PolicyError(f"wait_k: k is {self.k}; it must be at least 1")
-        if self.word_ms < 1:
-            raise PolicyError(f"wait_k: word_ms is {self.word_ms}; it must be at least 1")
-        for name in ("ratio", "pause_s"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise PolicyError(f"wait_k: {name} is {value}; it must be above 0")
-        if self.words not in ("fixed", "adaptive"):
-            raise PolicyError(f"wait_k: words is {self.words!r}; it must be fixed or adaptive")
+    strict: bool = setting(True, "write when word k+1 has begun (speech); false: when k words are there (text)")
 
     def needs(self) -> frozenset[Evidence]:
         return self.requires | ({Evidence.CTC_COUNTS} if self.words == "adaptive" else set())

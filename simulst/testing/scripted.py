@@ -7,7 +7,18 @@ from typing import Literal
 import numpy as np
 
 from simulst.core.source import SAMPLE_RATE, SourceBuffer
-from simulst.core.translator import Alignment, Evidence, FloatArray, Gate, Hypothesis, ReadWrite, TokenStep, Turn
+from simulst.core.translator import (
+    Alignment,
+    Evidence,
+    FloatArray,
+    Gate,
+    Hypothesis,
+    ReadWrite,
+    SourceLanguageModel,
+    TokenStep,
+    Turn,
+)
+from simulst.models.text.source_model import load_source_model
 from simulst.models.vocabulary import PieceVocabulary
 
 EVERYTHING = frozenset(Evidence)
@@ -190,6 +201,10 @@ class ScriptedSession:
 
     def turns(self) -> tuple[Sequence[Turn], int]:
         return (), 0
+
+    def continuer(self, name: str) -> SourceLanguageModel:
+        """The causal model `name`, or this one."""
+        return load_source_model(name) if name else self
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0

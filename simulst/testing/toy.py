@@ -11,7 +11,18 @@ from typing import Literal
 import numpy as np
 
 from simulst.core.source import SAMPLE_RATE, SourceBuffer
-from simulst.core.translator import Alignment, Evidence, FloatArray, Gate, Hypothesis, ReadWrite, TokenStep, Turn
+from simulst.core.translator import (
+    Alignment,
+    Evidence,
+    FloatArray,
+    Gate,
+    Hypothesis,
+    ReadWrite,
+    SourceLanguageModel,
+    TokenStep,
+    Turn,
+)
+from simulst.models.text.source_model import load_source_model
 from simulst.testing.scripted import ToyVocabulary
 
 SLOT = 5120  # samples
@@ -201,6 +212,10 @@ class ToySession:
 
     def turns(self) -> tuple[Sequence[Turn], int]:
         return self._turns, 0
+
+    def continuer(self, name: str) -> SourceLanguageModel:
+        """The causal model `name`, or this one."""
+        return load_source_model(name) if name else self
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0

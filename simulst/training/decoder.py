@@ -18,7 +18,8 @@ from simulst.models.speech_llm.network import OUTPUT_WEIGHT, SpeechLLM
 from simulst.outputs import whole_file
 from simulst.training import grouped
 from simulst.training.ranks import Ranks
-from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, batches, open_vectors
+from simulst.training.sample import Marks, Sample, SampleConfig
+from simulst.training.samples import Sampler, batches, open_vectors
 
 
 @dataclass(frozen=True, kw_only=True)

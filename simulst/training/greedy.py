@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from simulst.models.speech_llm.network import SpeechLLM
-from simulst.training.samples import Marks
+from simulst.training.sample import Marks
 
 
 @torch.no_grad()

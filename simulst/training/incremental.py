@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.errors import DataError
-from simulst.models.speech_llm.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.outputs import whole_file
 from simulst.training import grouped
 from simulst.training.interleaved import InterleavedMarks, Labels, TimedSentence, chunked, in_turns, sequence, unsaid
+from simulst.training.sample import Marks, Sample, SampleConfig
 from simulst.training.word_alignment import align, latest_source_words
 from simulst.training.word_times import ends_by_ctc, ends_by_length, word_starts
 
 if TYPE_CHECKING:
     from simulst.models.speech_llm.network import SpeechLLM
     from simulst.training.features import Talk
-    from simulst.training.samples import Marks, Sample, SampleConfig
     from simulst.training.texts import Corpus
 
 WORDS_FILE = "words.jsonl"
@@ -200,8 +200,6 @@ class IncrementalSampler:
         )
 
     def _interleaved(self, run: Run, sentences: list[TimedSentence], rng: random.Random, *, turns: bool) -> "Sample":
-        from simulst.training.samples import Sample
-
         vectors, flush = run.end - run.start, None
         if rng.random() < self.config.truncated_share:
             begin = max(1, int(run.talk.sentences[run.first + run.count - 1][1]) - run.start)
@@ -220,8 +218,6 @@ class IncrementalSampler:
         return Sample(ids, weights, (first, first + vectors), self._source(run) if whole else None)
 
     def _grouped(self, run: Run, sentences: list[TimedSentence], rng: random.Random) -> "Sample":
-        from simulst.training.samples import Sample
-
         source, m = 1 + run.end - run.start, self.plain
         words = [word for sentence in sentences for word in sentence.words]
         ends = [end for sentence in sentences for end in sentence.ends]

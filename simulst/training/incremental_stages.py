@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
+from simulst.training.checkpoints import model_after
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import read_talks
 from simulst.training.incremental import (
@@ -17,7 +18,8 @@ from simulst.training.incremental import (
     annotate_words,
 )
 from simulst.training.recipe import Recipe
-from simulst.training.samples import Marks, open_vectors
+from simulst.training.sample import Marks
+from simulst.training.samples import open_vectors
 from simulst.training.texts import Corpus
 
 
@@ -54,8 +56,6 @@ def annotate(recipe: Recipe) -> None:
     """When words are over (by the CTC of the trained decoder) and what target words wait for (by word alignment)."""
     if not tasks(recipe):
         return
-    from simulst.training.stages import model_after
-
     torch.set_num_threads(recipe.threads)
     vocabulary, where = _vocabulary(recipe), recipe.folder / "features"
     corpus, talks = Corpus.of(recipe.texts, vocabulary), read_talks(where)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simulst.models.speech_llm.latency_tags import LATENCIES
+from simulst.core.latency_tags import LATENCIES
 
 LAG_WORDS: dict[str, int | None] = dict(zip(LATENCIES, (0, 1, 2, 4, None), strict=True))
 """Source words that a target word waits for beyond those it needs; None: the whole sentence."""

@@ -10,6 +10,7 @@ import torch
 
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.outputs import write_text
+from simulst.training.checkpoints import model_after
 from simulst.training.greedy import translate_texts
 from simulst.training.recipe import PEOPLE_TEXT, Recipe
 from simulst.training.recordings import (
@@ -24,7 +25,7 @@ from simulst.training.recordings import (
     sentences_of,
     transcripts,
 )
-from simulst.training.samples import Marks
+from simulst.training.sample import Marks
 from simulst.training.texts import read_pairs
 
 LONGEST_S = 24.0
@@ -57,7 +58,9 @@ def recordings(recipe: Recipe) -> None:
 def _recogniser(config: RecordingsConfig) -> Recogniser | None:
     if not config.recogniser:
         return None
-    from simulst import Session, load_model, load_policy
+    from simulst.core.session import Session
+    from simulst.models import load_model
+    from simulst.policies import load_policy
     from simulst.sinks.drive import drive
 
     model, policy = load_model(config.recogniser), load_policy("offline", beams=1)
@@ -73,8 +76,6 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
 def _translate(recipe: Recipe, english: list[str], target: Path) -> None:
     """Every sentence of a transcript by itself, with four beams; written whole or not at all."""
     import sentencepiece
-
-    from simulst.training.stages import model_after
 
     vocabulary: Any = sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
     model = model_after(recipe, "incremental", "decoder", "text").eval()

@@ -1,21 +1,18 @@
 """`simulst train RECIPE.toml`: every stage writes into the recipe's work folder and resumes what it finds there."""
 
-import json
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from simulst.core.settings import read
 from simulst.errors import DataError
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import FeatureConfig
 from simulst.training.imitation import ImitationConfig
 from simulst.training.recordings import RecordingsConfig
-from simulst.training.samples import SampleConfig
 from simulst.training.texts import Part, TextSource, grouped
 
-T = TypeVar("T")
 PEOPLE_TEXT = "people.tsv"
 """Transcripts of recordings with German made by the text model, in the work folder."""
 
@@ -102,89 +99,10 @@ class Recipe:
         return grouped(self.texts)
 
 
-def build(kind: type[T], values: dict[str, Any], where: str) -> T:
-    """A dataclass from a TOML table; unknown and missing keys are errors that list the known ones."""
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(values) - set(known)):
-        raise DataError(f"{where} holds unknown keys {', '.join(unknown)}; known: {', '.join(sorted(known))}.")
-    built = dict(values)
-    for name, value in values.items():
-        nested = _NESTED.get((kind.__name__, name))
-        if nested is not None:
-            if not isinstance(value, dict):
-                raise DataError(f"{where}.{name} must be a table.")
-            built[name] = build(nested, value, f"{where}.{name}")
-        elif isinstance(value, list):
-            element = _ELEMENTS.get((kind.__name__, name))
-            built[name] = tuple(build(element, one, f"{where}.{name}") if element else one for one in value)
-    try:
-        return kind(**built)
-    except TypeError as error:
-        raise DataError(f"{where} is incomplete: {error}.") from error
-
-
-_NESTED: dict[tuple[str, str], type] = {
-    ("Recipe", "data"): DataConfig,
-    ("Recipe", "model"): ModelSection,
-    ("Recipe", "imitation"): ImitationConfig,
-    ("Recipe", "features"): FeatureConfig,
-    ("Recipe", "text"): DecoderTrainingConfig,
-    ("Recipe", "decoder"): DecoderTrainingConfig,
-    ("Recipe", "incremental"): DecoderTrainingConfig,
-    ("DecoderTrainingConfig", "samples"): SampleConfig,
-    ("DataConfig", "recordings"): RecordingsConfig,
-}
-_ELEMENTS: dict[tuple[str, str], type] = {("DataConfig", "more"): TextSource}
-assert all(is_dataclass(kind) for kind in (*_NESTED.values(), *_ELEMENTS.values()))
-
-
 def read_recipe(path: Path) -> Recipe:
     """Parse a recipe; DataError with one sentence when it cannot be used."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"The recipe {path} cannot be read: {error}.") from error
-    values.setdefault("base", str(path.parent))
-    recipe = build(Recipe, values, path.name)
-    object.__setattr__(recipe, "base", path.parent)
-    return recipe
-
-
-Stage = Callable[[Recipe], None]
-
-
-def stages() -> dict[str, Stage]:
-    """Names of the stages in order and what runs them."""
-    from simulst.training import incremental_stages, people_stage
-    from simulst.training import stages as steps
-
-    return {
-        "vocabulary": steps.vocabulary,
-        "text": steps.text,
-        "speech": steps.speech,
-        "recordings": people_stage.recordings,
-        "encoder": steps.encoder,
-        "features": steps.features,
-        "decoder": steps.decoder,
-        "annotate": incremental_stages.annotate,
-        "incremental": steps.incremental,
-        "export": steps.export,
-    }
-
-
-def run_recipe(recipe: Recipe, only: str | None = None) -> Path:
-    """Run all stages, or one; what a stage finished before is not done again. Returns the folder of the model."""
-    known = stages()
-    if only is not None and only not in known:
-        raise DataError(f"There is no stage {only!r}; stages are {', '.join(known)}.")
-    recipe.folder.mkdir(parents=True, exist_ok=True)
-    done_file = recipe.folder / "stages.json"
-    done: list[str] = json.loads(done_file.read_text()) if done_file.exists() else []
-    for name, stage in known.items():
-        if (only is None and name in done) or only not in (None, name):
-            continue
-        print(f"== {name}", flush=True)
-        stage(recipe)
-        done = [*dict.fromkeys([*done, name])]
-        done_file.write_text(json.dumps(done))
-    return recipe.folder / "model"
+    return replace(read(Recipe, values, path.name, DataError), base=path.parent)

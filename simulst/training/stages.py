@@ -12,20 +12,18 @@ from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEnco
 from simulst.models.speech_llm.moonshine_weights import load_moonshine_encoder
 from simulst.models.speech_llm.network import (
     SpeechLLM,
-    SpeechLLMConfig,
-    load_weights,
-    read_config,
     save_model,
-    tiny_decoder_config,
 )
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.training import features as feature_stage
 from simulst.training import incremental_stages
+from simulst.training.checkpoints import model_after, new_model, started
 from simulst.training.decoder import Batch, DecoderTrainingConfig, collate, dev_losses, train_decoder
 from simulst.training.greedy import text_bleu
 from simulst.training.imitation import imitate
 from simulst.training.recipe import Recipe
-from simulst.training.samples import Marks, Sample, Sampler, open_vectors
+from simulst.training.sample import Marks, Sample
+from simulst.training.samples import Sampler, open_vectors
 from simulst.training.speech import SpeechStore
 from simulst.training.synthesis import synthesise
 from simulst.training.texts import Corpus, held_pairs, read_pairs
@@ -96,33 +94,6 @@ def features(recipe: Recipe) -> None:
         store = SpeechStore(recipe.folder / f"devspeech_{name}")
         feature_stage.extract(model, store, recipe.folder / f"dev_{name}", plain)
     feature_stage.extract(model, SpeechStore(recipe.folder / "speech"), recipe.folder / "features", recipe.features)
-
-
-def started(recipe: Recipe) -> SpeechLLM:
-    """The weights that a recipe with `start` goes on from, free to be trained."""
-    folder = recipe.path(recipe.model.start)
-    return load_weights(folder, read_config(folder)).requires_grad_(True)
-
-
-def new_model(recipe: Recipe) -> SpeechLLM:
-    """The model of a recipe before its first stage."""
-    if recipe.model.start:
-        return started(recipe)
-    decoder_config = tiny_decoder_config(recipe.model.vocabulary_size) | recipe.model.decoder
-    torch.manual_seed(recipe.decoder.seed if recipe.decoder else 0)
-    return SpeechLLM(SpeechLLMConfig(decoder=decoder_config))
-
-
-def model_after(recipe: Recipe, *names: str) -> SpeechLLM:
-    """The model as the newest of the named stages left it."""
-    model = new_model(recipe)
-    for name in names:
-        checkpoint = recipe.folder / name / "decoder.pt"
-        if checkpoint.exists():
-            state = torch.load(checkpoint, weights_only=True)
-            model.load_state_dict(state["model"], strict=False)
-            return model
-    return model
 
 
 def text_sets(recipe: Recipe, limit: int = 1000) -> dict[str, list[tuple[str, str]]]:

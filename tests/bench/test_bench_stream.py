@@ -55,7 +55,7 @@ def test_sides_of_the_comparison(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("simulst.bench.compare.WARM_S", 2.0)
     monkeypatch.setattr("simulst.bench.compare.COMPARED_S", 4.0)
     model, talk = load_model(folder), noise(8.0)
-    session = Session(model, "wait_k-3")
+    session = Session(model, load_policy("wait_k-3"))
     found = reencode_cost(model, "wait_k-3", session, lambda n: talk[n * 10_240 : (n + 1) * 10_240])
     assert set(found) == {"cost_ms", "ratio", "rtf", "positions_per_token"}
     assert found["positions_per_token"]["reencode"] > found["positions_per_token"]["incremental"]

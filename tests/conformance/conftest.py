@@ -15,7 +15,7 @@ from simulst.core.session import Session
 from simulst.core.translator import Evidence, Translator
 from simulst.errors import PolicyError
 from simulst.models import load_model
-from simulst.policies import POLICIES
+from simulst.policies import POLICIES, load_policy
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary
 from simulst.testing.checkpoints import tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
@@ -83,7 +83,7 @@ def start(translator: Translator, policy: str) -> Callable[..., Session]:
 
     def open_session(**settings: object) -> Session:
         try:
-            return Session(translator, policy, **settings)  # type: ignore[arg-type]
+            return Session(translator, load_policy(policy), **settings)  # type: ignore[arg-type]
         except PolicyError as error:
             assert f"Policy {policy} needs " in str(error)
             assert f"which model {translator.name} does not provide" in str(error)

@@ -18,7 +18,7 @@ Stop = Literal["eos", "length", "gate", "repeat"]
 
 def session_of(policy: str, lines: Sequence[Scripted], vocabulary: ToyVocabulary) -> Session:
     model = ScriptedTranslator(vocabulary=vocabulary, script=lines, source_words=range(1, 999))
-    return Session(model, policy, chunk_ms=400)
+    return Session(model, load_policy(policy), chunk_ms=400)
 
 
 def line(vocabulary: ToyVocabulary, pieces: str, *, stop: Stop = "eos", weights: FloatArray | None = None) -> Scripted:

@@ -14,7 +14,7 @@ from simulst.core.events import EndEvent, Event, WriteEvent
 from simulst.core.history import HistoryConfig
 from simulst.core.session import Session
 from simulst.core.translator import Evidence, FloatArray
-from simulst.policies import POLICIES
+from simulst.policies import POLICIES, load_policy
 from simulst.testing import Scripted, ScriptedTranslator, ToyVocabulary
 from simulst.testing.scripted import ScriptedSession
 
@@ -53,7 +53,7 @@ def session_of(policy: str, script: Sequence[Scripted], padding: int = 0) -> Ses
     model = ScriptedTranslator(
         vocabulary=VOCABULARY, script=list(script), source_words=range(1, 99), max_source_s=2.0, padding=padding
     )
-    return Session(model, policy, chunk_ms=400)
+    return Session(model, load_policy(policy), chunk_ms=400)
 
 
 def play_all(session: Session, chunks: int) -> list[Event]:
@@ -129,7 +129,9 @@ class TestInvariants:
     @given(script=random_scripts)
     def test_rows_and_ids_stay_together_when_text_is_forgotten(self, policy: str, script: list[Scripted]) -> None:
         model = Following(vocabulary=VOCABULARY, script=script, source_words=range(1, 99), max_source_s=2.0)
-        session = Session(model, policy, chunk_ms=400, history=HistoryConfig(method="fixed_words", words=2))
+        session = Session(
+            model, load_policy(policy), chunk_ms=400, history=HistoryConfig(method="fixed_words", words=2)
+        )
         if Evidence.RETRACT in session.policy.needs():
             pytest.skip("its hypotheses begin with the window, not with what is kept")
         for _ in range(3 * len(script)):

@@ -153,7 +153,7 @@ def test_21_long_stream_stays_within_the_window(start: Start, translator: Transl
 def test_21_hour_keeps_memory_flat(policy: str) -> None:
     if policy not in HOUR_ALWAYS and os.environ.get("CI"):
         pytest.skip(f"an hour of {policy} runs where CI is not set")
-    session = Session(ToyTranslator(provides=frozenset(Evidence)), policy)
+    session = Session(ToyTranslator(provides=frozenset(Evidence)), load_policy(policy))
     tracemalloc.start()
     try:
         memory = listen(session, 60)
@@ -167,4 +167,4 @@ def test_refusal_or_not_is_what_the_requirements_say(policy: str, translator: Tr
     needs = load_policy(policy).policy.needs()
     assert needs <= frozenset(Evidence)
     if needs <= translator.provides:
-        Session(translator, policy)
+        Session(translator, load_policy(policy))

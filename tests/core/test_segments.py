@@ -36,7 +36,7 @@ def test_every_segment_is_said_in_the_pause_after_it_and_nothing_is_lost(policy:
 
 def test_a_short_recording_is_one_segment() -> None:
     words = [5, 17, 0, 0, 0, 31, 2, 0, 0, 0, 41]
-    session = Session(ToyTranslator(), "offline")
+    session = Session(ToyTranslator(), load_policy("offline"))
     ((at, text),) = written(session, words)
     assert at == pytest.approx(len(words) * 0.32) and text == toy_text(words)
 

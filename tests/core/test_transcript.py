@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from simulst.core.session import Session
 from simulst.core.transcript import LongTranscript
+from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio
 from simulst.testing.toy import ToySession
 
@@ -77,7 +78,7 @@ class Halving(ToyTranslator):
 @pytest.mark.parametrize("policy", ["stream_att", "local_agreement"])
 def test_a_session_shows_no_half_words(policy: str) -> None:
     words = [int(word) for word in np.random.default_rng(0).permutation(60) + 1] * 3
-    session = Session(Halving(), policy, keep_transcript=True)
+    session = Session(Halving(), load_policy(policy), keep_transcript=True)
     for start in range(0, len(words), 10):
         session.feed(toy_audio(words[start : start + 10]))
         shown = session.transcript().split()

@@ -14,6 +14,7 @@ from simulst.core.policy import Decision
 from simulst.core.session import Session
 from simulst.core.translator import Hypothesis
 from simulst.eval.run.record import AppendedUnits, EvaluationLog, RevisedUnits
+from simulst.policies import load_policy
 from simulst.policies.greedy import Greedy
 from simulst.sinks.drive import drive, hand
 from simulst.sinks.words import WordWriter
@@ -97,7 +98,7 @@ def test_units_of_a_session_have_the_time_of_their_write() -> None:
 
 
 def test_a_log_has_a_chunk_for_every_decision_and_one_for_the_end() -> None:
-    session = Session(ToyTranslator(), "wait_k", chunk_ms=320)
+    session = Session(ToyTranslator(), load_policy("wait_k"), chunk_ms=320)
     log = EvaluationLog(AppendedUnits("word"))
     drive(session, np.split(toy_audio([3, 5, 7, 9]), [5120, 7000, 10240, 15360]), [log])
     instance = log.instance(0, "toy")

@@ -15,6 +15,7 @@ import soundfile
 from simulst.bench.live import _quantile, common_words
 from simulst.bench.live_session import blocks, long_session
 from simulst.core.session import Session
+from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
 WORDS = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7]
@@ -38,7 +39,7 @@ def test_a_file_is_said_again_and_again(speech: Path, seconds: float) -> None:
 def test_a_long_session_hears_everything_and_tells_its_stretches_apart(serve: Serve, speech: Path) -> None:
     address = serve().address.replace("http", "ws") + "/ws"
     found = long_session(address, os.getpid(), speech, "stream_att", 0.5)
-    session = Session(ToyTranslator(), "stream_att")
+    session = Session(ToyTranslator(), load_policy("stream_att"))
     session.feed(np.concatenate(list(blocks(speech, 0.5))))
     session.finish()
     assert found["text"] == session.text

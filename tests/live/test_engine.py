@@ -10,13 +10,14 @@ from simulst.core.session import Session
 from simulst.live.engine import Engine
 from simulst.live.ledger import Ledger
 from simulst.live.protocol import Hello, ProtocolError
+from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
 HELLO = Hello(sample_rate=16_000, format="f32le")
 
 
 def engine(policy: str = "stream_att", chunk_ms: int = 320, hello: Hello = HELLO) -> Engine:
-    return Engine(Session(ToyTranslator(), policy, chunk_ms=chunk_ms, hypotheses=True), hello)
+    return Engine(Session(ToyTranslator(), load_policy(policy), chunk_ms=chunk_ms, hypotheses=True), hello)
 
 
 @pytest.mark.parametrize("policy", ["stream_att", "hold_n", "wait_k"])
@@ -36,13 +37,16 @@ def test_without_spare_time_nothing_is_decoded_for_display(
     spare: bool, preview_load: float, shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("simulst.live.engine.PREVIEW_LOAD", preview_load)
-    one = Engine(Session(ToyTranslator(), "wait_k", chunk_ms=320), HELLO)
+    one = Engine(Session(ToyTranslator(), load_policy("wait_k"), chunk_ms=320), HELLO)
     blocks = np.split(toy_audio([3, 5, 7, 9, 11, 13])[: -5120 // 2], 11)
     assert any(one.work(block.tobytes(), False, spare).hypothesis for block in blocks) == shown
 
 
 def test_a_preview_changes_nothing() -> None:
-    plain, shown = Session(ToyTranslator(), "stream_att"), Session(ToyTranslator(), "stream_att")
+    plain, shown = (
+        Session(ToyTranslator(), load_policy("stream_att")),
+        Session(ToyTranslator(), load_policy("stream_att")),
+    )
     assert shown.preview() == ""
     for block in np.split(toy_audio([3, 5, 7, 9, 20, 21, 22, 23]), 8):
         plain.feed(block)
@@ -57,7 +61,7 @@ def test_a_preview_changes_nothing() -> None:
 def test_switching_keeps_clock_text_and_transcript() -> None:
     one = engine("wait_k")
     one.work(toy_audio([3, 4, 5]).tobytes(), False)
-    first = one.switch(Session(ToyTranslator(), "offline", keep_transcript=True))
+    first = one.switch(Session(ToyTranslator(), load_policy("offline"), keep_transcript=True))
     last = one.work(toy_audio([7, 8]).tobytes(), True)
     assert not [event for event in first.events if isinstance(event, EndEvent)]
     write, end = last.events

@@ -16,6 +16,7 @@ from simulst.core.session import Session
 from simulst.live.server import address_of
 from simulst.live.stream import dump
 from simulst.live.web import Access
+from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
 WORDS = [3, 14, 15, 0, 9, 26, 30, 0, 0, 5, 35, 8, 9, 10, 7, 9, 0, 21, 22, 23, 24, 20, 1, 2]
@@ -25,7 +26,7 @@ Connect = Callable[..., Any]
 
 def direct(words: list[int], policy: str = "stream_att") -> str:
     """The text that a session makes of these words."""
-    session = Session(ToyTranslator(), policy)
+    session = Session(ToyTranslator(), load_policy(policy))
     session.feed(toy_audio(words))
     session.finish()
     return session.text
@@ -274,7 +275,7 @@ def test_a_fast_sender_is_held_back_and_loses_nothing(serve: Serve, client: Conn
     one.hello(chunk_ms=3_200, policy="stream_att")
     words = WORDS * 20  # 154 s
     one.audio(toy_audio(words), 16_000)
-    expected = Session(ToyTranslator(), "stream_att", chunk_ms=3_200)
+    expected = Session(ToyTranslator(), load_policy("stream_att"), chunk_ms=3_200)
     expected.feed(toy_audio(words))
     expected.finish()
     assert one.finish() == expected.text
@@ -297,7 +298,7 @@ def test_a_client_that_sends_everything_before_it_reads_is_served(
     one.hello(chunk_ms=160)
     words = WORDS * 12
     one.audio(toy_audio(words), 16_000)
-    expected = Session(ToyTranslator(), "stream_att", chunk_ms=160)
+    expected = Session(ToyTranslator(), load_policy("stream_att"), chunk_ms=160)
     expected.feed(toy_audio(words))
     expected.finish()
     assert one.finish() == expected.text

@@ -15,6 +15,7 @@ from simulst.models import load_model
 from simulst.models.speech_llm.batching import Batcher
 from simulst.models.speech_llm.encoder_batch import Push, step_many
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.policies import load_policy
 from simulst.testing import ToyTranslator
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
@@ -36,7 +37,7 @@ def noise(seconds: float, seed: int) -> FloatArray:
 
 
 def speak(model: Translator, policy: str, audio: FloatArray) -> str:
-    session = Session(model, policy)
+    session = Session(model, load_policy(policy))
     for at in range(0, len(audio), 9_000):
         session.feed(audio[at : at + 9_000])
     session.finish()

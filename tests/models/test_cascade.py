@@ -75,7 +75,7 @@ def test_rollback_returns_to_the_snapshot(cascade: Cascade) -> None:
 def test_what_it_cannot_give_is_refused(cascade: Cascade) -> None:
     assert Evidence.ALIGNMENT not in cascade.provides
     with pytest.raises(PolicyError, match=r"which model toy\+toy does not provide"):
-        Session(cascade, "stream_att")
+        Session(cascade, load_policy("stream_att"))
     with pytest.raises(ModelError, match=r"^Policy 'retranslation' takes words back; a recogniser must commit them\.$"):
         Cascade(ToyTranslator(), ToyTranslator(), name="x", options=Options(recogniser_policy="retranslation"))
     with pytest.raises(ModelError, match="'recogniser_chunk_ms' must be at least 20, not 1"):
@@ -87,7 +87,7 @@ def test_two_directories_make_a_cascade(tmp_path: Path) -> None:
     model = load_model(f"{first}+{second}", recogniser_chunk_ms="1000")
     assert isinstance(model, Cascade) and model.recogniser.task == "transcribe"  # type: ignore[attr-defined]
     noise = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
-    session = Session(model, "offline")
+    session = Session(model, load_policy("offline"))
     session.feed(noise)
     assert session.finish()[-1].text == session.text
     with pytest.raises(ModelError, match=r"translates no text; take one that provides source_lm"):

@@ -11,6 +11,7 @@ from simulst.audio import open_file
 from simulst.core.events import WriteEvent
 from simulst.core.translator import FloatArray
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.policies import load_policy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -43,7 +44,7 @@ def test_encoder_streams_exactly(model: SpeechLLMTranslator, talk: FloatArray) -
 def test_talk_is_translated_while_it_is_heard(model: SpeechLLMTranslator, talk: FloatArray, policy: str) -> None:
     import sacrebleu
 
-    session, shown, times = Session(model, policy), "", []
+    session, shown, times = Session(model, load_policy(policy)), "", []
     events = session.feed(talk) + session.finish()
     for event in events:
         if isinstance(event, WriteEvent):
@@ -61,7 +62,7 @@ def test_talk_is_translated_while_it_is_heard(model: SpeechLLMTranslator, talk: 
 def test_pieces_of_any_size_give_the_same_text(model: SpeechLLMTranslator, talk: FloatArray) -> None:
     texts = []
     for size in (1_024, 100_003):
-        session = Session(model, "stream_att")
+        session = Session(model, load_policy("stream_att"))
         for at in range(0, 16_000 * 12, size):
             session.feed(talk[at : min(at + size, 16_000 * 12)])
         session.finish()

@@ -228,7 +228,7 @@ def test_dropped_turns_leave_prompt_and_the_newer_ones(folder: Path) -> None:
 
 def test_turns_are_forgotten_when_the_cache_is_full(folder: Path) -> None:
     model = load(folder, cache="evict")
-    session = Session(model, "infinite", chunk_ms=672)
+    session = Session(model, load_policy("infinite"), chunk_ms=672)
     selector = session._history
     assert isinstance(selector, TurnSelector)
     positions = list[int]()

@@ -12,6 +12,7 @@ from simulst.errors import ModelError
 from simulst.models import FAMILIES, describe_model, load_model, option_names, options_for
 from simulst.models.fingerprint import fingerprint
 from simulst.models.registry import locate
+from simulst.policies import load_policy
 from simulst.testing.checkpoints import tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
@@ -171,7 +172,7 @@ def test_a_family_promises_what_its_models_provide(kind: str, tmp_path: Path) ->
 def test_the_example_recognises_on_a_tiny_model(tmp_path: Path) -> None:
     tiny = make_tiny_speech_llm(tmp_path / "tiny")
     model = load_model(f"{EXAMPLE}:FAMILY", of=str(tiny))
-    session = Session(model, "wait_k-3", chunk_ms=320, keep_transcript=True)
+    session = Session(model, load_policy("wait_k-3"), chunk_ms=320, keep_transcript=True)
     rng = np.random.default_rng(0)
     for _ in range(40):
         session.feed((0.1 * rng.standard_normal(16_000)).astype(np.float32))

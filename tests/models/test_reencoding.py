@@ -11,6 +11,7 @@ from simulst.errors import ModelError
 from simulst.eval.logs.instances import Instance
 from simulst.eval.score.inputs import score_instances
 from simulst.models import load_model
+from simulst.policies import load_policy
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
 
@@ -21,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def speak(folder: Path, policy: str, **options: Any) -> Session:
     rng = np.random.default_rng(3)
-    session = Session(load_model(folder, **options), policy, chunk_ms=320)
+    session = Session(load_model(folder, **options), load_policy(policy), chunk_ms=320)
     session.feed((0.1 * rng.standard_normal(80_000)).astype(np.float32))
     session.finish()
     return session

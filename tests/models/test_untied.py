@@ -14,6 +14,7 @@ from simulst.errors import ModelError
 from simulst.models import load_model
 from simulst.models.speech_llm.batching import Batcher
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.policies import load_policy
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.training.decoder import Batch, forward, trainable_state
 
@@ -87,7 +88,7 @@ def test_streams_together_say_what_they_say_alone(folder: Path) -> None:
     model, audio = load_model(folder), [noise(2.0 + i, i) for i in range(3)]
 
     def speak(one: Translator, samples: FloatArray) -> str:
-        session = Session(one, "wait_k-3")
+        session = Session(one, load_policy("wait_k-3"))
         session.feed(samples)
         session.finish()
         return session.text

@@ -181,7 +181,7 @@ def test_transcript_uses_the_other_task(german: Whisper, whisper_dir: Path, nois
         ("padding_s", 0, "Option 'padding_s' must be between 0.5 and 30, not 0.0."),
         ("context_tokens", 999, "Option 'context_tokens' must be between 0 and 200, not 999."),
         ("min_source_s", 40, "Option 'min_source_s' must be between 0 and 20, not 40.0."),
-        ("task", "sing", "Option 'task' of tiny-whisper must be one of translate, transcribe, not 'sing'."),
+        ("task", "sing", "Option 'task' of tiny-whisper is 'sing'; it must be translate, transcribe or none."),
         ("heads_file", "absent.json", "The alignment heads absent.json cannot be read: "),
     ],
 )

@@ -37,6 +37,13 @@ def test_parameters_have_units_and_published_values() -> None:
     }
 
 
+def test_keys_of_the_history_are_described_with_their_values() -> None:
+    keys = {one["name"]: one for one in describe_policy("stream_att-f4")["history_keys"]}
+    assert (keys["history.method"]["value"], keys["history.method"]["default"]) == ("fixed_words", "auto")
+    assert (keys["history.words"]["unit"], keys["history.words"]["help"]) == ("words", "words that fixed_words keeps")
+    assert all(one["help"] for one in keys.values())
+
+
 def test_a_model_says_what_it_can_run_and_what_it_lacks() -> None:
     model = ScriptedTranslator(vocabulary=ToyVocabulary(), provides=frozenset({Evidence.PREFIX}), name="mini")
     found = {one["name"]: one for one in describe_policies(model=model)}

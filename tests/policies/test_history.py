@@ -174,8 +174,8 @@ def test_auto_follows_what_the_model_provides() -> None:
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"method": "some"}, "history.method is 'some'; it must be one of auto, keep_all, fixed_words"),
-        ({"audio": "some"}, "history.audio is 'some'; it must be one of auto, attention, proportional, fixed"),
+        ({"method": "some"}, "history.method is 'some'; it must be auto, keep_all, fixed_words"),
+        ({"audio": "some"}, "history.audio is 'some'; it must be auto, attention, proportional or fixed"),
         ({"words": 0}, "history.words is 0; it must be at least 1"),
         ({"max_audio_s": -1.0}, "history.max_audio_s is -1.0; it must be above 0"),
     ],

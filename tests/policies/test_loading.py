@@ -74,6 +74,20 @@ def test_policy_of_ones_own_from_a_file(tmp_path: Path) -> None:
         load_policy(f"{path}:Missing")
 
 
+def test_a_preset_names_a_policy_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "mine.py").write_text(MINE)
+    preset = tmp_path / "rules" / "slow.toml"
+    preset.write_text('policy = "mine.py:Mine"\nchunk_ms = 320\n[parameters]\nk = 7\nextra = 2.5\n')
+    monkeypatch.chdir(tmp_path)
+    loaded = load_policy("rules/slow.toml", k=8)
+    assert (loaded.name, loaded.chunk_ms) == ("slow", 320)
+    assert (loaded.policy.k, loaded.policy.extra) == (8, 2.5)  # type: ignore[attr-defined]
+    preset.write_text('policy = "other.py:Mine"\n')
+    with pytest.raises(PolicyError, match=r"There is no policy file rules/other\.py\."):
+        load_policy(preset.relative_to(tmp_path))
+
+
 def test_file_that_fails_says_why(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("1 / 0")
@@ -89,13 +103,17 @@ def test_file_that_fails_says_why(tmp_path: Path) -> None:
         ("nowhere.at.All", {}, r"The policy nowhere\.at\.All cannot be imported"),
         ("missing.toml", {}, r"The preset missing\.toml cannot be read"),
         ("missing.py:Mine", {}, r"There is no policy file missing\.py"),
-        ("offline", {"k": 3}, "offline has no parameter 'k'; known: beams"),
-        ("wait_k", {"q": 3}, "wait_k has no parameter 'q'; known: k, words, word_ms, ratio, pause_s, strict"),
+        ("offline", {"k": 3}, "offline has no parameter 'k'; it has: beams"),
+        ("wait_k", {"q": 3}, "wait_k has no parameter 'q'; it has: k, words, word_ms, ratio, pause_s, strict"),
         ("wait_k", {"k": "many"}, "wait_k: k must be a whole number, not 'many'"),
         ("wait_k", {"k": True}, "wait_k: k must be a whole number, not True"),
-        ("wait_k", {"words": "some"}, "wait_k: words must be fixed, adaptive, not 'some'"),
+        ("wait_k", {"words": "some"}, "wait_k: words is 'some'; it must be fixed or adaptive"),
         ("wait_k", {"chunk_ms": 0}, "wait_k: chunk_ms is 0; it must be between 1 and 600000"),
-        ("wait_k", {"history.size": 1}, "wait_k has no history key 'size'; known: method, audio, words"),
+        ("wait_k", {"history.size": 1}, "wait_k has no history key 'size'; it has: method, audio, words"),
+        ("wait_k-3", {"k": "0"}, r"^wait_k-3: k is 0; it must be at least 1\.$"),
+        ("wait_k-3", {"history.words": 0}, r"^wait_k-3: history\.words is 0; it must be at least 1\.$"),
+        ("local_agreement", {"n": 1}, r"^local_agreement: n is 1; it must be at least 2 \(a single one agrees with"),
+        ("edatt", {"alpha": "nan"}, "edatt: alpha is nan; it must be above 0"),
         ("align_att", {"frame_ms": "x"}, "align_att: frame_ms must be a number or none, not 'x'"),
     ],
 )
@@ -107,11 +125,11 @@ def test_whatever_is_unknown_is_said(spec: str, overrides: dict[str, object], se
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('policy = "wait_k"\nspeed = 3', "has unknown keys speed; known: name, policy, chunk_ms, source"),
+        ('policy = "wait_k"\nspeed = 3', "mine.toml: unknown key 'speed'; known are name, policy, chunk_ms, source"),
         ('policy = "os.system"', "must name a policy, one of offline, .* not 'os.system'"),
-        ("chunk_ms = 3", "must name a policy, one of offline, .* not None"),
-        ('policy = "wait_k"\nparameters = 3', r"has a value at parameters where a table \[parameters\] must stand"),
-        ('policy = "wait_k"\nchunk_ms = "a"', "chunk_ms must be a whole number, not 'a'"),
+        ("chunk_ms = 3", "must name a policy, one of offline, .* or file.py:Class; it names none"),
+        ('policy = "wait_k"\nparameters = 3', r"mine\.toml: parameters must be a table, not 3\."),
+        ('policy = "wait_k"\nchunk_ms = "a"', "chunk_ms must be a whole number or none, not 'a'"),
         ("policy = ", "cannot be read"),
         ("\x00", "cannot be read"),
     ],

@@ -70,5 +70,5 @@ def test_last_word_of_a_cut_candidate_does_not_vote() -> None:
 
 
 def test_single_candidate_is_refused() -> None:
-    with pytest.raises(PolicyError, match="candidates is 1; it must be at least 2"):
+    with pytest.raises(PolicyError, match="candidates is 1; it must be between 2 and 100"):
         Ralcp(candidates=1)

@@ -43,13 +43,13 @@ def test_gpe_wait_k_stays_k_words_behind() -> None:
         (
             ReadAndWrite,
             {"latency": "x"},
-            "read_write: latency is 'x'; it must be one of low, low-medium, medium, medium-high, high",
+            "ReadAndWrite: latency is 'x'; it must be low, low-medium, medium, medium-high or high",
         ),
-        (ReadAndWrite, {"threshold": 1.0}, "read_write: threshold is 1.0; it must be between 0 and 1"),
-        (ReadAndWrite, {"max_write": 0}, "read_write: max_write is 0; it must be at least 1"),
-        (ReadAndWrite, {"sentence_words": -1}, "read_write: sentence_words is -1; it must be at least 0"),
-        (Infinite, {"multiple": 5}, "infinite: multiple is 5; it must be 1, 2, 3 or 4"),
-        (Infinite, {"tokens_per_block": 0}, "infinite: tokens_per_block is 0; it must be at least 1"),
+        (ReadAndWrite, {"threshold": 1.0}, "ReadAndWrite: threshold is 1.0; it must be above 0 and below 1"),
+        (ReadAndWrite, {"max_write": 0}, "ReadAndWrite: max_write is 0; it must be at least 1"),
+        (ReadAndWrite, {"sentence_words": -1}, "ReadAndWrite: sentence_words is -1; it must be at least 0"),
+        (Infinite, {"multiple": 5}, "Infinite: multiple is 5; it must be 1, 2, 3 or 4"),
+        (Infinite, {"tokens_per_block": 0}, "Infinite: tokens_per_block is 0; it must be at least 1"),
     ],
 )
 def test_parameters_out_of_range(policy: type, values: dict[str, object], sentence: str) -> None:
@@ -67,6 +67,6 @@ def test_latency_presets() -> None:
 def test_models_without_the_tokens_are_refused() -> None:
     model = ScriptedTranslator(vocabulary=WORDS, provides=frozenset({Evidence.PREFIX}), name="mini")
     with pytest.raises(PolicyError, match="Policy read_write needs session_tokens, which model mini does not provide"):
-        Session(model, "read_write")
+        Session(model, load_policy("read_write"))
     with pytest.raises(PolicyError, match=r"history\.method = turns needs session_tokens, which the model lacks"):
-        Session(model, "wait_k", history="turns")
+        Session(model, load_policy("wait_k"), history="turns")

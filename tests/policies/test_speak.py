@@ -70,7 +70,7 @@ def test_confidence_by_the_probability_of_no_speech(
 def test_a_model_without_that_probability_is_refused_where_it_was_asked_for() -> None:
     with pytest.raises(PolicyError, match="needs no_speech, which model toy does not provide"):
         Session(ToyTranslator(provides=DECODING), load_policy("confidence-a0.7"))
-    with pytest.raises(PolicyError, match=r"alpha is 1\.0; it must be between 0 and 1"):
+    with pytest.raises(PolicyError, match=r"alpha is 1\.0; it must be above 0 and below 1"):
         Confidence(alpha=1.0)
 
 

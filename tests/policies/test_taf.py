@@ -5,7 +5,7 @@ import pytest
 
 from simulst.core.session import Session
 from simulst.core.translator import Hypothesis
-from simulst.errors import PolicyError
+from simulst.errors import ModelError, PolicyError
 from simulst.policies.taf import Taf, new_token_budget
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 from simulst.testing.scripted import Scripted, ScriptedSession, ScriptedTranslator, ToyVocabulary
@@ -122,3 +122,9 @@ def test_equal_seeds_give_equal_streams() -> None:
 def test_single_continuation_is_refused() -> None:
     with pytest.raises(PolicyError, match="continuations is 1; it must be at least 2"):
         Taf(continuations=1)
+
+
+def test_the_source_is_continued_by_the_model_that_is_named() -> None:
+    session = Session(ToyTranslator(), Taf(source_model="nowhere"))
+    with pytest.raises(ModelError, match="There is no source model 'nowhere': give a directory or a hub name"):
+        session.feed(toy_audio([5, 17, 30, 2, 41, 8, 60, 11]))

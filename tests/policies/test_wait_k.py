@@ -164,5 +164,5 @@ def test_target_words_per_source_word() -> None:
     assert lengths(shown)[:3] == [0, 1, 3]
     with pytest.raises(PolicyError, match=r"ratio is 0\.0; it must be above 0"):
         WaitK(ratio=0.0)
-    with pytest.raises(PolicyError, match=r"pause_s is -1; it must be above 0"):
+    with pytest.raises(PolicyError, match=r"pause_s is -1\.0; it must be above 0"):
         WaitK(pause_s=-1)

@@ -69,7 +69,7 @@ def test_audio_that_breaks_off_is_translated_to_its_end() -> None:
         yield from blocks(WORDS[:6])
         raise AudioError("the rest is damaged")
 
-    session, kept = Session(ToyTranslator(), "wait_k"), Kept()
+    session, kept = Session(ToyTranslator(), load_policy("wait_k")), Kept()
     with pytest.raises(AudioError, match="damaged"):
         drive(session, breaking(), [kept])
     assert session.text == toy_text(WORDS[:6]) and isinstance(kept.events[-1], EndEvent)
@@ -82,12 +82,12 @@ def test_audio_that_never_began_is_an_error_at_once() -> None:
 
     kept = Kept()
     with pytest.raises(AudioError, match="no samples"):
-        drive(Session(ToyTranslator(), "wait_k"), silent(), [kept])
+        drive(Session(ToyTranslator(), load_policy("wait_k")), silent(), [kept])
     assert kept.events == []
 
 
 def test_a_stream_that_is_broken_off_says_what_was_committed() -> None:
-    session, kept = Session(ToyTranslator(), "wait_k"), Kept()
+    session, kept = Session(ToyTranslator(), load_policy("wait_k")), Kept()
     for block in blocks(WORDS[:20]):
         hand(session.feed(block), [kept])
     written = session.text
@@ -105,6 +105,6 @@ def test_the_rest_is_decoded_for_display_only_where_it_is_asked_for(policy: str,
     seen = []
     for preview in (False, True):
         kept = Kept()
-        drive(Session(ToyTranslator(), policy), blocks(WORDS[:20]), [kept], preview=preview)
+        drive(Session(ToyTranslator(), load_policy(policy)), blocks(WORDS[:20]), [kept], preview=preview)
         seen.append(any(isinstance(event, HypothesisEvent) for event in kept.events))
     assert seen == [False, previews]

@@ -38,7 +38,8 @@ from simulst.training.interleaved import (
     unsaid,
 )
 from simulst.training.recipe import read_recipe
-from simulst.training.samples import Marks, Sample, SampleConfig, Sampler, open_vectors
+from simulst.training.sample import Marks, Sample, SampleConfig
+from simulst.training.samples import Sampler, open_vectors
 from simulst.training.texts import Corpus
 from simulst.training.word_alignment import align, grow_diag, latest_source_words, words
 from simulst.training.word_times import FloatArray, ends_by_ctc, ends_by_length, forced_alignment

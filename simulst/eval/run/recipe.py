@@ -4,28 +4,28 @@ import itertools
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from simulst.cli.options import DEFAULT_MODEL, DEFAULT_POLICY
+from simulst.core.settings import read, setting, settings
+from simulst.defaults import DEFAULT_MODEL, DEFAULT_POLICY
 from simulst.errors import DataError, PolicyError
 from simulst.eval.data import Dataset, open_dataset, read_lists
+from simulst.eval.logs.units import Unit
 from simulst.eval.run.spec import RunSpec
 from simulst.eval.score.scoring import Options
 from simulst.policies import load_policy
 
-_RUN_KEYS = ("name", "model", "policy", "chunk_ms", "device", "dtype", "seed", "unit", "final_only")
 _TABLES = ("options", "parameters", "history", "sweep")
-_DATA_KEYS = ("path", "source", "target", "segmentation", "references", "long", "lang", "limit", "kind")
-_SCORE_KEYS = tuple(item.name for item in fields(Options) if item.name != "unit")
+_SCORE_KEYS = tuple(name for name in settings(Options) if name != "unit")
 _MAX_BYTES = 1_000_000
 _MAX_RUNS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """One run before its policy is loaded; the command line may override any of it."""
+class RunKeys:
+    """The plain keys of a run."""
 
     name: str = ""
     model: str = DEFAULT_MODEL
@@ -34,8 +34,33 @@ class Plan:
     device: str = "cpu"
     dtype: str | None = None
     seed: int = 0
-    unit: str = "word"
+    unit: Unit = "word"
     final_only: bool = False
+
+
+_RUN_KEYS = tuple(settings(RunKeys))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataKeys:
+    """The table [data]: a test set, or two lists."""
+
+    path: str = ""
+    source: str = ""
+    target: str = ""
+    segmentation: str = ""
+    references: str = ""
+    long: bool = False
+    lang: str = ""
+    kind: str = ""
+    """The kind of test set at `path`: a name, or `file.py:Class`."""
+    limit: int | None = setting(None, "items at the beginning that are taken; none: all", at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(RunKeys):
+    """One run before its policy is loaded; the command line may override any of it."""
+
     options: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     """Parameters of the policy, and `history.KEY`."""
@@ -59,7 +84,7 @@ class Plan:
             device=self.device,
             dtype=self.dtype,
             seed=self.seed,
-            unit="char" if self.unit == "char" else "word",
+            unit=self.unit,
             final_only=self.final_only,
         )
 
@@ -158,24 +183,10 @@ def _plan(run: dict[str, Any], chosen: dict[str, Any], label: str, where: str) -
             options[key.removeprefix("options.")] = value
         else:
             parameters[key] = value
-    _check_kinds(plain, where)
-    base = plain.get("name") or plain.get("policy", DEFAULT_POLICY)
-    name = re.sub(r"[^\w.,=+-]+", "-", f"{base}-{label}" if label else str(base))
-    return Plan(**{**plain, "name": name}, options=options, parameters=parameters, where=where)
-
-
-def _check_kinds(plain: Mapping[str, Any], where: str) -> None:
-    kinds: dict[str, tuple[type, str]] = {
-        "chunk_ms": (int, "a whole number"),
-        "seed": (int, "a whole number"),
-        "final_only": (bool, "true or false"),
-    }
-    for key, value in plain.items():
-        kind, what = kinds.get(key, (str, "text"))
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise DataError(f"{where}: `{key}` must be {what}, but is {value!r}.")
-    if plain.get("unit", "word") not in ("word", "char"):
-        raise DataError(f"{where}: `unit` must be word or char, but is {plain['unit']!r}.")
+    keys = read(RunKeys, plain, where, DataError)
+    base = keys.name or keys.policy
+    name = re.sub(r"[^\w.,=+-]+", "-", f"{base}-{label}" if label else base)
+    return Plan(**{**vars(keys), "name": name}, options=options, parameters=parameters, where=where)
 
 
 def named(plans: Sequence[Plan]) -> tuple[Plan, ...]:
@@ -188,33 +199,25 @@ def named(plans: Sequence[Plan]) -> tuple[Plan, ...]:
     return tuple(distinct)
 
 
-def _dataset(data: dict[str, Any], recipe: Path) -> Dataset:
-    _known(data, _DATA_KEYS, recipe.name, "data")
-    kinds: dict[str, type] = {"long": bool, "limit": int}
-    for key, value in data.items():
-        if type(value) is not kinds.get(key, str) or (isinstance(value, int) and key == "limit" and value < 1):
-            wanted = {"long": "true or false", "limit": "a whole number above 0"}.get(key, "text")
-            raise DataError(f"{recipe.name}: `{key}` in [data] must be {wanted}, but is {value!r}.")
-    if ("path" in data) == ("source" in data):
+def _dataset(table: dict[str, Any], recipe: Path) -> Dataset:
+    data = read(DataKeys, table, recipe.name, DataError, label="{where}: data.{key}")
+    if bool(data.path) == bool(data.source):
         raise DataError(f"{recipe.name}: [data] needs either `path`, a test set, or `source` and `target`, two lists.")
-    place = {key: _find(data[key], recipe) for key in _DATA_KEYS[:5] if key in data}
-    lang = data.get("lang", "")
-    if "path" in data:
-        kind = data.get("kind", "")
-        file, colon, name = kind.rpartition(":")
-        kind = f"{_find(file, recipe)}:{name}" if colon else kind
-        dataset = open_dataset(place["path"], long=data.get("long", False), lang=lang, kind=kind)
-    elif "kind" in data:
+    if data.path:
+        file, colon, name = data.kind.rpartition(":")
+        kind = f"{_find(file, recipe)}:{name}" if colon else data.kind
+        dataset = open_dataset(_find(data.path, recipe), long=data.long, lang=data.lang, kind=kind)
+    elif data.kind:
         raise DataError(f"{recipe.name}: `kind` in [data] goes with `path`, not with `source`.")
     else:
         dataset = read_lists(
-            place["source"],
-            place.get("target"),
-            segmentation=place.get("segmentation"),
-            references=place.get("references"),
-            lang=lang,
+            _find(data.source, recipe),
+            _find(data.target, recipe) if data.target else None,
+            segmentation=_find(data.segmentation, recipe) if data.segmentation else None,
+            references=_find(data.references, recipe) if data.references else None,
+            lang=data.lang,
         )
-    return dataset.first(data.get("limit"))
+    return dataset.first(data.limit)
 
 
 def _find(name: str, recipe: Path) -> Path:

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.core.translator import FloatArray, ReadWrite, Turn
 from simulst.errors import ModelError
 from simulst.models.decoding import Candidate, Rules, greedy
 from simulst.models.search import RECENT_IDS
 from simulst.models.speech_llm.cache import Fed, StreamCache
 from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
-from simulst.models.speech_llm.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.models.speech_llm.weights import Weights
 
 Kind = Literal["prompt", "vector", "write", "read", "token"]

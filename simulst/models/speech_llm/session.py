@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, Turn
+from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, SourceLanguageModel, Turn
 from simulst.errors import AudioError
 from simulst.models.decoding import Candidate, Rules, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
@@ -18,6 +18,7 @@ from simulst.models.speech_llm.grouped import GroupedContext
 from simulst.models.speech_llm.interleaved import Heard, InterleavedStream, tag
 from simulst.models.speech_llm.text import continue_source, translate_text
 from simulst.models.speech_llm.weights import Weights
+from simulst.models.text.source_model import load_source_model
 
 CLOSING_S = 0.5
 """Silence that a model which reads and writes by itself hears after the end, so that it knows the last word is over."""
@@ -262,6 +263,10 @@ class SpeechLLMSession:
             words=lambda a, b: sum(a <= word.vector < b and starts(word.token) for word in self._source),
             sentence_ends=frozenset(word.vector for word in self._source if word.token in marks),
         )
+
+    def continuer(self, name: str) -> SourceLanguageModel:
+        """The causal model `name`, or this one."""
+        return load_source_model(name) if name else self
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0

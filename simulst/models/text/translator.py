@@ -6,7 +6,7 @@ The clock counts words: word i is heard from i to i + 1.
 from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, SourceModel, Translator
+from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, SourceLanguageModel, SourceModel, Translator
 from simulst.errors import ModelError
 
 UNFINISHED = "…"
@@ -104,6 +104,9 @@ class TextTranslatorSession:
 
     def transcript(self) -> str:
         return " ".join(self.words if self.is_final else (*self.words, UNFINISHED))
+
+    def continuer(self, name: str) -> SourceLanguageModel:
+        return self._model.continuer(name)
 
     def continue_source(
         self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0

@@ -1,10 +1,10 @@
-"""What `--set key=value` means: a parameter of the policy, a key of its history, or an option of the model."""
+"""A model and a policy with what `--set key=value` says: a parameter, a key of the history, an option of the model."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from simulst.core.history import HistoryConfig
+from simulst.core.settings import settings
 from simulst.errors import SimulstError
 from simulst.policies import LoadedPolicy, load_policy
 
@@ -26,8 +26,8 @@ def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
     from simulst.models import option_names, options_for
 
     rule = load_policy(policy).policy
-    parameters = [one.name for one in dataclasses.fields(rule)]  # type: ignore[arg-type]
-    history = [f"history.{one.name}" for one in dataclasses.fields(HistoryConfig)]
+    parameters = list(settings(type(rule)))
+    history = [f"history.{name}" for name in settings(HistoryConfig)]
     options = sorted(option_names(model)) if pairs else []
     chosen = Settings()
     for pair in pairs:
@@ -55,9 +55,9 @@ def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
     return chosen
 
 
-def load_policy_with(policy: str, settings: Settings, chunk_ms: int | None = None) -> LoadedPolicy:
+def load_policy_with(policy: str, chosen: Settings, chunk_ms: int | None = None) -> LoadedPolicy:
     """The policy with its settings and the `--chunk-ms` of the command line."""
-    overrides: dict[str, str | int] = dict(settings.policy)
+    overrides: dict[str, str | int] = dict(chosen.policy)
     if chunk_ms is not None:
         overrides["chunk_ms"] = chunk_ms
     return load_policy(policy, **overrides)

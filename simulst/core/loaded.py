@@ -1,0 +1,47 @@
+"""A policy with all that a session needs besides the model, and whether a model can run it."""
+
+from dataclasses import dataclass, field
+
+from simulst.core.history import HistoryConfig
+from simulst.core.policy import Policy
+from simulst.core.translator import Evidence, Translator
+from simulst.errors import PolicyError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedPolicy:
+    """A policy with everything a Session needs besides the model."""
+
+    name: str
+    policy: Policy
+    chunk_ms: int = 640
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    source: str = ""
+    """The published setting that this mirrors."""
+
+
+def as_loaded(policy: LoadedPolicy | Policy) -> LoadedPolicy:
+    """A policy object with the chunk and history of its class. Raises PolicyError for a name, which is not loaded."""
+    if isinstance(policy, LoadedPolicy):
+        return policy
+    if not isinstance(policy, Policy):
+        raise PolicyError(f"A session takes a loaded policy, not {policy!r:.80}; load_policy makes one of a name.")
+    return LoadedPolicy(
+        name=type(policy).__name__,
+        policy=policy,
+        chunk_ms=policy.default_chunk_ms,
+        history=HistoryConfig(method=policy.default_history, segment_s=policy.default_segment_s),
+    )
+
+
+def check_fits(loaded: LoadedPolicy, model: Translator) -> None:
+    """Raise PolicyError unless the model provides the evidence that the policy needs."""
+    missing = loaded.policy.needs() - model.provides
+    if not missing:
+        return
+    unlocks: dict[Evidence, str] = getattr(model, "unlocks", {})
+    lacks = f"Policy {loaded.name} needs {', '.join(sorted(missing))}, which model {model.name} does not provide"
+    if missing <= set(unlocks):
+        options = ", ".join(sorted(unlocks[one] for one in missing))
+        raise PolicyError(f"{lacks} as it was loaded; load it with {options}.")
+    raise PolicyError(f"{lacks}; `simulst policies {loaded.name}` lists the models that work with it.")

@@ -1,0 +1,46 @@
+"""`simulst train`: the stages of a recipe in order; what a stage finished before is not done again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from simulst.errors import DataError
+from simulst.training import incremental_stages, people_stage
+from simulst.training import stages as steps
+from simulst.training.recipe import Recipe
+
+Stage = Callable[[Recipe], None]
+
+
+def stages() -> dict[str, Stage]:
+    """Names of the stages in order and what runs them."""
+    return {
+        "vocabulary": steps.vocabulary,
+        "text": steps.text,
+        "speech": steps.speech,
+        "recordings": people_stage.recordings,
+        "encoder": steps.encoder,
+        "features": steps.features,
+        "decoder": steps.decoder,
+        "annotate": incremental_stages.annotate,
+        "incremental": steps.incremental,
+        "export": steps.export,
+    }
+
+
+def run_recipe(recipe: Recipe, only: str | None = None) -> Path:
+    """Run all stages, or one; what a stage finished before is not done again. Returns the folder of the model."""
+    known = stages()
+    if only is not None and only not in known:
+        raise DataError(f"There is no stage {only!r}; stages are {', '.join(known)}.")
+    recipe.folder.mkdir(parents=True, exist_ok=True)
+    done_file = recipe.folder / "stages.json"
+    done: list[str] = json.loads(done_file.read_text()) if done_file.exists() else []
+    for name, stage in known.items():
+        if (only is None and name in done) or only not in (None, name):
+            continue
+        print(f"== {name}", flush=True)
+        stage(recipe)
+        done = [*dict.fromkeys([*done, name])]
+        done_file.write_text(json.dumps(done))
+    return recipe.folder / "model"

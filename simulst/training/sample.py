@@ -1,0 +1,70 @@
+"""What one sample of the decoder's training is, the marks in it, and how often each kind is drawn."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """Shares of tasks; the rest of speech is translated, the rest of everything is text translation."""
+
+    text_share_start: float = 0.6
+    text_share_end: float = 0.3
+    transcript_share: float = 0.12
+    """Of speech samples: the target is the English transcript."""
+    truncated_share: float = 0.15
+    """Of speech samples: the audio stops inside a sentence and so does the target, without an end mark."""
+    silent_share: float = 0.01
+    run_lengths: tuple[float, ...] = (0.5, 0.18, 0.12, 0.08, 0.06, 0.03, 0.02, 0.01)
+    """Chances of 1, 2, ... consecutive sentences."""
+    text_runs: tuple[float, ...] = (0.75, 0.15, 0.1)
+    max_text_tokens: int = 200
+    """Of the English side of a run of text."""
+    source_lm_share: float = 1.0
+    """Of text samples: those whose English side is learned too, with a small weight."""
+    cascade_share: float = 0.0
+    """Of speech samples: the transcript first, then the translation."""
+    max_vectors: int = 250
+    read_write_share: float = 0.0
+    """Of speech samples: READ and WRITE in the order of time, see `simulst.training.incremental`; so the next two."""
+    turn_share: float = 0.0
+    grouped_share: float = 0.0
+    decision_weight: float = 0.3
+    """Loss weight of a READ or WRITE decision."""
+    block_vectors: int = 7
+    """Speech vectors per encoder block."""
+
+
+@dataclass
+class Sample:
+    """`ids` with -1 - label where speech vectors go; `weights[i]` is the loss weight of predicting `ids[i]`, or the
+    label (0: none) of a vector."""
+
+    ids: list[int]
+    weights: list[float]
+    vectors: tuple[int, int] | None = None
+    """[first, end) in the feature file."""
+    source: list[int] | None = None
+    """English ids for CTC."""
+    visible: list[int] | None = None
+    """With group positions: how many source entries each target entry, the last ones of `ids`, sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    speech: int
+    english: int
+    german: int
+    blank: int
+    eos: int
+
+    @classmethod
+    def of(cls, vocabulary: Any) -> "Marks":
+        find = vocabulary.piece_to_id
+        return cls(
+            speech=find("<sp>"),
+            english=find("<en>"),
+            german=find("<de>"),
+            blank=find("<blank>"),
+            eos=vocabulary.eos_id(),
+        )
