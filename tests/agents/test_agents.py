@@ -192,7 +192,7 @@ def test_the_chunk_is_the_segment_unless_that_is_the_harness_default() -> None:
     ("given", "sentence"),
     [
         ({"model": "nope"}, "simulst: There is no model 'nope'; give one.\n"),
-        ({"set": ["k=0"]}, "simulst: wait_k: k is 0; it must be at least 1\n"),
+        ({"set": ["k=0"]}, "simulst: wait_k: k is 0; it must be at least 1.\n"),
         ({"set": ["q=1"]}, "simulst: Nothing is called 'q': policy wait_k has k, words"),
         ({"policy": "emma"}, "simulst: Policy emma needs p_choose, which model toy does not provide"),
     ],
@@ -282,4 +282,4 @@ def test_the_tool_itself_says_it_with_status_2(python: str) -> None:
     command = [python, "-m", "simuleval.cli", "--agent", str(AGENTS / "wait_k.py"), "--set", "k=0"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "simulst: wait_k: k is 0; it must be at least 1"
+    assert done.stderr.splitlines()[-1] == "simulst: wait_k: k is 0; it must be at least 1."
