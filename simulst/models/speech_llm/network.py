@@ -18,6 +18,7 @@ from simulst.models.speech_llm.description import check_description
 from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
 from simulst.models.speech_llm.output import OutputLayer
 
+FORMAT = "simulst-speech-llm-1"
 OUTPUT_WEIGHT = "decoder.lm_head.weight"
 
 
@@ -48,13 +49,12 @@ class SpeechLLMConfig:
         return bool({"read_write", "turns"} & set(self.tasks))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"format": "simulst-speech-llm-1", **asdict(self)}
+        return {"format": FORMAT, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SpeechLLMConfig":
         values = dict(values)
-        if (version := values.pop("format", None)) != "simulst-speech-llm-1":
-            raise ModelError(f"simulst.json names the format {version!r}; this version reads 'simulst-speech-llm-1'.")
+        _check_format(values.pop("format", None))
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ModelError(f"simulst.json holds unknown keys {unknown}; known: {sorted(known)}.")
@@ -143,6 +143,11 @@ def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.flo
     (folder / "simulst.json").write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
 
 
+def _check_format(version: object) -> None:
+    if version != FORMAT:
+        raise ModelError(f"simulst.json names the format {version!r}; this version reads '{FORMAT}'.")
+
+
 def read_config(folder: Path) -> SpeechLLMConfig:
     """The configuration of a model folder."""
     try:
@@ -153,6 +158,7 @@ def read_config(folder: Path) -> SpeechLLMConfig:
         ) from error
     if not isinstance(values, dict):
         raise ModelError(f"{folder}/simulst.json must hold a JSON object.")
+    _check_format(values.get("format"))
     check_description(values, f"{folder}/simulst.json")
     try:
         return SpeechLLMConfig.from_dict(values)
