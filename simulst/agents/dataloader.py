@@ -17,7 +17,7 @@ from simulst.audio import SAMPLE_RATE, read_audio
 from simulst.audio.resample import FloatArray
 from simulst.errors import AudioError
 from simulst.eval.data import read_lists
-from simulst.eval.segment.segmentation import read_lines
+from simulst.eval.data.segmentation import read_lines
 
 
 class AudioSlices:

@@ -163,8 +163,8 @@ def _reference(python: Path | None, code: str, one: Talk, folder: Path) -> dict[
 
 def _write_log(folder: Path, one: Talk) -> dict[str, Path]:
     """The hour as a SimulEval log with its segments and references."""
+    from simulst.eval.data.segmentation import Segment, write_segmentation
     from simulst.eval.logs.instances import Instance, write_instances
-    from simulst.eval.segment.segmentation import Segment, write_segmentation
 
     hypothesis, references = one
     per_word = 3600.0 / WORDS_PER_HOUR

@@ -27,7 +27,7 @@ def convert(
     must-c is a yaml and a text file, documents OmniSTEval's docid=,segid= list and a text file. A segmentation yaml
     needs --references.
     """
-    from simulst.eval.segment.units import UNITS
+    from simulst.eval.logs.units import UNITS
     from simulst.outputs import refuse_inputs
 
     if unit not in UNITS:
@@ -62,8 +62,9 @@ def _convert_log(
     segmentation: Path | None,
     profile: str,
 ) -> list[Path]:
-    from simulst.eval.logs.formats import read_log, write_log, write_resegmented
+    from simulst.eval.logs.formats import read_log, write_log
     from simulst.eval.score.inputs import report_log
+    from simulst.eval.segment.resegmented import write_resegmented
 
     if to == "resegmented":
         if segmentation is None:
@@ -83,8 +84,8 @@ def _convert_log(
 
 
 def _convert_set(source: Path, to: str, output: Path, references: Path | None, lang: str) -> list[Path]:
-    from simulst.eval.logs.iwslt import read_iwslt, write_iwslt
-    from simulst.eval.segment.segmentation import read_references, read_segmentation, segmentation_text
+    from simulst.eval.data.iwslt import read_iwslt, write_iwslt
+    from simulst.eval.data.segmentation import read_references, read_segmentation, segmentation_text
     from simulst.outputs import write_texts
 
     if source.suffix.lower() in (".xml", ".sgm", ".sgml"):

@@ -39,19 +39,20 @@ def check(
     source: Source,
     long: Long = False,
     lang: Lang = "",
+    dataset: options.Dataset = "",
     deep: Annotated[bool, typer.Option("--deep", help="Decode all audio too; finds damaged recordings.")] = False,
     json_: options.Json = False,
 ) -> None:
     """Say what is in a test set and what is wrong with it; exit status 2 if it cannot be evaluated as it is."""
     from simulst.eval.data import open_dataset
 
-    dataset = open_dataset(source, long=long, lang=lang)
-    problems = [*dataset.problems, *(_decoded(dataset) if deep else [])]
+    found = open_dataset(source, long=long, lang=lang, kind=dataset)
+    problems = [*found.problems, *(_decoded(found) if deep else [])]
     fatal = sum(problem.fatal for problem in problems)
     if json_:
-        print(json.dumps(_document(dataset, problems), ensure_ascii=False))
+        print(json.dumps(_document(found, problems), ensure_ascii=False))
     else:
-        print(_summary(dataset))
+        print(_summary(found))
         for problem in problems:
             print(f"{'error' if problem.fatal else 'note'}: {problem}")
     if fatal:
@@ -65,15 +66,16 @@ def lists(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for source.txt, target.txt, wav/.")],
     long: Long = False,
     lang: Lang = "",
+    dataset: options.Dataset = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
 ) -> None:
     """Write SimulEval's lists; segments of longer recordings are cut into wav files of their own."""
     from simulst.eval.data import open_dataset
     from simulst.eval.data.export import write_lists
 
-    dataset, _ = open_dataset(source, long=long, lang=lang).first(limit).usable(skip_bad=False)
-    cut = write_lists(dataset, output)
-    print(f"{output}: {len(dataset.items)} lines, {cut} wav files cut")
+    found, _ = open_dataset(source, long=long, lang=lang, kind=dataset).first(limit).usable(skip_bad=False)
+    cut = write_lists(found, output)
+    print(f"{output}: {len(found.items)} lines, {cut} wav files cut")
 
 
 def _summary(dataset: "Dataset") -> str:

@@ -120,8 +120,8 @@ class CuePrinter:
 
 
 def _score(talk: Talk, events: "list[Event]") -> dict[str, float]:
+    from simulst.eval.data.segmentation import read_references, read_segmentation
     from simulst.eval.score.inputs import score_instances
-    from simulst.eval.segment.segmentation import read_references, read_segmentation
 
     segments = read_segmentation(talk.segmentation, read_references(talk.references))
     return score_instances([_instance(talk, events)], segmentation=segments, lang="de")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 3
 """Exit status of a run that has come to its end with items missing, which --skip-bad had not been told to leave out."""
-SHOWN = ("BLEU", "chrF2++", "StreamLAAL", "StreamLAAL_CA", "LongYAAL", "LAAL", "LAAL_CA", "NE", "RTF", "ComputeRTF")
 
 
 class Stopped(KeyboardInterrupt):
@@ -57,6 +56,7 @@ def evaluate(
         Path | None,
         typer.Option(parser=bundled_path, help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl"),
     ] = None,
+    dataset: options.Dataset = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; the run before stays until the first item is done.")
@@ -67,6 +67,7 @@ def evaluate(
     dtype: Annotated[str | None, typer.Option(help="float32 (default), bfloat16, float16.", metavar="NAME")] = None,
     unit: Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")] = None,
     profile: Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")] = None,
+    metric: options.Metric = None,
     seed: Annotated[int | None, typer.Option(help="Of whatever is sampled.", metavar="N")] = None,
     final_only: Annotated[
         bool,
@@ -97,10 +98,12 @@ def evaluate(
     }
     leads = not launched_by_torchrun() or _rank() == 0
     try:
-        recipe = _recipe(source, data, long=long, lang=lang, limit=limit)
+        recipe = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
         recipe = replace(recipe, plans=named([_overridden(plan, chosen, set_ or []) for plan in recipe.plans]))
         if profile is not None:
             recipe = replace(recipe, scoring={**recipe.scoring, "profile": profile})
+        if metric:
+            recipe = replace(recipe, scoring={**recipe.scoring, "metrics": metric})
         settings = {
             "workers": workers,
             "threads": threads,
@@ -131,25 +134,25 @@ def evaluate(
         raise typer.Exit(SOME_FAILED)
 
 
-def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: int | None) -> "Recipe":
+def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: int | None, kind: str = "") -> "Recipe":
     from simulst.eval.data import open_dataset
     from simulst.eval.run.recipe import Plan, Recipe, read_recipe
 
     if source.suffix == ".toml":
-        if data is None and (long or lang):
-            raise DataError("A recipe says `long` and `lang` itself, in [data].")
-        recipe = read_recipe(source, None if data is None else open_dataset(data, long=long, lang=lang))
+        if data is None and (long or lang or kind):
+            raise DataError("A recipe says `long`, `lang` and `kind` itself, in [data].")
+        recipe = read_recipe(source, None if data is None else open_dataset(data, long=long, lang=lang, kind=kind))
     elif data is not None:
         raise DataError("--data is for recipes; name the test set itself instead.")
     else:
-        recipe = Recipe(dataset=open_dataset(source, long=long, lang=lang), plans=(Plan(),))
+        recipe = Recipe(dataset=open_dataset(source, long=long, lang=lang, kind=kind), plans=(Plan(),))
     return replace(recipe, dataset=recipe.dataset.first(limit))
 
 
 def _overridden(plan: "Plan", chosen: dict[str, Any], pairs: list[str]) -> "Plan":
     """The plan with what the command line says."""
     from simulst.cli.settings import read_settings
-    from simulst.eval.segment.units import UNITS
+    from simulst.eval.logs.units import UNITS
 
     given = {key: value for key, value in chosen.items() if value is not None}
     if given.get("unit", "word") not in UNITS:
@@ -200,11 +203,8 @@ def _print(results: "list[Result]", output: Path, *, json_: bool) -> None:
         documents = [{"output": str(r.folder), "failed": len(r.failed), **r.scores} for r in results]
         print(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False))
         return
-    from simulst.eval.metrics.names import unit_of
-
-    names = [name for name in SHOWN if any(name in result.scores for result in results)]
-    if "ComputeRTF" in names:
-        names = [name for name in names if name != "RTF"]  # SimulEval's, which is not about computing
+    units = {name: unit for result in results for name, unit in result.summary.items()}
+    names = list(units)
     if not names:
         print("\n".join(str(result.folder / "instances.log") for result in results))
         return
@@ -213,7 +213,6 @@ def _print(results: "list[Result]", output: Path, *, json_: bool) -> None:
     for result in results:
         cells = [_cell(result.scores.get(name), max(9, len(name))) for name in names]
         print(f"{result.folder.name:<{width}}  " + "  ".join(cells))
-    units = {name: unit_of(name) for name in names}
     latencies = [name for name in names if units[name] == "ms"]
     if latencies:
         table = output / ("scores.tsv" if len(results) == 1 else "*/scores.tsv")

@@ -17,6 +17,14 @@ Set = Annotated[
 ]
 ChunkMs = Annotated[int | None, typer.Option(help="Audio per decision, in ms (default: the policy's).", metavar="N")]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.", metavar="NAME")]
+Dataset = Annotated[
+    str,
+    typer.Option("--dataset", help="Kind of test set (default: as it looks).", metavar="NAME|FILE.py:Class"),
+]
+Metric = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="A metric of your own, scored with the others; repeatable.", metavar="FILE.py:NAME"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DEFAULT_MODEL = "tiny-en-de"
 DEFAULT_POLICY = "stream_att"

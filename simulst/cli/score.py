@@ -51,6 +51,7 @@ def score(
         bool, typer.Option("--from-first-segment", help="Log times start at each recording's first segment.")
     ] = False,
     comet: Annotated[str, typer.Option(help="COMET model, e.g. Unbabel/wmt22-comet-da.", metavar="NAME")] = "",
+    metric: options.Metric = None,
     bootstrap: Annotated[int, typer.Option(help="Resamplings for 95 % intervals; 0: none.", metavar="N")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for scores and segments.tsv.", metavar="DIR")
@@ -77,6 +78,7 @@ def score(
         raw_elapsed=raw_elapsed,
         from_first_segment=from_first_segment,
         comet=comet,
+        metrics=metric or [],
     )
     bounds = _bounds(report, bootstrap)
     if output is not None:
@@ -105,15 +107,13 @@ def _refuse_output(folder: Path, log: Path, inputs: "Sequence[Path | None]") -> 
 def _bounds(report: "ScoreReport", resamples: int) -> "dict[str, Interval]":
     if resamples <= 0:
         return {}
-    from simulst.eval.score.significance import Sample, intervals, resampling_weights
+    from simulst.eval.score.significance import intervals, resampling_weights
 
-    sample = Sample.of(report.segment_scores, report.quality)
-    return intervals(sample, resampling_weights(len(report.segments), resamples))
+    return intervals(report.sample(), resampling_weights(len(report.segments), resamples))
 
 
 def _print_table(report: "ScoreReport", bounds: "dict[str, Interval]") -> None:
     """One line per metric: ideal, computation-aware and backlog-aware value, then the signature."""
-    from simulst.eval.metrics.names import unit_of
     from simulst.eval.segment.align import CLOCKS
 
     print(f"{'':<14}" + "".join(f"{title:>12}" for title in ("ideal", "CA", "CA backlog")))
@@ -123,7 +123,7 @@ def _print_table(report: "ScoreReport", bounds: "dict[str, Interval]") -> None:
         columns = [report.scores.get(name + clock) for clock in CLOCKS]
         cells = "".join(f"{'' if value is None else format(value, '.3f'):>12}" for value in columns)
         signature = report.signatures.get(name, "")
-        unit = f" {unit_of(name)}"
+        unit = f" {report.metrics[name].unit}"
         clocks = [_clock(report.signatures[name + c]) for c in CLOCKS if c and name + c in report.signatures]
         signature = signature.replace("clock:ideal", "clock:" + ",".join(["ideal", *clocks]))
         print(f"{name:<14}{cells}{unit:<6}  {signature}")

@@ -230,8 +230,10 @@ class LiveStream:
     async def _work(self, job: Callable[[], Output]) -> None:
         """Have it done in the pool and publish what it brings."""
         self._working = True
+        running = self._pool.run(job)
+        del job  # a cancelled task keeps its frames, and the job knows the model's caches
         try:
-            output = await self._pool.run(job)
+            output = await running
         finally:
             self._working = False
             self._active_at = time.monotonic()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulst.eval.metrics import clock
+from simulst.eval.logs import clock
 
 
 def test_increments_keep_the_computation_since_the_unit_before() -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from simulst.errors import DataError
-from simulst.eval.logs.formats import detect_format, read_log, write_log, write_resegmented
+from simulst.eval.logs.formats import detect_format, read_log, write_log
 from simulst.eval.score.inputs import report_log, score_log
+from simulst.eval.segment.resegmented import write_resegmented
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LONG = FIXTURES / "long_de"

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from simulst.eval.logs.formats import read_log
+from simulst.eval.logs.units import Unit
 from simulst.eval.score.inputs import ScoreReport, report_log
-from simulst.eval.segment.units import Unit
 
 GOLDEN = Path(os.environ.get("SIMULST_SHARED", Path(__file__).parents[3] / "shared")) / "golden" / "open"
 pytestmark = [

@@ -81,14 +81,20 @@ def test_old_logs_end_in_a_mark() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"delays": [1, "x"]}, "log, line 1: `delays` must hold finite numbers, but holds 'x'."),
-        ({"delays": [1, float("nan")]}, "log, line 1: `delays` must hold finite numbers, but holds nan."),
-        ({"delays": [1, True]}, "log, line 1: `delays` must hold finite numbers, but holds True."),
+        ({"delays": [1, "x"]}, "log, line 1: `delays` must hold finite numbers of milliseconds, but holds 'x'."),
+        (
+            {"delays": [1, float("nan")]},
+            "log, line 1: `delays` must hold finite numbers of milliseconds, but holds nan.",
+        ),
+        ({"delays": [1, True]}, "log, line 1: `delays` must hold finite numbers of milliseconds, but holds True."),
         ({"delays": 7}, "log, line 1: `delays` must be a list of milliseconds."),
         ({"elapsed": [1]}, "log, line 1: 2 delays but 1 elapsed times; they must be as many."),
         ({"source": 5}, "log, line 1: `source` and `prediction` must be text."),
-        ({"index": "a"}, "log, line 1: `index` must be a whole number, but is 'a'."),
-        ({"source_length": "long"}, "log, line 1: `source_length` must be a finite number, but is 'long'."),
+        ({"index": "a"}, "log, line 1: `index` must be a whole number, 0 or more, but is 'a'."),
+        (
+            {"source_length": "long"},
+            "log, line 1: `source_length` must be a finite number of milliseconds, but is 'long'.",
+        ),
         ({"chunks": [[1]]}, "log, line 1: `chunks` must be a list of [audio_ms, compute_ms]."),
     ],
 )

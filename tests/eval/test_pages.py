@@ -93,13 +93,14 @@ def test_the_curve_page_holds_all_points(runs: list[Run], tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 def test_still_pictures_have_axes_with_units(runs: list[Run], tmp_path: Path, suffix: str) -> None:
-    write_curve_figure(build_curve(runs, resamples=50), tmp_path / f"c{suffix}")
+    curve = build_curve(runs, resamples=50)
+    write_curve_figure(curve, tmp_path / f"c{suffix}")
     data = (tmp_path / f"c{suffix}").read_bytes()
     if suffix == ".svg":
         assert b"LAAL (s)" in data and b">BLEU<" in data and b"wait_k" in data
     else:
         assert data.startswith(b"\x89PNG")
-    assert axis_label("AP") == "AP" and axis_label("SWF") == "SWF (%)"
+    assert axis_label(curve, "AP") == "AP" and axis_label(curve, "SWF") == "SWF (%)"
 
 
 def test_the_table_has_a_row_per_run_and_quality_at_equal_latency(tmp_path: Path) -> None:

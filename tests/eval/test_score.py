@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulst.errors import DataError
+from simulst.eval.data.segmentation import Segment, read_references, read_segmentation
 from simulst.eval.logs.instances import Instance, read_instances, write_instances
-from simulst.eval.metrics.names import unit_of
+from simulst.eval.metrics.registry import display_of
 from simulst.eval.score.inputs import report_instances, report_log, score_instances, score_log
 from simulst.eval.score.tables import escape, read_scores, read_segments, unescape
-from simulst.eval.segment.segmentation import Segment, read_references, read_segmentation
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LONG = FIXTURES / "long_de"
@@ -200,7 +200,7 @@ def test_marks_of_other_tools_are_plain_text(profile: str, text: str) -> None:
             [sentence(0)],
             {"colour": 1},
             "Unknown scoring option 'colour'; choose from unit, lang, profile, tokenizer, moses, band, raw_elapsed, "
-            "from_first_segment, comet.",
+            "from_first_segment, comet, metrics.",
         ),
     ],
 )
@@ -276,4 +276,4 @@ def test_anticipated_words_are_summed_over_the_run() -> None:
     unjudged = report_instances([said(0, committed_words=5, anticipated_words=2)], ["a b"]).scores
     assert unjudged["AnticipatedWords"] == 40.0 and "WrongAnticipations" not in unjudged
     assert "AnticipatedWords" not in report_instances([said(0)], ["a b"]).scores
-    assert unit_of("WrongAnticipations") == "%"
+    assert display_of("WrongAnticipations").unit == "%"

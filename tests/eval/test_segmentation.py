@@ -5,16 +5,10 @@ from pathlib import Path
 import pytest
 
 from simulst.errors import DataError
+from simulst.eval.data.iwslt import read_iwslt, write_iwslt
+from simulst.eval.data.segmentation import Segment, read_references, read_segmentation, write_segmentation
 from simulst.eval.logs.instances import Instance
-from simulst.eval.logs.iwslt import read_iwslt, write_iwslt
-from simulst.eval.segment.segmentation import (
-    Segment,
-    match_recordings,
-    read_references,
-    read_segmentation,
-    recording_end_s,
-    write_segmentation,
-)
+from simulst.eval.segment.recordings import match_recordings, recording_end_s
 
 YAML = "- {duration: 2.5, offset: 1.0, rW: 1, uW: 0, speaker_id: spk.1, wav: a.wav}\n"
 

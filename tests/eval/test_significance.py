@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from simulst.eval.metrics.quality import count_quality
+from simulst.eval.metrics.metric import Texts
+from simulst.eval.metrics.registry import known_metrics
 from simulst.eval.score.significance import Sample, compare, intervals, resampling_weights
 
 REFERENCES = [
@@ -20,7 +21,8 @@ BAD = [text.replace("the", "a") if k % 2 == 0 else text for k, text in enumerate
 
 def sample(hypotheses: list[str], lag: float) -> Sample:
     rows = [{"LAAL": lag + 10.0 * (k % 5) if k else None} for k in range(len(hypotheses))]
-    return Sample.of(rows, count_quality(hypotheses, REFERENCES, "13a"))
+    texts = Texts(hypotheses=hypotheses, references=REFERENCES)
+    return Sample.of(rows, {metric.name: metric.counts(texts) for metric in known_metrics() if metric.counts})
 
 
 def test_once_each_gives_the_corpus_scores() -> None:

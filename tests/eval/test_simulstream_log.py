@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from simulst.errors import DataError
 from simulst.eval.logs.simulstream_log import UnitStack, WholeText, read_simulstream, write_simulstream
-from simulst.eval.segment.units import Unit
+from simulst.eval.logs.units import Unit
 
 
 def read(tmp_path: Path, chunks: list[dict[str, Any]], unit: Unit = "word", kind: str = "spm") -> Any:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulst.eval.logs.units import Unit
 from simulst.eval.segment.soft_alignment import ReferenceUnit, assign_segments, similarity
-from simulst.eval.segment.units import Unit
 
 WORDS = st.sampled_from(["ab", "abc", "b", ".", "-", "xyz", "x", "ä"])
 

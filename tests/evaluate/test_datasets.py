@@ -53,7 +53,7 @@ def test_only_the_span_is_read(mustc: Path, monkeypatch: pytest.MonkeyPatch) -> 
     item = open_dataset(mustc).items[4]
     assert read == []  # headers only
     list(item.open())
-    assert read == [round((item.duration_s or 0) * 16_000)]
+    assert sum(read) == round((item.duration_s or 0) * 16_000)
 
 
 def test_flac_in_place_of_wav(mustc: Path) -> None:

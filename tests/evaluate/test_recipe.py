@@ -139,7 +139,7 @@ def test_a_recipe_takes_another_test_set(recipe: Path, mustc: Path) -> None:
     recipe.write_text(f'policy = "wait_k"\n{data(mustc)}[parameters]\nk = 9\n')
     found = _recipe(recipe, mustc, long=True, lang="", limit=1)
     assert (found.dataset.form, len(found.dataset.items), found.plans[0].parameters) == ("long", 1, {"k": 9})
-    with pytest.raises(DataError, match=r"^A recipe says `long` and `lang` itself, in \[data\]\."):
+    with pytest.raises(DataError, match=r"^A recipe says `long`, `lang` and `kind` itself, in \[data\]\."):
         _recipe(recipe, None, long=True, lang="", limit=None)
     with pytest.raises(DataError, match=r"^--data is for recipes; name the test set itself instead\."):
         _recipe(mustc, mustc, long=False, lang="", limit=None)

@@ -9,8 +9,7 @@ import pytest
 from simulst.core.session import Session
 from simulst.errors import ModelError
 from simulst.eval.logs.instances import Instance
-from simulst.eval.metrics.latency_table import run_ratios
-from simulst.eval.score.profiles import PROFILES
+from simulst.eval.score.inputs import score_instances
 from simulst.models import load_model
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
@@ -47,6 +46,5 @@ def test_positions_per_token_are_those_of_the_whole_run() -> None:
         Instance(index=i, source="a", prediction="", extra={"decoder_positions": positions, "tokens": tokens})
         for i, (positions, tokens) in enumerate(logs)
     ]
-    profile = next(iter(PROFILES.values()))
-    assert run_ratios(instances, 20, profile)["PositionsPerToken"] == 87 / 20
-    assert "PositionsPerToken" not in run_ratios([Instance(index=0, source="a", prediction="")], 20, profile)
+    assert score_instances(instances, ["ein Wort"] * len(instances))["PositionsPerToken"] == 87 / 20
+    assert "PositionsPerToken" not in score_instances([Instance(index=0, source="a", prediction="")], ["ein Wort"])

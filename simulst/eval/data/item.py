@@ -10,7 +10,7 @@ from typing import Literal
 from simulst.audio import open_file, read_audio
 from simulst.audio.resample import FloatArray
 from simulst.errors import DataError
-from simulst.eval.segment.segmentation import Segment
+from simulst.eval.data.segmentation import Segment
 
 Form = Literal["short", "long"]
 

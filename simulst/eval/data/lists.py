@@ -4,8 +4,23 @@ from pathlib import Path
 
 from simulst.errors import DataError
 from simulst.eval.data.item import Dataset, Item, Problem, blank_references
+from simulst.eval.data.kind import DatasetKind
 from simulst.eval.data.probe import Probe
-from simulst.eval.segment.segmentation import read_lines, read_references, read_segmentation
+from simulst.eval.data.segmentation import read_lines, read_references, read_segmentation
+
+
+class Lists(DatasetKind):
+    what = "a folder with source.txt"
+    signs = "source.txt (SimulEval)"
+
+    def matches(self, place: Path) -> bool:
+        return (place / "source.txt").is_file()
+
+    def read(self, place: Path, *, long: bool, lang: str) -> Dataset:
+        if long:
+            raise DataError(f"{place} holds lists; --long needs a MuST-C split, or `segmentation` in a recipe.")
+        target = place / "target.txt"
+        return read_lists(place / "source.txt", target if target.is_file() else None, lang=lang)
 
 
 def read_lists(

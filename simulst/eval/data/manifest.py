@@ -6,10 +6,25 @@ from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.data.item import Dataset, Item, Problem
+from simulst.eval.data.kind import DatasetKind
 from simulst.eval.data.probe import Header, Probe, stretch_error
 from simulst.eval.logs.instances import read_json_lines
 
 KEYS = {"audio", "offset", "duration", "text", "reference"}
+
+
+class Manifest(DatasetKind):
+    what = "a .jsonl manifest"
+
+    def matches(self, place: Path) -> bool:
+        return place.is_file() and place.suffix == ".jsonl"
+
+    def read(self, place: Path, *, long: bool, lang: str) -> Dataset:
+        return read_manifest(place, lang=lang)
+
+    def hint(self, place: Path) -> str:
+        ends = "a manifest ends in .jsonl, a recipe in .toml"
+        return f"{place} is no test set: {ends}." if place.is_file() else ""
 
 
 def read_manifest(path: Path, *, lang: str = "") -> Dataset:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from simulst.errors import DataError
 from simulst.eval.data.item import Dataset, Item, Problem, blank_references, check_count
+from simulst.eval.data.kind import DatasetKind
 from simulst.eval.data.probe import Probe, stretch_error
-from simulst.eval.segment.segmentation import Segment, read_lines, read_references, read_segmentation, segment_places
+from simulst.eval.data.segmentation import Segment, read_lines, read_references, read_segmentation, segment_places
 
 
 def is_mustc(folder: Path) -> bool:
@@ -19,6 +20,22 @@ def split_folders(root: Path) -> list[Path]:
     """Split folders somewhere below a MuST-C root."""
     found = {path.parent.parent for depth in ("*", "*/*", "*/*/*") for path in root.glob(f"{depth}/txt/*.yaml")}
     return sorted(folder for folder in found if is_mustc(folder))
+
+
+class MustC(DatasetKind):
+    what = "a MuST-C split"
+    signs = "wav/ and txt/SPLIT.yaml (MuST-C)"
+
+    def matches(self, place: Path) -> bool:
+        return is_mustc(place)
+
+    def read(self, place: Path, *, long: bool, lang: str) -> Dataset:
+        return read_mustc(place, long=long, lang=lang)
+
+    def hint(self, place: Path) -> str:
+        splits = split_folders(place)
+        listed = ", ".join(str(split) for split in splits[:6])
+        return f"{place} holds whole MuST-C splits; give one of them: {listed}." if splits else ""
 
 
 def read_mustc(folder: Path, *, long: bool, lang: str = "") -> Dataset:

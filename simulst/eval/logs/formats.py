@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from simulst.errors import DataError
+from simulst.eval.logs.clock import increments
 from simulst.eval.logs.instances import (
     Instance,
     instance_from_json,
@@ -17,9 +18,7 @@ from simulst.eval.logs.instances import (
     write_instances,
 )
 from simulst.eval.logs.simulstream_log import read_simulstream, write_simulstream
-from simulst.eval.metrics.clock import increments
-from simulst.eval.segment.align import ScoredSegment
-from simulst.eval.segment.units import Unit
+from simulst.eval.logs.units import Unit
 from simulst.outputs import write_text
 
 LogFormat = Literal["simuleval", "simulstream", "omnisteval", "resegmented", "text"]
@@ -125,31 +124,6 @@ def _resegmented_instance(record: Mapping[str, Any], where: str) -> Instance:
     }
     others = {key: value for key, value in record.items() if key not in ("emission_cu", "emission_ca")}
     return replace(instance_from_json(others | renamed, where), cumulative=False)
-
-
-def write_resegmented(path: str | os.PathLike[str], segments: Sequence[ScoredSegment]) -> None:
-    """OmniSTEval's instances.resegmented.jsonl."""
-    documents = list(dict.fromkeys(segment.wav for segment in segments))
-    seen: dict[str, int] = {}
-    lines = []
-    for segment in segments:
-        number = seen[segment.wav] = seen.get(segment.wav, -1) + 1
-        record: dict[str, Any] = {
-            "index": segment.index,
-            "docid": documents.index(segment.wav),
-            "segid": number,
-            "prediction": segment.prediction,
-            "reference": segment.reference,
-            "source_length": segment.source_length_ms,
-        }
-        if segment.units:
-            for key, clock in (("emission_cu", ""), ("emission_ca", "_CA")):
-                if clock in segment.times:
-                    record[key] = list(segment.times[clock])
-            if segment.limit_ms is not None:
-                record["time_to_recording_end"] = segment.limit_ms
-        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    write_text(path, "".join(lines))
 
 
 def _read_plain_text(path: str | os.PathLike[str]) -> list[Instance]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from simulst.errors import DataError
-from simulst.eval.segment.units import Unit, split_units
+from simulst.eval.logs.units import Unit, split_units
 from simulst.outputs import write_text
 
 

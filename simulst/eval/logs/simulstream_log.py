@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from simulst.errors import DataError
+from simulst.eval.logs.clock import finish_times
 from simulst.eval.logs.instances import Instance, read_json_lines, read_text
-from simulst.eval.metrics.clock import finish_times
-from simulst.eval.segment.units import Unit
+from simulst.eval.logs.units import Unit
 from simulst.outputs import write_texts
 
 TokenKind = Literal["word", "char", "spm"]

@@ -1,1 +1,30 @@
-"""What is measured: quality, latency, computation, anticipation."""
+"""What is measured. A metric is one file and one line in METRICS."""
+
+METRICS: dict[str, str] = {
+    "BLEU": "simulst.eval.metrics.bleu:BLEU",
+    "chrF2": "simulst.eval.metrics.chrf:CHRF2",
+    "chrF2++": "simulst.eval.metrics.chrf:CHRF2PP",
+    "COMET": "simulst.eval.metrics.comet:COMET",
+    "BLEU_NFKC": "simulst.eval.metrics.bleu:BLEU_NFKC",
+    "chrF2_NFKC": "simulst.eval.metrics.chrf:CHRF2_NFKC",
+    "YAAL": "simulst.eval.metrics.lagging:YAAL",
+    "AL": "simulst.eval.metrics.lagging:AL",
+    "LAAL": "simulst.eval.metrics.lagging:LAAL",
+    "AP": "simulst.eval.metrics.proportion:AP",
+    "DAL": "simulst.eval.metrics.differentiable:DAL",
+    "ATD": "simulst.eval.metrics.token_delay:ATD",
+    "StartOffset": "simulst.eval.metrics.offsets:START_OFFSET",
+    "EndOffset": "simulst.eval.metrics.offsets:END_OFFSET",
+    "RTF": "simulst.eval.metrics.simuleval:RTF",
+    "NumChunks": "simulst.eval.metrics.simuleval:NUM_CHUNKS",
+    "SWF": "simulst.eval.metrics.degeneracy:SWF",
+    "EFSW": "simulst.eval.metrics.degeneracy:EFSW",
+    "DSPTV": "simulst.eval.metrics.degeneracy:DSPTV",
+    "AnticipatedWords": "simulst.eval.metrics.anticipation:ANTICIPATED_WORDS",
+    "WrongAnticipations": "simulst.eval.metrics.anticipation:WRONG_ANTICIPATIONS",
+    "NE": "simulst.eval.metrics.erasure:NE",
+    "ComputeRTF": "simulst.eval.metrics.computation:COMPUTE_RTF",
+    "CpuRTF": "simulst.eval.metrics.computation:CPU_RTF",
+    "PositionsPerToken": "simulst.eval.metrics.computation:POSITIONS_PER_TOKEN",
+}
+"""Names to `module:NAME`, in the order of the tables; imported when something is scored or shown."""

@@ -10,7 +10,7 @@ from typing import Protocol
 from simulst.core.events import Event, WriteEvent
 from simulst.core.policy import Decision
 from simulst.core.translator import Translator
-from simulst.eval.segment.units import Unit
+from simulst.eval.logs.units import Unit
 
 
 class Speaker(Protocol):

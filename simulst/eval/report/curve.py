@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from simulst.errors import DataError
-from simulst.eval.metrics.names import unit_of
-from simulst.eval.metrics.quality import METRICS
 from simulst.eval.report.page import render
 from simulst.eval.score.runs import Run, latency_metric, same_segments
 from simulst.eval.score.significance import (
@@ -52,6 +50,9 @@ class Curve:
     """Run folder to metric, against the baseline."""
     baseline: Run | None = None
 
+    def unit(self, metric: str) -> str:
+        return self.points[0].run.display(metric).unit
+
     def series(self) -> dict[str, list[Point]]:
         """Points by line, in the order of latency."""
         names = dict.fromkeys(point.series for point in self.points)
@@ -76,8 +77,9 @@ def build_curve(
     """
     everyone = [*runs, *([baseline] if baseline and baseline.folder not in [r.folder for r in runs] else [])]
     latency = latency_metric(everyone, latency)
-    if quality not in METRICS and not all(quality in run.scores for run in everyone):
-        raise DataError(f"There is no quality metric {quality!r} in all runs; choose one of {', '.join(METRICS)}.")
+    if not all(quality in run.scores for run in everyone):
+        known = ", ".join(name for name in _common(everyone) if everyone[0].display(name).kind == "quality")
+        raise DataError(f"There is no quality metric {quality!r} in all runs; choose one of {known}.")
     if baseline and not same_segments(everyone):
         raise DataError("The runs do not translate the same segments; a paired test needs the same references.")
     samples = {run.folder: run.sample() for run in everyone}
@@ -122,8 +124,8 @@ def _label(run: Run, runs: list[Run]) -> str:
 
 def curve_data(curve: Curve) -> dict[str, Any]:
     """What the interactive chart draws."""
-    common = [name for name in curve.points[0].scores if all(name in p.scores for p in curve.points)]
-    qualities = [name for name in common if name.split("_")[0] in (*METRICS, "COMET")]
+    common = _common([point.run for point in curve.points])
+    qualities = [name for name in common if curve.points[0].run.display(name).kind == "quality"]
     latencies = [name for name in common if name not in qualities and _finite(curve, name)]
     return {
         "x": curve.latency,
@@ -131,7 +133,7 @@ def curve_data(curve: Curve) -> dict[str, Any]:
         "latencies": latencies,
         "qualities": qualities,
         "main": [name for name in latencies if name.startswith(curve.latency)],
-        "units": {name: unit_of(name) for name in common},
+        "units": {name: curve.unit(name) for name in common},
         "series": [
             {
                 "name": name,
@@ -147,6 +149,11 @@ def curve_data(curve: Curve) -> dict[str, Any]:
             for name, points in curve.series().items()
         ],
     }
+
+
+def _common(runs: Sequence[Run]) -> list[str]:
+    """Scores that all runs have."""
+    return [name for name in runs[0].scores if all(name in run.scores for run in runs)]
 
 
 def _finite(curve: Curve, name: str) -> bool:
@@ -174,7 +181,10 @@ def write_curve_page(curve: Curve, path: Path) -> None:
 
 def comparison_data(curve: Curve) -> dict[str, Any]:
     """Differences of the main metrics against the baseline: [difference, low, high, p]."""
-    metrics = [m for m in (*METRICS, *dict.fromkeys((curve.latency, f"{curve.latency}_CA_backlog")))]
+    tested = dict.fromkeys(name for found in curve.comparisons.values() for name in found)
+    run = curve.points[0].run
+    qualities = [name for name in tested if name in run.scores and run.display(name).kind == "quality"]
+    metrics = [*qualities, *dict.fromkeys((curve.latency, f"{curve.latency}_CA_backlog"))]
     rows: list[dict[str, Any]] = []
     for folder, found in curve.comparisons.items():
         row: dict[str, Any] = {"run": Path(folder).resolve().name}

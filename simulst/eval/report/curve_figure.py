@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from simulst.eval.metrics.names import unit_of
 from simulst.eval.report.curve import Curve
 from simulst.outputs import whole_file
 
@@ -23,8 +22,8 @@ def write_curve_figure(curve: Curve, path: Path) -> None:
         figure, axes = pyplot.subplots(figsize=(7, 4.6), layout="constrained")
         for number, (name, points) in enumerate(curve.series().items()):
             _draw_series(axes, curve, number, name, points)
-        axes.set_xlabel(axis_label(curve.latency))
-        axes.set_ylabel(axis_label(curve.quality))
+        axes.set_xlabel(axis_label(curve, curve.latency))
+        axes.set_ylabel(axis_label(curve, curve.quality))
         axes.grid(color="#e3e6ea", linewidth=0.8)
         axes.set_axisbelow(True)
         for side in ("top", "right"):
@@ -38,14 +37,14 @@ def write_curve_figure(curve: Curve, path: Path) -> None:
             pyplot.close(figure)
 
 
-def axis_label(metric: str) -> str:
+def axis_label(curve: Curve, metric: str) -> str:
     """With the unit; milliseconds are shown as seconds."""
-    unit = unit_of(metric)
+    unit = curve.unit(metric)
     return f"{metric} (s)" if unit == "ms" else f"{metric} ({unit})" if unit else metric
 
 
 def _draw_series(axes: Any, curve: Curve, number: int, name: str, points: Any) -> None:
-    scale = 0.001 if unit_of(curve.latency) == "ms" else 1.0
+    scale = 0.001 if curve.unit(curve.latency) == "ms" else 1.0
     x = [tuple(scale * v for v in point.axis(curve.latency)) for point in points]
     y = [point.axis(curve.quality) for point in points]
     axes.errorbar(

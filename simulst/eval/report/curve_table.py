@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from simulst.eval.logs.instances import read_text
-from simulst.eval.metrics.names import unit_of
 from simulst.eval.report.curve import Curve, Point
 from simulst.eval.report.curve_figure import axis_label
 from simulst.eval.report.sweep import read_refused
@@ -13,15 +12,6 @@ from simulst.outputs import write_text
 
 _STEPS = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0)
 _MOST_LATENCIES = 12
-_REST = {
-    "CpuRTF": "CPU RTF",
-    "NE": "NE",
-    "PositionsPerToken": "positions per token",
-    "WrongAnticipations": "wrong anticipations (%)",
-}
-"""Columns that stand in the table where a run has them."""
-
-
 BEGIN, END = "<!-- simulst curve -->\n", "<!-- /simulst curve -->\n"
 """Around the tables of a document that has more in it."""
 
@@ -52,7 +42,7 @@ def curve_table(curve: Curve) -> str:
     equal = _equal_latency(curve)
     if equal:
         parts += [
-            f"{curve.quality} at equal {axis_label(curve.latency)}, interpolated between neighbouring rows:",
+            f"{curve.quality} at equal {axis_label(curve, curve.latency)}, interpolated between neighbouring rows:",
             equal,
         ]
     refused = {
@@ -70,8 +60,8 @@ def quality_at(points: list[Point], latency: str, quality: str, value: float) ->
 
 
 def _rows(curve: Curve) -> str:
-    rest = {name: title for name, title in _REST.items() if any(point.scores.get(name) for point in curve.points)}
-    head = ["policy", "setting", curve.quality, axis_label(curve.latency), "RTF", *rest.values()]
+    rest = _further(curve)
+    head = ["policy", "setting", curve.quality, axis_label(curve, curve.latency), "RTF", *rest.values()]
     lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
     for name, points in curve.series().items():
         for point in points:
@@ -79,18 +69,29 @@ def _rows(curve: Curve) -> str:
             cells = [
                 f"`{name}`",
                 point.label,
-                _bounded(point, curve.quality),
-                _bounded(point, curve.latency),
+                _bounded(curve, point, curve.quality),
+                _bounded(curve, point, curve.latency),
                 _two(rtf),
             ]
             lines.append(_line(cells + [_two(point.scores.get(name) or None) for name in rest]))
     return "\n".join(lines)
 
 
+def _further(curve: Curve) -> dict[str, str]:
+    """Columns that are in the table where a run has them, with their headings, in the order of these."""
+    found = {
+        name: heading
+        for point in curve.points
+        for name, value in point.scores.items()
+        if value and name not in (curve.quality, curve.latency) and (heading := point.run.display(name).shown.column)
+    }
+    return dict(sorted(found.items(), key=lambda pair: pair[1].casefold()))
+
+
 def _equal_latency(curve: Curve) -> str:
     """A row per line of two points or more, a column per latency that at least two of them reach; "" without any."""
     lines = {name: points for name, points in curve.series().items() if len(points) > 1}
-    scale = _scale(curve.latency)
+    scale = _scale(curve, curve.latency)
     columns = []
     for at in _grid([point.scores[curve.latency] * scale for points in lines.values() for point in points]):
         column = {n: quality_at(points, curve.latency, curve.quality, at / scale) for n, points in lines.items()}
@@ -112,14 +113,14 @@ def _grid(values: list[float]) -> list[float]:
     return [step * n for n in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)] if step else []
 
 
-def _bounded(point: Point, metric: str) -> str:
-    value, low, high = (_scale(metric) * v for v in point.axis(metric))
-    digits = 2 if unit_of(metric) == "ms" else 1
+def _bounded(curve: Curve, point: Point, metric: str) -> str:
+    value, low, high = (_scale(curve, metric) * v for v in point.axis(metric))
+    digits = 2 if curve.unit(metric) == "ms" else 1
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _scale(metric: str) -> float:
-    return 0.001 if unit_of(metric) == "ms" else 1.0
+def _scale(curve: Curve, metric: str) -> float:
+    return 0.001 if curve.unit(metric) == "ms" else 1.0
 
 
 def _two(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simulst.eval.metrics.names import unit_of
+from simulst.eval.metrics.metric import Kind
 from simulst.eval.report.curve import build_curve, curve_data
 from simulst.eval.report.page import render
 from simulst.eval.score.runs import Run, latency_metric
@@ -17,7 +17,6 @@ from simulst.eval.segment.align import CLOCKS
 from simulst.outputs import write_text
 
 SHOWN_SEGMENTS = 20
-_TALK_METRICS = ("BLEU", "chrF2++")
 
 
 def write_report(
@@ -30,7 +29,7 @@ def write_report(
     data = {
         "title": run.name,
         "subtitle": _subtitle(run),
-        "units": {name: unit_of(name) for name in run.scores},
+        "units": {name: run.display(name).unit for name in run.scores},
         "latency": latency,
         "cards": _cards(run, latency, bounds),
         "notes": _notes(run),
@@ -61,17 +60,12 @@ def _subtitle(run: Run) -> str:
 
 
 def _cards(run: Run, latency: str, bounds: dict[str, Interval]) -> list[dict[str, Any]]:
-    titles = {
-        "BLEU": "BLEU",
-        "chrF2++": "chrF2++",
-        "COMET": "COMET",
+    latencies = {
         latency: f"{latency}, ideal clock",
         f"{latency}_CA_backlog": f"{latency}, with computation and queueing",
-        "NE": "normalised erasure",
-        "RTF" if latency != "LAAL" else "ComputeRTF": "computation per second of audio",
     }
     cards = []
-    for name, title in titles.items():
+    for name, title in (_headings(run, "quality") | latencies | _headings(run, "latency", "run")).items():
         if name in run.scores:
             bound = bounds.get(name)
             cards.append(
@@ -85,6 +79,12 @@ def _cards(run: Run, latency: str, bounds: dict[str, Interval]) -> list[dict[str
                 }
             )
     return cards
+
+
+def _headings(run: Run, *kinds: Kind) -> dict[str, str]:
+    """Scores that have a card, under the ideal clock."""
+    shown = {name: run.display(name) for name in run.scores if not name.endswith(CLOCKS[1:])}
+    return {name: display.shown.card for name, display in shown.items() if display.kind in kinds and display.shown.card}
 
 
 def _notes(run: Run) -> list[str]:
@@ -103,7 +103,7 @@ def _score_table(run: Run) -> list[list[Any]]:
 def _histogram(run: Run, latency: str) -> dict[str, Any] | None:
     if not latency:
         return None
-    scale = 0.001 if unit_of(latency) == "ms" else 1.0
+    scale = 0.001 if run.display(latency).unit == "ms" else 1.0
     series = []
     for name, title in ((latency, "ideal clock"), (f"{latency}_CA_backlog", "with computation and queueing")):
         values = [scale * value for row in run.rows if (value := row.scores.get(name)) is not None]
@@ -122,7 +122,8 @@ def _talks(run: Run, sample: Sample, latency: str) -> dict[str, Any] | None:
         return None
     weights = np.array([[row.wav == wav for row in run.rows] for wav in wavs], dtype=np.int64)
     scores = sample.resampled(weights)
-    metrics = [m for m in (*_TALK_METRICS, latency, f"{latency}_CA_backlog") if m in scores]
+    chosen = [name for name in run.scores if run.display(name).shown.recordings]
+    metrics = [m for m in dict.fromkeys((*chosen, latency, f"{latency}_CA_backlog")) if m in scores]
     rows = []
     for number, wav in enumerate(wavs):
         segments = [row for row in run.rows if row.wav == wav]

@@ -17,7 +17,7 @@ from simulst.policies import load_policy
 
 _RUN_KEYS = ("name", "model", "policy", "chunk_ms", "device", "dtype", "seed", "unit", "final_only")
 _TABLES = ("options", "parameters", "history", "sweep")
-_DATA_KEYS = ("path", "source", "target", "segmentation", "references", "long", "lang", "limit")
+_DATA_KEYS = ("path", "source", "target", "segmentation", "references", "long", "lang", "limit", "kind")
 _SCORE_KEYS = tuple(item.name for item in fields(Options) if item.name != "unit")
 _MAX_BYTES = 1_000_000
 _MAX_RUNS = 10_000
@@ -200,7 +200,12 @@ def _dataset(data: dict[str, Any], recipe: Path) -> Dataset:
     place = {key: _find(data[key], recipe) for key in _DATA_KEYS[:5] if key in data}
     lang = data.get("lang", "")
     if "path" in data:
-        dataset = open_dataset(place["path"], long=data.get("long", False), lang=lang)
+        kind = data.get("kind", "")
+        file, colon, name = kind.rpartition(":")
+        kind = f"{_find(file, recipe)}:{name}" if colon else kind
+        dataset = open_dataset(place["path"], long=data.get("long", False), lang=lang, kind=kind)
+    elif "kind" in data:
+        raise DataError(f"{recipe.name}: `kind` in [data] goes with `path`, not with `source`.")
     else:
         dataset = read_lists(
             place["source"],

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simulst.core.session import Session
 from simulst.core.translator import Translator
@@ -25,6 +25,9 @@ from simulst.eval.run.progress import NoProgress, Progress
 from simulst.eval.run.spec import RunSpec
 from simulst.eval.run.stream import translate_item
 from simulst.eval.run.streams import batched
+
+if TYPE_CHECKING:
+    from simulst.eval.score.scoring import ScoreReport
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class Result:
     """Those of `failed` that were left out on purpose."""
     scores: dict[str, float]
     notes: list[str]
+    summary: dict[str, str] = field(default_factory=dict)
+    """The scores to be shown first, with their units."""
 
 
 def run_evaluation(
@@ -194,13 +199,19 @@ def _finish(
     if not instances:
         first = next(iter(failed.values()), {"error": "nothing was to be done"})
         raise DataError(f"All {len(failed)} items failed, the first with: {str(first['error']).rstrip('.')}.")
-    scores, notes = _score(dataset, instances, folder, settings, spec) if settings.score else ({}, [])
+    report, notes = _score(dataset, instances, folder, settings, spec) if settings.score else (None, [])
     notes = [*_notes(dataset, instances, len(done), settings), *notes]
     if failed:
         notes = [f"{len(failed)} of {len(wanted | unusable)} items failed: {folder.path / 'errors.jsonl'}.", *notes]
     skipped_items = frozenset(unusable & failed.keys())
     return Result(
-        folder=folder.path, instances=instances, failed=failed, skipped=skipped_items, scores=scores, notes=notes
+        folder=folder.path,
+        instances=instances,
+        failed=failed,
+        skipped=skipped_items,
+        scores=report.scores if report else {},
+        notes=notes,
+        summary=report.summary() if report else {},
     )
 
 
@@ -223,7 +234,7 @@ def _notes(dataset: Dataset, instances: Sequence[Instance], done: int, settings:
 
 def _score(
     dataset: Dataset, instances: list[Instance], folder: RunFolder, settings: Settings, spec: RunSpec
-) -> tuple[dict[str, float], list[str]]:
+) -> "tuple[ScoreReport | None, list[str]]":
     from simulst.eval.score.inputs import report_instances
 
     by_index = {item.index: item for item in dataset.items}
@@ -234,7 +245,7 @@ def _score(
         texts = [dataset.texts[segment.index] for segment in segments] if dataset.texts else None
         report = report_instances(instances, segmentation=segments, sources=texts, name=dataset.name, **options)
     elif all(by_index[instance.index].reference is None for instance in instances):
-        return {}, ["The test set has no references: nothing to score."]
+        return None, ["The test set has no references: nothing to score."]
     else:
         references = [by_index[instance.index].reference or "" for instance in instances]
         found = [by_index[instance.index].text for instance in instances]
@@ -242,18 +253,20 @@ def _score(
         sources_or_none = sources if len(sources) == len(found) else None
         report = report_instances(instances, references, sources=sources_or_none, **options)
     report.write(folder.path)
-    return report.scores, report.notes
+    return report, report.notes
 
 
 def _check_scoring(dataset: Dataset, settings: Settings) -> None:
     """What the scorer would refuse after hours."""
-    from simulst.eval.score.profiles import get_profile
-    from simulst.eval.score.scoring import Options
+    from simulst.eval.score.inputs import scoring_options
+    from simulst.eval.score.scoring import needing_sources
+    from simulst.eval.segment.profiles import get_profile
 
-    options = Options(**settings.scoring)
+    options = scoring_options(settings.scoring)
     get_profile(options.profile, long_form=dataset.segments is not None)
-    if options.comet and not (dataset.texts or all(item.text for item in dataset.items)):
-        raise DataError("COMET needs the source sentences, which the test set does not have.")
+    for name in needing_sources(options):
+        if not (dataset.texts or all(item.text for item in dataset.items)):
+            raise DataError(f"{name} needs the source sentences, which the test set does not have.")
 
 
 def _session(spec: RunSpec, settings: Settings) -> dict[str, Any]:

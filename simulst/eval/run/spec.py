@@ -10,7 +10,7 @@ from typing import Any
 
 from simulst.core.policy import Policy
 from simulst.eval.data import Dataset
-from simulst.eval.segment.units import Unit
+from simulst.eval.logs.units import Unit
 from simulst.policies import POLICIES, LoadedPolicy
 
 

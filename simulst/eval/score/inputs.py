@@ -1,29 +1,24 @@
 """One scorer for every profile: a run log and references in; named scores, signatures and a segment table out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from simulst.errors import DataError
+from simulst.eval.data.segmentation import Segment, read_lines, read_references, read_segmentation
 from simulst.eval.logs.instances import Instance
-from simulst.eval.score.profiles import PROFILES, Profile, get_profile
+from simulst.eval.logs.units import UNITS, Unit
+from simulst.eval.metrics.registry import chosen_metrics
 from simulst.eval.score.scoring import Options as Options
 from simulst.eval.score.scoring import ScoreReport as ScoreReport
-from simulst.eval.score.scoring import assemble, merged
+from simulst.eval.score.scoring import assemble, merged, needing_sources
 from simulst.eval.segment.align import ScoredSegment, long_segments, short_segments
+from simulst.eval.segment.profiles import PROFILES, Profile, get_profile
+from simulst.eval.segment.recordings import match_recordings, shift_to_first_segment
 from simulst.eval.segment.resegmentation import Band
-from simulst.eval.segment.segmentation import (
-    Segment,
-    match_recordings,
-    read_lines,
-    read_references,
-    read_segmentation,
-    shift_to_first_segment,
-)
-from simulst.eval.segment.units import UNITS, Unit
 
 
 def score_log(
@@ -104,7 +99,9 @@ def report_instances(
 
     `name` is what messages call the segmentation.
     """
-    settings = _settings(options, sources)
+    settings = scoring_options(options)
+    for name in () if sources else needing_sources(settings):
+        raise DataError(f"{name} needs the source sentences; give --sources FILE with one line per reference.")
     if not instances:
         raise DataError("The log has no instances; nothing can be scored.")
     profile = get_profile(settings.profile, long_form=segmentation is not None)
@@ -126,15 +123,17 @@ def report_instances(
     return report
 
 
-def _settings(options: dict[str, Any], sources: Sequence[str] | None) -> Options:
+def scoring_options(options: Mapping[str, Any]) -> Options:
+    """Checked; DataError for an unknown option, unit or metric."""
     known = [item.name for item in fields(Options)]
     if unknown := set(options) - set(known):
         raise DataError(f"Unknown scoring option {sorted(unknown)[0]!r}; choose from {', '.join(known)}.")
     settings = Options(**options)
     if settings.unit not in UNITS:
         raise DataError(f"Unknown unit {settings.unit!r}; choose word or char.")
-    if settings.comet and not sources:
-        raise DataError("COMET needs the source sentences; give --sources FILE with one line per reference.")
+    if not isinstance(settings.metrics, list | tuple) or not all(isinstance(spec, str) for spec in settings.metrics):
+        raise DataError(f"`metrics` must be a list of file.py:NAME, but is {settings.metrics!r}.")
+    chosen_metrics(settings.metrics)
     return settings
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.logs.instances import parse_json
-from simulst.eval.metrics.quality import METRICS, count_quality
+from simulst.eval.metrics.metric import Texts
+from simulst.eval.metrics.registry import Display, display_of, known_metrics
 from simulst.eval.score.significance import Sample
 from simulst.eval.score.tables import SegmentRow, read_scores, read_segments
 
@@ -63,9 +64,23 @@ class Run:
         """What can be resampled; quality is counted anew from the texts."""
         tokenizer = _field(self.signatures.get("BLEU", ""), "tok") or "13a"
         tokenizer = "ja-mecab" if tokenizer.startswith("ja-mecab") else tokenizer
-        quality = count_quality([r.prediction for r in self.rows], [r.reference for r in self.rows], tokenizer)
-        scores = [{k: v for k, v in row.scores.items() if k not in METRICS} for row in self.rows]
-        return Sample.of(scores, quality)
+        texts = Texts(
+            hypotheses=[row.prediction for row in self.rows],
+            references=[row.reference for row in self.rows],
+            tokenizer=tokenizer,
+        )
+        counts = {metric.name: metric.counts(texts) for metric in known_metrics() if metric.counts}
+        scores = [{k: v for k, v in row.scores.items() if k not in counts and self._averaged(k)} for row in self.rows]
+        return Sample.of(scores, counts)
+
+    def _averaged(self, name: str) -> bool:
+        """Whether a column of segments.tsv makes the score by its mean; the signature of a mean counts segments."""
+        signature = self.signatures.get(name, "")
+        return not signature or bool(_field(signature, "n"))
+
+    def display(self, name: str) -> Display:
+        """How one of the scores is shown; DataError for one of an unknown unit."""
+        return display_of(name, self.signatures.get(name, ""))
 
 
 def run_files(folder: str | os.PathLike[str]) -> list[Path]:

@@ -1,26 +1,22 @@
 """From segments to a report: every metric of a profile, with its signature, and what a reader should know."""
 
 import os
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 from simulst.eval.logs.instances import Instance
-from simulst.eval.metrics.anticipation import anticipation
-from simulst.eval.metrics.latency_table import Row, corpus_latency, degeneracy, run_ratios, segment_latency
-from simulst.eval.metrics.quality import QualityCounts, bleu_tokenizer, comet_score, count_quality
-from simulst.eval.score.profiles import Profile
-from simulst.eval.score.signature import (
-    clock_names,
-    latency_signature,
-    quality_signature,
-    ratio_signature,
-    segmenter_name,
-)
-from simulst.eval.segment.align import ScoredSegment
-from simulst.eval.segment.units import Unit
+from simulst.eval.logs.units import Unit
+from simulst.eval.metrics.bleu import bleu_tokenizer
+from simulst.eval.metrics.metric import Corpus, Counts, Kind, Metric, Need, Texts
+from simulst.eval.metrics.registry import chosen_metrics
+from simulst.eval.score.measure import Cells, columns, means, segment_rows
+from simulst.eval.score.signature import Signer
+from simulst.eval.score.significance import Sample
+from simulst.eval.score.tables import segment_table, write_score_files
+from simulst.eval.segment.align import CLOCKS, ScoredSegment
+from simulst.eval.segment.profiles import Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +39,8 @@ class Options:
     """The log's times start at each recording's first segment."""
     comet: str = ""
     """COMET model; needs source sentences."""
+    metrics: Sequence[str] = ()
+    """Metrics of one's own, each `file.py:NAME`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,19 +51,40 @@ class ScoreReport:
     """Milliseconds, points, or ratios; a metric that is undefined for this run is absent and named in `notes`."""
     signatures: dict[str, str]
     segments: list[ScoredSegment]
-    segment_scores: list[Row]
-    """Latency of each segment by metric, None where it has none."""
-    quality: QualityCounts | None
+    segment_scores: list[Cells]
+    """What was measured on each segment, None where it is undefined."""
+    counts: dict[str, Counts]
+    """Of the metrics that are scored from sums of counts."""
+    metrics: dict[str, Metric]
+    """The metric of each score."""
     notes: list[str] = field(default_factory=list)
     profile: str = ""
     unit: Unit = "word"
     lang: str = ""
 
+    def sample(self) -> Sample:
+        """What can be resampled."""
+        return Sample.of(self.segment_scores, self.counts)
+
+    def summary(self) -> dict[str, str]:
+        """The scores that are shown first, with their units."""
+        order = sorted(self.metrics.items(), key=lambda pair: (KINDS.index(pair[1].kind), bool(pair[1].origin)))
+        return {name: metric.unit for name, metric in order if name in self.scores and _in_summary(name, metric)}
+
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write scores.json (flat), scores.tsv (with signatures) and segments.tsv (times and both texts)."""
-        from simulst.eval.score.tables import write_score_files
+        alone = {name: counts.alone() for name, counts in self.counts.items() if self.metrics[name].shown.segments}
+        rows = [row | {name: values[i] for name, values in alone.items()} for i, row in enumerate(self.segment_scores)]
+        write_score_files(Path(folder), self.scores, self.signatures, segment_table(self.segments, rows))
 
-        write_score_files(self, Path(folder))
+
+KINDS: tuple[Kind, ...] = ("quality", "latency", "run")
+"""In the order of the tables."""
+
+
+def _in_summary(name: str, metric: Metric) -> bool:
+    shown = metric.shown.summary
+    return name in shown if isinstance(shown, tuple) else shown and not name.endswith(CLOCKS[1:])
 
 
 def assemble(
@@ -77,20 +96,27 @@ def assemble(
     notes: Sequence[str] = (),
     quality: bool = True,
 ) -> ScoreReport:
-    """Score segments; `quality=False` leaves BLEU and its like out."""
-    rows = _uniform([segment_latency(segment, profile) for segment in segments])
-    latencies = _corpus_numbers(segments, instances, profile, settings, rows)
-    signatures = _latency_signatures(latencies, rows, instances, profile, settings)
-    scores, counts = dict(latencies), None
-    if quality:
-        counts, points, signed = _quality(segments, profile, settings)
-        scores, signatures = points | latencies, signed | signatures
+    """Score segments by every metric of the profile; `quality=False` leaves BLEU and its like out."""
+    metrics = [m for m in chosen_metrics(settings.metrics) if m.when(profile) and (quality or m.kind != "quality")]
+    rows = segment_rows(segments, metrics, profile.prefix)
+    run = _corpus(segments, instances, rows, profile, settings)
+    counts = {metric.printed(profile.prefix): metric.counts(run.texts) for metric in metrics if metric.counts}
+    scores, owners = _scores(run, metrics, counts)
+    signer = Signer(
+        profile=profile,
+        unit=settings.unit,
+        lang=settings.lang,
+        band=settings.band,
+        moses=settings.moses,
+        instances=instances,
+    )
     return ScoreReport(
         scores=scores,
-        signatures=signatures,
+        signatures={name: _signature(signer, name, owners[name], run, counts) for name in scores},
         segments=segments,
         segment_scores=rows,
-        quality=counts,
+        counts=counts,
+        metrics=owners,
         notes=[*notes, *_notes(segments, instances)],
         profile=settings.profile if settings.profile == "auto" else profile.name,
         unit=settings.unit,
@@ -98,81 +124,60 @@ def assemble(
     )
 
 
-def _uniform(rows: list[Row]) -> list[Row]:
-    """Every metric in every row: an empty hypothesis has no clocks of its own."""
-    names = dict.fromkeys(name for row in sorted(rows, key=len, reverse=True)[:1] for name in row)
-    return [{name: row.get(name) for name in (*names, *row)} for row in rows]
+def needing_sources(settings: Options) -> list[str]:
+    """Names of the chosen metrics that need source sentences."""
+    own = [metric.name for metric in chosen_metrics(settings.metrics) if Need.SOURCES in metric.needs]
+    return [*(["COMET"] if settings.comet else []), *own]
 
 
-def _corpus_numbers(
+def _corpus(
     segments: Sequence[ScoredSegment],
     instances: Sequence[Instance],
+    rows: Sequence[Cells],
     profile: Profile,
     settings: Options,
-    rows: Sequence[Row],
-) -> dict[str, float]:
-    numbers = corpus_latency(rows)
-    if profile.name == "omnisteval" and profile.prefix == "":
-        numbers |= degeneracy(segments, rows)
-    numbers |= anticipation(instances)
-    numbers |= run_ratios(instances, sum(len(instance.units(settings.unit)) for instance in instances), profile)
-    return numbers
+) -> Corpus:
+    texts = Texts(
+        hypotheses=[segment.prediction for segment in segments],
+        references=[segment.reference for segment in segments],
+        sources=[segment.source for segment in segments],
+        tokenizer=settings.tokenizer or bleu_tokenizer(settings.lang),
+    )
+    return Corpus(
+        segments=segments,
+        instances=instances,
+        rows=rows,
+        texts=texts,
+        profile=profile,
+        unit=settings.unit,
+        comet=settings.comet,
+    )
 
 
-def _latency_signatures(
-    names: Sequence[str] | dict[str, float],
-    rows: Sequence[Row],
-    instances: Sequence[Instance],
-    profile: Profile,
-    settings: Options,
-) -> dict[str, str]:
-    ca, backlog = clock_names(instances, profile)
-    compute = "chunks" if all(instance.chunks for instance in instances) else "last-emission"
-    return {
-        name: ratio_signature(unit=settings.unit, profile=profile, compute=compute)
-        if not any(name in row for row in rows)
-        else latency_signature(
-            name,
-            unit=settings.unit,
-            lang=settings.lang,
-            profile=profile,
-            segmenter=_segmenter(profile, settings),
-            ca=ca,
-            backlog=backlog,
-            counted=sum(row.get(name) is not None for row in rows),
-        )
-        for name in names
+def _scores(
+    run: Corpus, metrics: Sequence[Metric], counts: Mapping[str, Counts]
+) -> tuple[dict[str, float], dict[str, Metric]]:
+    """Quality first, then what was averaged, then the figures of the whole run; and whose score each of them is."""
+    prefix = run.profile.prefix
+    by_name = {name: metric for metric in metrics for name in columns(metric, prefix, CLOCKS)}
+    averaged = means(run.rows)
+    once = {
+        metric.printed(prefix): value
+        for metric in metrics
+        if metric.corpus is not None and (value := metric.corpus(run)) is not None
     }
+    scored = {name: found.total() for name, found in counts.items()} | once
+    qualities = {name: value for name, value in (scored | averaged).items() if by_name[name].kind == "quality"}
+    scores = qualities | averaged | scored
+    return scores, {name: by_name[name] for name in scores}
 
 
-def _segmenter(profile: Profile, settings: Options) -> str:
-    return segmenter_name(profile, unit=settings.unit, lang=settings.lang, band=settings.band, moses=settings.moses)
-
-
-def _quality(
-    segments: Sequence[ScoredSegment], profile: Profile, settings: Options
-) -> tuple[QualityCounts, dict[str, float], dict[str, str]]:
-    """Counts, scores and signatures; OmniSTEval's extra rows on NFKC text where that changes anything."""
-    tokenizer = settings.tokenizer or bleu_tokenizer(settings.lang)
-    hypotheses, references = [s.prediction for s in segments], [s.reference for s in segments]
-    counts = count_quality(hypotheses, references, tokenizer)
-    points, signatures = counts.scores(), dict(counts.signatures)
-    if settings.comet:
-        points["COMET"] = comet_score([s.source for s in segments], hypotheses, references, settings.comet)
-        signatures["COMET"] = f"model:{settings.comet}"
-    if profile.name == "omnisteval":
-        normal = [[unicodedata.normalize("NFKC", text) for text in texts] for texts in (hypotheses, references)]
-        if normal != [hypotheses, references]:
-            normalised = count_quality(normal[0], normal[1], tokenizer)
-            for name in ("BLEU", "chrF2"):
-                points[f"{name}_NFKC"] = normalised.scores()[name]
-                signatures[f"{name}_NFKC"] = f"{normalised.signatures[name]}|text:nfkc"
-    segmenter = _segmenter(profile, settings)
-    signed = {
-        name: quality_signature(text, profile=profile, unit=settings.unit, segmenter=segmenter)
-        for name, text in signatures.items()
-    }
-    return counts, points, signed
+def _signature(signer: Signer, name: str, metric: Metric, run: Corpus, counts: Mapping[str, Counts]) -> str:
+    if name in counts:
+        return signer.quality(metric, counts[name].signature)
+    if metric.segment is not None:
+        return signer.mean(metric, name, counted=sum(row.get(name) is not None for row in run.rows))
+    return signer.quality(metric, metric.basis(run)) if metric.basis else signer.run(metric)
 
 
 def _notes(segments: Sequence[ScoredSegment], instances: Sequence[Instance]) -> list[str]:
@@ -203,6 +208,7 @@ def merged(report: ScoreReport, extra: ScoreReport) -> ScoreReport:
     return replace(
         report,
         scores=report.scores | {k: v for k, v in extra.scores.items() if k not in report.scores},
+        metrics=report.metrics | extra.metrics,
         signatures=extra.signatures | report.signatures,
         segment_scores=rows,
     )

@@ -1,66 +1,82 @@
 """Signatures: what a printed score depends on, in sacrebleu's `key:value|key:value` form."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import simulst
 from simulst.eval.logs.instances import Instance
-from simulst.eval.score.profiles import Profile
+from simulst.eval.logs.units import Unit
+from simulst.eval.metrics.metric import Metric
+from simulst.eval.metrics.registry import own_fields
+from simulst.eval.segment.profiles import Profile
 
 UNDEFINED_LANGUAGE = "none"
 
 
-def latency_signature(
-    metric: str, *, unit: str, lang: str, profile: Profile, segmenter: str, ca: str, backlog: str, counted: int
-) -> str:
-    """`counted` is the number of segments in the mean; `ca` and `backlog` name the clocks of the run's log."""
-    if metric.endswith("_CA_backlog"):
-        clock = backlog
-    else:
-        clock = ca if metric.endswith("_CA") else "ideal"
-    fields = {
-        "n": counted,
-        "unit": unit,
-        "lang": lang or UNDEFINED_LANGUAGE,
-        "profile": profile.name,
-        "segmenter": segmenter,
-        "early": "clamped" if profile.clamp else "kept",
-        "clock": clock,
-        "version": simulst.__version__,
-    }
-    return join(fields)
+@dataclass(frozen=True, kw_only=True)
+class Signer:
+    """Signs the scores of one run under one profile."""
 
+    profile: Profile
+    unit: Unit
+    lang: str
+    band: bool
+    moses: bool
+    instances: Sequence[Instance]
 
-def ratio_signature(*, unit: str, profile: Profile, compute: str) -> str:
-    """For NE, RTF and other figures of the whole run; `compute` says up to where computation is known."""
-    fields = {"unit": unit, "profile": profile.name, "compute": compute, "version": simulst.__version__}
-    return join(fields)
+    def mean(self, metric: Metric, name: str, *, counted: int) -> str:
+        """For a mean over `counted` segments; `name` is that of the score, with its clock."""
+        fields: dict[str, object] = {
+            "n": counted,
+            "unit": self.unit,
+            "lang": self.lang or UNDEFINED_LANGUAGE,
+            "profile": self.profile.name,
+            "segmenter": self._segmenter,
+        }
+        if metric.timed:
+            fields |= {"early": "clamped" if self.profile.clamp else "kept", "clock": self._clock(name)}
+        return join(fields | {"version": simulst.__version__} | own_fields(metric))
 
+    def run(self, metric: Metric) -> str:
+        """For NE, RTF and other figures of the whole run; `compute` says up to where computation is known."""
+        compute = "chunks" if all(instance.chunks for instance in self.instances) else "last-emission"
+        fields = {"unit": self.unit, "profile": self.profile.name, "compute": compute}
+        return join(fields | {"version": simulst.__version__} | own_fields(metric))
 
-def quality_signature(sacrebleu: str, *, profile: Profile, unit: str, segmenter: str) -> str:
-    fields = {"unit": unit, "profile": profile.name, "segmenter": segmenter, "simulst": simulst.__version__}
-    return f"{sacrebleu}|{join(fields)}"
+    def quality(self, metric: Metric, basis: str) -> str:
+        """`basis` is what the score depends on by itself, sacrebleu's signature for instance."""
+        fields = {"unit": self.unit, "profile": self.profile.name, "segmenter": self._segmenter}
+        return "|".join(
+            part for part in (basis, join(fields | {"simulst": simulst.__version__} | own_fields(metric))) if part
+        )
 
+    @cached_property
+    def _segmenter(self) -> str:
+        if self.profile.segmenter == "mwer":
+            tokens = "-latin-runs" if self.unit == "char" and self.profile.char_tokens == "latin-runs" else ""
+            return "mwer" + tokens + ("-band" if self.band else "")
+        if self.profile.segmenter == "soft" and self.moses:
+            return f"soft-moses-{self.lang}"
+        return self.profile.segmenter
 
-def segmenter_name(profile: Profile, *, unit: str, lang: str, band: bool, moses: bool) -> str:
-    if profile.segmenter == "mwer":
-        tokens = "-latin-runs" if unit == "char" and profile.char_tokens == "latin-runs" else ""
-        return "mwer" + tokens + ("-band" if band else "")
-    if profile.segmenter == "soft" and moses:
-        return f"soft-moses-{lang}"
-    return profile.segmenter
+    def _clock(self, name: str) -> str:
+        if name.endswith("_CA_backlog"):
+            return self._clocks[1]
+        return self._clocks[0] if name.endswith("_CA") else "ideal"
 
-
-def clock_names(instances: Sequence[Instance], profile: Profile) -> tuple[str, str]:
-    """What `_CA` and `_CA_backlog` stand for in this run."""
-    cumulative = any(instance.cumulative for instance in instances)
-    if not cumulative:
-        ca = "chunk"
-    elif profile.repair == "none":
-        ca = "cumulative"
-    else:
-        ca = f"increments-{profile.repair}"
-    exact = all(instance.chunks or instance.backlog_ms for instance in instances)
-    return ca, "backlog-chunks" if exact else "backlog-emissions"
+    @cached_property
+    def _clocks(self) -> tuple[str, str]:
+        """What `_CA` and `_CA_backlog` stand for in this run."""
+        cumulative = any(instance.cumulative for instance in self.instances)
+        if not cumulative:
+            ca = "chunk"
+        elif self.profile.repair == "none":
+            ca = "cumulative"
+        else:
+            ca = f"increments-{self.profile.repair}"
+        exact = all(instance.chunks or instance.backlog_ms for instance in self.instances)
+        return ca, "backlog-chunks" if exact else "backlog-emissions"
 
 
 def join(fields: Mapping[str, object]) -> str:

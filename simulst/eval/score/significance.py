@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simulst.eval.metrics.quality import METRICS, QualityCounts
+from simulst.eval.metrics.metric import Counts, Floats
 
-Floats = npt.NDArray[np.float64]
 DEFAULT_RESAMPLES = 1000
 DEFAULT_SEED = 12345
 
@@ -38,23 +37,24 @@ class Comparison(NamedTuple):
 class Sample:
     """What of a run can be resampled."""
 
-    quality: QualityCounts | None
-    latency: Mapping[str, Floats]
-    """Metric to one value per segment, nan where it has none."""
+    counts: Mapping[str, Counts]
+    """Of metrics that are scored from sums of counts."""
+    values: Mapping[str, Floats]
+    """Of metrics that are averaged: one value per segment, nan where it has none."""
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, float | None]], quality: QualityCounts | None) -> "Sample":
+    def of(cls, rows: Sequence[Mapping[str, float | None]], counts: Mapping[str, Counts]) -> "Sample":
         names = dict.fromkeys(name for row in rows for name in row)
         table = {
             name: np.array([np.nan if (v := row.get(name)) is None else v for row in rows], dtype=np.float64)
             for name in names
         }
-        return cls(quality=quality, latency=table)
+        return cls(counts=counts, values=table)
 
     def resampled(self, weights: npt.NDArray[np.int64]) -> dict[str, Floats]:
         """Each metric under each resampling, `weights` [resamplings, segments]; metrics without a value are absent."""
-        scores = self.quality.resampled(weights) if self.quality else {}
-        for name, values in self.latency.items():
+        scores = {name: counts.resampled(weights) for name, counts in self.counts.items()}
+        for name, values in self.values.items():
             counted = ~np.isnan(values)
             if counted.any():
                 total = weights @ counted
@@ -63,7 +63,8 @@ class Sample:
         return scores
 
     def scores(self) -> dict[str, float]:
-        size = next((len(v) for v in self.latency.values()), len(self.quality.bleu) if self.quality else 0)
+        counted = (len(counts.rows) for counts in self.counts.values())
+        size = next((len(v) for v in self.values.values()), next(counted, 0))
         return {name: float(v[0]) for name, v in self.resampled(np.ones((1, size), dtype=np.int64)).items()}
 
 
@@ -84,7 +85,7 @@ def compare(a: Sample, b: Sample, weights: npt.NDArray[np.int64]) -> dict[str, C
     """Paired bootstrap over the metrics that both runs have; both must cover the same segments in the same order."""
     first, second, point_a, point_b = a.resampled(weights), b.resampled(weights), a.scores(), b.scores()
     results = {}
-    for name in [*METRICS, *a.latency]:
+    for name in [*a.counts, *a.values]:
         if name not in point_a or name not in point_b:
             continue
         difference = point_b[name] - point_a[name]

@@ -3,16 +3,14 @@
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from simulst.errors import DataError
 from simulst.eval.logs.instances import parse_json, read_text
+from simulst.eval.segment.align import ScoredSegment
 from simulst.outputs import write_texts
-
-if TYPE_CHECKING:
-    from simulst.eval.score.inputs import ScoreReport
 
 _TEXT_COLUMNS = ("prediction", "reference", "source")
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -37,27 +35,26 @@ class SegmentRow:
     scores: dict[str, float | None]
 
 
-def write_score_files(report: "ScoreReport", folder: Path) -> None:
-    """The three of them, or none."""
+def write_score_files(folder: Path, scores: Mapping[str, float], signatures: Mapping[str, str], segments: str) -> None:
+    """The three of them, or none; `segments` is a `segment_table`."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report.scores, indent=1, ensure_ascii=False, allow_nan=False)
-    rows = [f"{name}\t{value:.6f}\t{report.signatures.get(name, '')}" for name, value in report.scores.items()]
+    text = json.dumps(dict(scores), indent=1, ensure_ascii=False, allow_nan=False)
+    rows = [f"{name}\t{value:.6f}\t{signatures.get(name, '')}" for name, value in scores.items()]
     write_texts(
         {
             folder / "scores.json": text + "\n",
             folder / "scores.tsv": "\n".join(["metric\tvalue\tsignature", *rows]) + "\n",
-            folder / "segments.tsv": segment_table(report),
+            folder / "segments.tsv": segments,
         }
     )
 
 
-def segment_table(report: "ScoreReport") -> str:
-    """One line per segment; times are space-separated milliseconds, tabs and line ends in text are escaped."""
-    names = list(dict.fromkeys(name for row in report.segment_scores for name in row))
-    chrf = report.quality.segment_chrf2() if report.quality else [None] * len(report.segments)
-    head = ["index", "wav", "offset_ms", "source_length_ms", *names, "chrF2", "emitted_ms", "elapsed_ms", "units"]
+def segment_table(segments: Sequence[ScoredSegment], rows: Sequence[Mapping[str, float | None]]) -> str:
+    """One line per segment with its scores; times are space-separated milliseconds, tabs and line ends are escaped."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    head = ["index", "wav", "offset_ms", "source_length_ms", *names, "emitted_ms", "elapsed_ms", "units"]
     lines = ["\t".join([*head, *_TEXT_COLUMNS])]
-    for segment, row, quality in zip(report.segments, report.segment_scores, chrf, strict=True):
+    for segment, row in zip(segments, rows, strict=True):
         late = segment.times.get("_CA_backlog", ())
         offset = segment.offset_ms or 0.0
         cells = [
@@ -66,7 +63,6 @@ def segment_table(report: "ScoreReport") -> str:
             _cell(segment.offset_ms),
             _cell(segment.source_length_ms),
             *(_cell(row.get(name)) for name in names),
-            _cell(quality),
             " ".join(f"{time:.1f}" for time in segment.emitted_ms),
             " ".join(f"{time + offset:.1f}" for time in late),
             escape(json.dumps(list(segment.units), ensure_ascii=False)),

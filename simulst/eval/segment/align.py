@@ -5,12 +5,13 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from simulst.eval.data.segmentation import Segment
+from simulst.eval.logs import clock
 from simulst.eval.logs.instances import Instance
-from simulst.eval.metrics import clock
-from simulst.eval.score.profiles import Profile
+from simulst.eval.logs.units import Unit, join_units, reference_length
+from simulst.eval.segment.profiles import Profile
+from simulst.eval.segment.recordings import Recording, recording_end_s
 from simulst.eval.segment.resegmentation import Band, segment_ends
-from simulst.eval.segment.segmentation import Recording, Segment, recording_end_s
-from simulst.eval.segment.units import Unit, join_units, reference_length
 
 Tokeniser = Callable[[str], list[str]]
 CLOCKS = ("", "_CA", "_CA_backlog")

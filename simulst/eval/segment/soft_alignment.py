@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulst.eval.segment.units import Unit
+from simulst.eval.logs.units import Unit
 
 PUNCTUATION = frozenset(".!?,;:-()。！？，；：—（）ー")
 _MATCH, _SKIP_REFERENCE, _SKIP_HYPOTHESIS = 0, 1, 2

@@ -13,7 +13,7 @@ SIZES = ("_size", "_layers", "_heads", "_dim", "_position_embeddings", "layers",
 ENCODER_MAY_BE_ZERO = ("lookahead_frames",)
 
 
-def check_description(values: Mapping[str, Any], where: str) -> None:
+def check_description(values: Mapping[str, Any], where: str = "simulst.json") -> None:
     """Raises ModelError, naming the key, for a value that no model can have; keys that are not there are fine."""
     for key in ("encoder", "decoder", "languages"):
         if not isinstance(values.get(key, {}), dict):

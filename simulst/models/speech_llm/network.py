@@ -18,8 +18,9 @@ from simulst.models.speech_llm.description import check_description
 from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
 from simulst.models.speech_llm.output import OutputLayer
 
-FORMAT = "simulst-speech-llm-1"
 OUTPUT_WEIGHT = "decoder.lm_head.weight"
+
+FORMAT = "simulst-speech-llm-1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,9 @@ class SpeechLLMConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SpeechLLMConfig":
         values = dict(values)
-        _check_format(values.pop("format", None))
+        if (version := values.pop("format", None)) != FORMAT:
+            raise ModelError(f"simulst.json names the format {version!r}; this version reads {FORMAT!r}.")
+        check_description(values)
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ModelError(f"simulst.json holds unknown keys {unknown}; known: {sorted(known)}.")
@@ -143,11 +146,6 @@ def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.flo
     (folder / "simulst.json").write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
 
 
-def _check_format(version: object) -> None:
-    if version != FORMAT:
-        raise ModelError(f"simulst.json names the format {version!r}; this version reads '{FORMAT}'.")
-
-
 def read_config(folder: Path) -> SpeechLLMConfig:
     """The configuration of a model folder."""
     try:
@@ -158,10 +156,10 @@ def read_config(folder: Path) -> SpeechLLMConfig:
         ) from error
     if not isinstance(values, dict):
         raise ModelError(f"{folder}/simulst.json must hold a JSON object.")
-    _check_format(values.get("format"))
-    check_description(values, f"{folder}/simulst.json")
     try:
         return SpeechLLMConfig.from_dict(values)
+    except ModelError as error:
+        raise ModelError(f"{folder}/{error}") from None
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{folder}/simulst.json is not a valid model description: {error}.") from error
 

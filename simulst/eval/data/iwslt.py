@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simulst.errors import DataError
+from simulst.eval.data.segmentation import Segment
 from simulst.eval.logs.instances import read_text
-from simulst.eval.segment.segmentation import Segment
 from simulst.outputs import write_text
 
 _DOCUMENT = re.compile(r"<doc\b([^>]*)>(.*?)</doc\s*>", re.IGNORECASE | re.DOTALL)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simulst.errors import DataError
-from simulst.eval.segment.units import Counting
+from simulst.eval.logs.units import Counting
 
 
 @dataclass(frozen=True, kw_only=True)

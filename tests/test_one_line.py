@@ -1,0 +1,65 @@
+"""A metric or a kind of test set is one file and one line: added to a copy of the package, and used from there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RUN = ROOT / "tests" / "eval" / "fixtures" / "short_de" / "instances.log"
+CLIP = ROOT / "examples" / "corpus" / "en-de" / "data" / "tst-COMMON" / "wav" / "talk_1.flac"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The package as links to its files."""
+    shutil.copytree(ROOT / "simulst", tmp_path / "copy" / "simulst", copy_function=os.symlink)
+    return tmp_path / "copy"
+
+
+def add(package: Path, file: str, source: Path, table: str, name: str, line: str) -> None:
+    """One file, and one line in the dict `name` of the module `table`."""
+    shutil.copyfile(source, package / file)
+    module = package / table
+    text = module.read_text(encoding="utf-8")
+    head, start, rest = text.partition(f"{name}: dict[str, str] = {{\n")
+    assert start
+    module.unlink()  # a link
+    module.write_text(f"{head}{start}    {line},\n{rest}", encoding="utf-8")
+
+
+def simulst(copied: Path, *args: object) -> str:
+    command = [sys.executable, "-m", "simulst", *map(str, args)]
+    env = {**os.environ, "PYTHONPATH": str(copied)}
+    done = subprocess.run(command, cwd=copied, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_metric(copied: Path, tmp_path: Path) -> None:
+    module = "simulst/eval/metrics/longest_wait.py"
+    line = '"LongestWait": "simulst.eval.metrics.longest_wait:LONGEST_WAIT"'
+    add(copied, module, ROOT / "examples" / "my_metric.py", "simulst/eval/metrics/__init__.py", "METRICS", line)
+    out = tmp_path / "run"
+    simulst(copied, "score", RUN, "-o", out)
+    scores = json.loads((out / "scores.json").read_text())
+    assert {"LongestWait", "LongestWait_CA", "BLEU"} <= scores.keys()
+    simulst(copied, "report", out)
+    assert "longest wait without a new word" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_kind_of_test_set(copied: Path, tmp_path: Path) -> None:
+    line = '"covost": "simulst.eval.data.covost:CoVoST"'
+    source = ROOT / "examples" / "my_dataset.py"
+    add(copied, "simulst/eval/data/covost.py", source, "simulst/eval/data/kinds.py", "DATASETS", line)
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.flac").symlink_to(CLIP)
+    table = tmp_path / "covost_v2.en_de.dev.tsv"
+    table.write_text("path\tsentence\ttranslation\na.flac\tGood morning.\tGuten Morgen.\n")
+    assert "1 items of 1 recordings" in simulst(copied, "data", "check", table)
