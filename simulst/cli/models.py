@@ -22,7 +22,10 @@ def models(
         return
     for one in found:
         _print(one)
-    print("Any local directory or hub name (owner/name) of a supported architecture works as --model too.")
+    print(
+        "Any local directory or hub name (owner/name) of a supported architecture works as --model too, and so does a "
+        "model family of your own: file.py:FAMILY."
+    )
 
 
 def _describe(info: Any) -> dict[str, Any]:

@@ -53,7 +53,8 @@ def test_only_the_span_is_read(mustc: Path, monkeypatch: pytest.MonkeyPatch) -> 
     item = open_dataset(mustc).items[4]
     assert read == []  # headers only
     list(item.open())
-    assert sum(read) == round((item.duration_s or 0) * 16_000)
+    wanted = round((item.duration_s or 0) * 16_000)
+    assert wanted <= sum(read) < wanted + 16_000  # a block more at most
 
 
 def test_flac_in_place_of_wav(mustc: Path) -> None:

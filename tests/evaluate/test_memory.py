@@ -22,9 +22,12 @@ def resident_mb() -> float:
 def test_what_threads_freed_goes_back_to_the_system() -> None:
     """glibc keeps it in the arena of each thread wherever something small was allocated last."""
     kept: list[bytearray] = []
+    together = threading.Barrier(3)
 
     def work() -> None:
+        together.wait(60)  # at the same time, so that each has an arena of its own
         blocks = [bytearray(100_000) for _ in range(500)]
+        together.wait(60)
         kept.append(bytearray(50_000))
         blocks.clear()
 

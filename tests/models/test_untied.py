@@ -31,7 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(folder: Path) -> SpeechLLMTranslator:
     model = load_model(folder, no_repeat_ngram=0)
     assert isinstance(model, SpeechLLMTranslator)
-    assert not torch.equal(model.weights.model.output.weight, model.weights.model.embeddings)
+    llm = model.weights.model
+    assert not torch.equal(llm.decoder.lm_head.weight, llm.embeddings)
     return model
 
 

@@ -1,6 +1,6 @@
 """The one fold of write and retract."""
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulst.core.events import EndEvent, HypothesisEvent, ProgressEvent, WriteEvent
@@ -11,6 +11,7 @@ def write(text: str, retract: int = 0, settled: int | None = None, at_s: float =
     return WriteEvent(text=text, retract=retract, audio_s=at_s, wall_s=at_s, settled=settled)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a busy machine
 @given(st.lists(st.tuples(st.text("ab ", max_size=3), st.integers(0, 9), st.integers(0, 6)), max_size=8))
 def test_what_is_settled_comes_once_and_in_order(says: list[tuple[str, int, int]]) -> None:
     shown, text, settled, given_out = Shown(), "", 0, ""
