@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, SourceLanguageModel, Translator
 from simulst.errors import ModelError
 from simulst.models.family import ModelFamily
-from simulst.models.options import option
+from simulst.models.options import check_options, option
 from simulst.models.text.translator import TextTranslator
 
 if TYPE_CHECKING:
@@ -28,11 +28,10 @@ class Options:
     """Options of `load_model`."""
 
     recogniser_policy: str = option("stream_att", "policy under which the recogniser commits words; it may not retract")
-    recogniser_chunk_ms: int = option(640, "audio between two decisions of the recogniser, in ms")
+    recogniser_chunk_ms: int = option(640, "audio between two decisions of the recogniser, in ms", at_least=20)
 
     def __post_init__(self) -> None:
-        if self.recogniser_chunk_ms < 20:
-            raise ModelError(f"Option 'recogniser_chunk_ms' must be at least 20, not {self.recogniser_chunk_ms}.")
+        check_options(self)
 
 
 def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "Cascade":

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from simulst.core.settings import describe, read
+from simulst.core.settings import check, describe, read
 from simulst.core.settings import setting as option
 from simulst.errors import ModelError
 
-__all__ = ["describe_options", "option", "parse_options"]
+__all__ = ["check_options", "describe_options", "option", "parse_options"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,11 @@ def parse_options(kind: type[T], given: Mapping[str, Any], *, owner: str) -> T:
     Raises ModelError for a name that the dataclass does not have and for a value of the wrong type.
     """
     return read(kind, given, owner, ModelError, kind="option", label="Option '{key}' of {where}")
+
+
+def check_options(options: object) -> None:
+    """Judge options that were made directly as `parse_options` judges them, from `__post_init__`; ModelError."""
+    check(options, "", ModelError, label="Option '{key}'")
 
 
 def _shown(value: object) -> str:

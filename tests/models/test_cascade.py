@@ -78,7 +78,7 @@ def test_what_it_cannot_give_is_refused(cascade: Cascade) -> None:
         Session(cascade, load_policy("stream_att"))
     with pytest.raises(ModelError, match=r"^Policy 'retranslation' takes words back; a recogniser must commit them\.$"):
         Cascade(ToyTranslator(), ToyTranslator(), name="x", options=Options(recogniser_policy="retranslation"))
-    with pytest.raises(ModelError, match="'recogniser_chunk_ms' must be at least 20, not 1"):
+    with pytest.raises(ModelError, match="'recogniser_chunk_ms' is 1; it must be at least 20"):
         Options(recogniser_chunk_ms=1)
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from simulst.core.source import SAMPLE_RATE
-from simulst.errors import ModelError
 from simulst.models.attention import HEADS_FILE, CrossAttention, Head, median_width
-from simulst.models.options import option
+from simulst.models.options import check_options, option
 from simulst.models.seq2seq.windows import WindowedEncoder
 from simulst.models.vocabulary import PieceVocabulary
 
@@ -19,28 +18,24 @@ from simulst.models.vocabulary import PieceVocabulary
 class Seq2SeqOptions:
     """How any encoder-decoder decodes; the options that `--set` takes."""
 
-    beams: int = option(1, "width of the beam search; 1 is greedy, where a gate can stop decoding early")
-    no_repeat_ngram: int = option(
-        5, "no n-gram of this length twice in the new and the last 20 committed tokens; 0: off"
+    beams: int = option(
+        1, "width of the beam search; 1 is greedy, where a gate can stop decoding early", at_least=1, at_most=64
     )
-    top_p: float = option(0.95, "probability mass that samples are drawn from")
-    temperature: float = option(1.0, "temperature of samples")
+    no_repeat_ngram: int = option(
+        5, "no n-gram of this length twice in the new and the last 20 committed tokens; 0: off", at_least=0
+    )
+    top_p: float = option(0.95, "probability mass that samples are drawn from", above=0, at_most=1)
+    temperature: float = option(1.0, "temperature of samples", above=0, at_most=10)
     median_s: float | None = option(
-        None, "width of the median filter over attention rows; none: as published for the model, 0: off"
+        None,
+        "width of the median filter over attention rows; none: as published for the model, 0: off",
+        at_least=0,
+        at_most=5,
     )
     heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} beside the model")
 
     def __post_init__(self) -> None:
-        if not 1 <= self.beams <= 64:
-            raise ModelError(f"Option 'beams' must be between 1 and 64, not {self.beams}.")
-        if self.no_repeat_ngram < 0:
-            raise ModelError(f"Option 'no_repeat_ngram' must not be negative, not {self.no_repeat_ngram}.")
-        if not 0 < self.top_p <= 1:
-            raise ModelError(f"Option 'top_p' must be above 0 and at most 1, not {self.top_p}.")
-        if not 0 < self.temperature <= 10:
-            raise ModelError(f"Option 'temperature' must be above 0 and at most 10, not {self.temperature}.")
-        if self.median_s is not None and not 0 <= self.median_s <= 5:
-            raise ModelError(f"Option 'median_s' must be between 0 and 5, not {self.median_s}.")
+        check_options(self)
 
 
 class Seq2SeqWeights:

@@ -46,20 +46,18 @@ class Options(Seq2SeqOptions):
         None, "language code of the speech such as de; none: as the checkpoint says, else guessed"
     )
     padding_s: float = option(
-        5.0, "seconds of silence that are encoded after the audio; 30 is Whisper's published form"
+        5.0,
+        "seconds of silence that are encoded after the audio; 30 is Whisper's published form",
+        at_least=0.5,
+        at_most=30,
     )
-    min_source_s: float = option(2.0, "no text before this much audio of a stream; shorter clips end in invented words")
-    context_tokens: int = option(0, "how many tokens of forgotten text are given as <|startofprev|> context")
+    min_source_s: float = option(
+        2.0, "no text before this much audio of a stream; shorter clips end in invented words", at_least=0, at_most=20
+    )
+    context_tokens: int = option(
+        0, "how many tokens of forgotten text are given as <|startofprev|> context", at_least=0, at_most=200
+    )
     no_speech: float = option(0.6, "no text where the model says 'no speech' with more than this probability; 1: off")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0.5 <= self.padding_s <= 30:
-            raise ModelError(f"Option 'padding_s' must be between 0.5 and 30, not {self.padding_s}.")
-        if not 0 <= self.min_source_s <= 20:
-            raise ModelError(f"Option 'min_source_s' must be between 0 and 20, not {self.min_source_s}.")
-        if not 0 <= self.context_tokens <= 200:
-            raise ModelError(f"Option 'context_tokens' must be between 0 and 200, not {self.context_tokens}.")
 
 
 def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "Whisper":

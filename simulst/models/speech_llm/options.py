@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simulst.errors import ModelError
-from simulst.models.options import option
+from simulst.models.options import check_options, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,11 +15,13 @@ class Options:
     encoder: Literal["streaming", "full"] = option(
         "streaming", "full: the encoder hears the whole clip at once, at its end; only to see what streaming costs"
     )
-    beams: int = option(1, "beam width of decoding")
+    beams: int = option(1, "beam width of decoding", at_least=1, at_most=32)
     no_repeat_ngram: int = option(5, "no n-gram of this length comes twice; 0: off")
-    median_s: float = option(0.0, "width of the median filter over alignment frames, in seconds; 0: off")
-    top_p: float = option(0.9, "probability mass that sampling draws from")
-    temperature: float = option(1.0, "temperature of sampling")
+    median_s: float = option(
+        0.0, "width of the median filter over alignment frames, in seconds; 0: off", at_least=0, at_most=5
+    )
+    top_p: float = option(0.9, "probability mass that sampling draws from", above=0, at_most=1)
+    temperature: float = option(1.0, "temperature of sampling", above=0)
     positions: Literal["batch", "grouped"] = option(
         "batch", "one count over speech and text, or one for each: then no text is decoded twice"
     )
@@ -32,11 +34,6 @@ class Options:
     heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
 
     def __post_init__(self) -> None:
-        if self.beams < 1 or self.beams > 32:
-            raise ModelError(f"Option 'beams' must be between 1 and 32, not {self.beams}.")
-        if not 0 <= self.median_s <= 5:
-            raise ModelError(f"Option 'median_s' must be between 0 and 5, not {self.median_s}.")
-        if not 0 < self.top_p <= 1 or not self.temperature > 0:
-            raise ModelError("Option 'top_p' must be in (0, 1] and 'temperature' above 0.")
+        check_options(self)
         if self.cache == "none" and self.positions == "grouped":
             raise ModelError("Grouped positions rest on what is cached; leave out cache=none or positions=grouped.")
