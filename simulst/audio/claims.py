@@ -55,6 +55,10 @@ _LAYOUTS = {
 }
 
 
+FARTHEST = 1 << 60
+"""No file is this long: a place beyond it is an invention, and the system could not go there."""
+
+
 def read_claim(file: BinaryIO) -> Claim | None:
     """The claim of a WAV, RF64, W64, AIFF, CAF or AU header that begins at the file's position; None for others."""
     start, magic = file.tell(), file.read(4)
@@ -68,7 +72,7 @@ def read_claim(file: BinaryIO) -> Claim | None:
 def _data_chunk(file: BinaryIO, place: int, layout: _Layout) -> Claim | None:
     head_bytes, size64 = struct.calcsize(layout.head), 0
     bits = 64 if head_bytes > 8 else 32
-    while True:
+    while place < FARTHEST:
         file.seek(place)
         head = file.read(head_bytes)
         if len(head) < head_bytes:
@@ -84,6 +88,7 @@ def _data_chunk(file: BinaryIO, place: int, layout: _Layout) -> Claim | None:
             return None
         body = size - layout.own
         place += head_bytes + body + -body % layout.align
+    return None
 
 
 def _be32(data: bytes) -> int:

@@ -1,6 +1,7 @@
 """Everything FFmpeg's libraries decode (mp3, mp4, webm, mkv, transport streams, URLs), through PyAV."""
 
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +81,16 @@ class Download:
         self._container.close()
 
 
+class SoughtFile(io.FileIO):
+    """A file for FFmpeg: a place that no file has is its end; PyAV would print a traceback where Python raises."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return super().seek(0, os.SEEK_END)
+
+
 def open_container(
     file: Readable, name: str, *, from_s: float = 0.0, present: Callable[[], float] | None = None
 ) -> AudioStream:
@@ -103,7 +114,7 @@ def open_container(
 def counted_s(path: Path) -> float:
     """Duration of the frames in a file that does not state it, in seconds; nothing is decoded. Raises AudioError."""
     try:
-        with path.open("rb") as file, av.open(file, options={"protocol_whitelist": "none"}) as container:
+        with SoughtFile(path) as file, av.open(file, options={"protocol_whitelist": "none"}) as container:
             track = container.streams.audio[0]
             ticks = sum(packet.duration or 0 for packet in container.demux(track))
             return float(ticks * (track.time_base or 0))

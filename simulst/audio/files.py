@@ -66,9 +66,9 @@ def _open(path: Path, start_s: float) -> AudioStream:
     links = _links(path, kind)
     if links:
         return _open_links(name, links, start_s, present)
-    from simulst.audio.containers import open_container  # FFmpeg's libraries: only where they are needed
+    from simulst.audio.containers import SoughtFile, open_container  # FFmpeg's libraries: only where they are needed
 
-    return open_container(path.open("rb"), name, from_s=start_s, present=lambda: present)
+    return open_container(SoughtFile(path), name, from_s=start_s, present=lambda: present)
 
 
 def _open_pipe(path: Path, name: str, start_s: float, length: int | None) -> AudioStream:

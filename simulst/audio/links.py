@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from simulst.audio.claims import read_claim
+from simulst.audio.claims import FARTHEST, read_claim
 
 Span = tuple[int, int]
 """First byte and the one after the last."""
@@ -116,7 +116,7 @@ def _further_waves(file: BinaryIO) -> Iterator[int]:
     while True:
         file.seek(place)
         claim = read_claim(file)
-        if claim is None or claim.end is None:
+        if claim is None or claim.end is None or claim.end >= FARTHEST:
             return
         place = claim.end + claim.end % 2
         file.seek(place)

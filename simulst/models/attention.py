@@ -177,5 +177,5 @@ def read_heads(path: Path) -> list[Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         heads = content["heads"] if isinstance(content, dict) else content
         return list(heads)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"The alignment heads {path} cannot be read: {error or type(error).__name__}.") from error

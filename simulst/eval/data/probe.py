@@ -55,7 +55,7 @@ def _read_wav(path: Path) -> Header | None:
             return None
         with path.open("rb", buffering=0) as file:
             head = file.read(_WAV.size)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
         return None
     if len(head) < _WAV.size:
         return None

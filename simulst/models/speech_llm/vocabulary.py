@@ -16,10 +16,10 @@ class SentencePieceVocabulary(PieceVocabulary):
 
         try:
             self.processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
-        except (OSError, RuntimeError) as error:
+            count = self.processor.get_piece_size()
+            pieces = [self._bytes(i) for i in range(count)]
+        except (OSError, RuntimeError, ValueError) as error:  # ValueError: pieces that are no text
             raise ModelError(f"{path} is not a readable SentencePiece model.") from error
-        count = self.processor.get_piece_size()
-        pieces = [self._bytes(i) for i in range(count)]
         special = [i for i in range(count) if self.processor.is_control(i) or self.processor.is_unknown(i)]
         super().__init__(pieces, eos=self.processor.eos_id(), special=special)
 

@@ -224,16 +224,18 @@ def _manifests() -> list[Seed]:
 
 
 def _presets() -> list[Seed]:
-    from simulst.policies import POLICIES
+    from simulst.policies import POLICIES, load_policy
     from simulst.policies.loading import preset_path
+    from simulst.testing import ToyTranslator
 
-    seeds = []
+    seeds, given = [], ToyTranslator().provides
     for name in POLICIES:
         path = preset_path(name)
-        if path is None:
+        if path is None or not load_policy(name).policy.needs() <= given:
             continue
+        text = path.read_bytes()
         files = {
-            "my.toml": path.read_bytes() + b'\n[history]\nmethod = "keep_all"\n',
+            "my.toml": text if b"[history]" in text else text + b'\n[history]\nmethod = "keep_all"\n',
             "a.wav": _sndfile("WAV", "FLOAT"),
         }
         seeds.append(
