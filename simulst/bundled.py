@@ -25,9 +25,9 @@ def bundled(name: str) -> str:
     return str(own) if own.exists() else name
 
 
-def bundled_path(name: str) -> Path:
-    """The same as a path: a `parser` for options and arguments of the command line."""
-    return Path(bundled(name))
+def bundled_path(name: str | Path) -> Path:
+    """The same as a path: a `parser` for options and arguments of the command line, which gets defaults too."""
+    return Path(bundled(str(name)))
 
 
 def talk() -> Path:

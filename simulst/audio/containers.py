@@ -130,7 +130,7 @@ def _states_length(container: InputContainer, file: Readable) -> bool:
     """Whether the header says how long the audio is, so that less means a cut."""
     if "mp3" not in _formats(container):
         return not KNOWN_LENGTH.isdisjoint(_formats(container))
-    if not isinstance(file, io.BufferedReader):
+    if not isinstance(file, io.BufferedReader | SoughtFile):
         return False
     place = file.tell()
     file.seek(0)

@@ -79,7 +79,7 @@ def mutated(draw: Any) -> Frame:
 @pytest.fixture(scope="module")
 def server(live: Callable[..., Any]) -> Iterator[Any]:
     """A process that must be as it was when all is over."""
-    one = live("--max-clients", "60")
+    one = live("--max-clients", "120")
     process = psutil.Process(one.process.pid)
     files = process.num_fds()
     yield one
