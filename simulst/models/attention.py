@@ -141,7 +141,7 @@ def check_heads(heads: Sequence[Any], *, layers: int, num_heads: int) -> list[He
     for entry in heads:
         try:
             layer, head = (int(number) for number in entry)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ModelError(f"Alignment heads are pairs [layer, head], not {entry!r}.") from None
         if not (0 <= layer < layers and 0 <= head < num_heads):
             raise ModelError(

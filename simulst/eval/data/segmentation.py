@@ -145,7 +145,7 @@ def _segment(index: int, entry: Any, reference: str, where: str) -> Segment:
         value = entry.get(key)
         try:
             number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = -1.0
         if not 0 <= number < 1e9 or isinstance(value, bool):
             raise DataError(f"{where}: `{key}` must be seconds, 0 or more, but is {value!r}.")

@@ -129,6 +129,8 @@ def read_simulstream(
     names: dict[Any, str] = {}
     chunks: dict[str, list[tuple[dict[str, Any], str]]] = {}
     for record, where in records:
+        if not isinstance(record.get("id"), str | int | None):
+            raise DataError(f"{where}: `id` must be a number or text.")
         if isinstance(record.get("metadata"), dict):
             name = record["metadata"].get("wav_name")
             if not isinstance(name, str):

@@ -63,7 +63,10 @@ class SpeechLLMConfig:
             raise ModelError(f"simulst.json holds unknown keys {unknown}; known: {sorted(known)}.")
         values["encoder"] = BlockCausalConfig.from_dict(values.get("encoder", {}))
         values["tasks"] = tuple(values.get("tasks", ()))
-        return cls(**values)
+        config = cls(**values)
+        if missing := {config.source, config.target} - set(config.languages):
+            raise ModelError(f"simulst.json: languages has no {', '.join(map(repr, sorted(missing)))}.")
+        return config
 
 
 def tiny_decoder_config(vocabulary: int) -> dict[str, Any]:
