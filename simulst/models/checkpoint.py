@@ -21,7 +21,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; ModelError where it is missing or no object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {error or type(error).__name__}.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} must hold a JSON object.")

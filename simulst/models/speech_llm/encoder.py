@@ -61,6 +61,11 @@ class BlockCausalConfig:
                 f"block_frames must be a multiple of frame_multiple and left_frames of block_frames, "
                 f"but they are {self.block_frames}, {self.frame_multiple}, {self.left_frames}"
             )
+        if self.model_dim % self.heads or self.rotary_dim % 2 or self.rotary_dim > self.model_dim // self.heads:
+            raise ValueError(
+                f"model_dim must be a multiple of heads, and rotary_dim even and at most the width of a head, but they "
+                f"are {self.model_dim}, {self.heads} and {self.rotary_dim}"
+            )
 
     @property
     def frame_s(self) -> float:

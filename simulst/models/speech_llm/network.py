@@ -153,7 +153,7 @@ def read_config(folder: Path) -> SpeechLLMConfig:
     """The configuration of a model folder."""
     try:
         values = json.loads((folder / "simulst.json").read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{folder}/simulst.json cannot be read ({error}); give the folder of a simulst model."
         ) from error
