@@ -40,7 +40,7 @@ def open_audio(source: str) -> AudioStream:
     if source[:7].lower() == "file://":
         return open_file(file_of_url(source))
     if "://" in source:
-        from simulst.audio.containers import open_url
+        from simulst.audio.urls import open_url
 
         return open_url(source)
     return open_file(Path(source))

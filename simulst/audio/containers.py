@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -17,8 +16,6 @@ from simulst.audio.seeking import seek
 from simulst.audio.stream import AudioStream, cut_short
 from simulst.errors import AudioError
 
-NETWORK = "http,https,tcp,tls,crypto,httpproxy,rtmp,rtmps,rtsp,rtp,udp,srt,hls,data"
-"""Protocols a URL may lead to; never `file`, so that a remote playlist cannot read local files."""
 TIMEOUT_S = 15.0
 BAD_PACKETS = 25
 """So many undecodable packets in a row mean damage; fewer are tags and transmission errors."""
@@ -26,59 +23,11 @@ KNOWN_LENGTH = frozenset({"mov", "matroska", "flac", "avi", "asf"})
 """Formats whose header states the duration; where it states bytes, simulst.audio.claims judges."""
 GUESSED_LENGTH = frozenset({"aac", "ac3", "eac3", "dts", "loas", "mp3", "wav"})
 """Formats whose duration FFmpeg guesses from a bit rate (mp3 may state it nevertheless)."""
-PIPED = frozenset({"wav", "w64", "aiff", "au", "caf"})
-"""Formats whose sizes FFmpeg fits to what is there, hiding a cut: behind an address they are read as pipes."""
 
 
 class Readable(Protocol):
     def read(self, count: int = -1, /) -> bytes: ...
     def close(self) -> None: ...
-
-
-def open_url(url: str) -> AudioStream:
-    """Open a network stream. Raises AudioError."""
-    shown = re.sub(r"//[^/@]*@", "//", url)
-    container = _connect(url, shown)
-    if PIPED.isdisjoint(container.format.name.split(",")):
-        return _stream(container, shown, container.close)
-    container.close()
-    from simulst.audio.pipes import open_pipe
-
-    return open_pipe(Download(_connect(url, shown, raw=True), shown), shown)
-
-
-def _connect(url: str, shown: str, *, raw: bool = False) -> InputContainer:
-    try:
-        options = {"protocol_whitelist": NETWORK}
-        kind = "data" if raw else None
-        container: InputContainer = av.open(url, "r", format=kind, options=options, timeout=(TIMEOUT_S, TIMEOUT_S))
-        return container
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise AudioError(f"{shown} cannot be opened: {_reason(error)}.") from None
-
-
-class Download:
-    """The bytes behind an address, through FFmpeg's protocols."""
-
-    def __init__(self, container: InputContainer, shown: str) -> None:
-        self._container = container
-        self._packets = container.demux(container.streams[0])
-        self._shown = shown
-        self._front = b""
-
-    def read(self, count: int = -1) -> bytes:
-        """What has come, at most `count` bytes; b"" at the end. Raises AudioError."""
-        try:
-            while not self._front and (packet := next(self._packets, None)) is not None:
-                self._front = bytes(packet)
-        except (av.FFmpegError, OSError) as error:
-            raise AudioError(f"{self._shown} broke off: {_reason(error)}.") from None
-        count = len(self._front) if count < 0 else count
-        data, self._front = self._front[:count], self._front[count:]
-        return data
-
-    def close(self) -> None:
-        self._container.close()
 
 
 class SoughtFile(io.FileIO):
@@ -108,7 +57,7 @@ def open_container(
         container.close()
         file.close()
 
-    return _stream(container, name, close, exact=_states_length(container, file), from_s=from_s, present=present)
+    return stream_of(container, name, close, exact=_states_length(container, file), from_s=from_s, present=present)
 
 
 def counted_s(path: Path) -> float:
@@ -119,7 +68,7 @@ def counted_s(path: Path) -> float:
             ticks = sum(packet.duration or 0 for packet in container.demux(track))
             return float(ticks * (track.time_base or 0))
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise AudioError(f"{path} cannot be read: {_reason(error)}.") from None
+        raise AudioError(f"{path} cannot be read: {reason(error)}.") from None
 
 
 def _formats(container: InputContainer) -> frozenset[str]:
@@ -139,7 +88,7 @@ def _states_length(container: InputContainer, file: Readable) -> bool:
     return b"Xing" in head or b"Info" in head
 
 
-def _stream(
+def stream_of(
     container: InputContainer,
     name: str,
     close: Callable[[], None],
@@ -216,7 +165,7 @@ def _frames(container: InputContainer, track: AudioStreamOfFile, name: str) -> I
         except (av.FFmpegError, OSError) as error:
             bad += 1
             if bad >= BAD_PACKETS or not isinstance(error, av.InvalidDataError):
-                raise AudioError(f"{name} is damaged or broke off: {_reason(error)}.") from None
+                raise AudioError(f"{name} is damaged or broke off: {reason(error)}.") from None
             continue
         bad = 0
         yield from frames
@@ -234,7 +183,7 @@ def _to_float(frame: av.AudioFrame) -> FloatArray:
     return np.asarray(data, np.float32)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     if isinstance(error, av.error.ExitError | TimeoutError):
         return f"nothing came for {TIMEOUT_S:g} s"
     text = getattr(error, "strerror", None) or str(error)  # never the address: it may hold a password
