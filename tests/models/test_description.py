@@ -46,7 +46,7 @@ def changed(model: Path, tmp_path: Path) -> Changed:
         (("encoder", "layers"), 10**9, "encoder.layers must be a whole number from 1 to 1000"),
         (("encoder", "norm_half_life_s"), "x", "encoder.norm_half_life_s must be a number of seconds"),
         (("encoder", "heads"), 3, "model_dim must be a multiple of heads, and rotary_dim even"),
-        (("encoder", "rotary_dim"), 12, "model_dim must be a multiple of heads, and rotary_dim even"),
+        (("encoder", "rotary_dim"), 40, "model_dim must be a multiple of heads, and rotary_dim even"),
         (("encoder", "model_dim"), 64, "does not fit simulst.json"),
         (("decoder",), None, "decoder must be an object"),
         (("decoder",), {}, "decoder needs vocab_size"),
