@@ -25,19 +25,18 @@ HEADS_FILE = "alignment_heads.json"
 _QUERIES: ContextVar[dict[int, Tensor] | None] = ContextVar("queries", default=None)
 
 
-class CrossAttention:
-    """Rows of the chosen heads of a decoder.
+class RecordedHeads:
+    """Chosen heads of a decoder whose queries are recorded for the caller only.
 
-    `layers` are the cross-attention modules in order; each has `q_proj`, `num_heads` queries of `head_dim` and scores
-    scaled by `head_dim ** -0.5`. Safe to share between sessions and threads: what is recorded belongs to the caller.
+    `sources` are the modules that give the queries, one a layer. Safe to share between sessions and threads.
     """
 
-    def __init__(self, layers: Sequence[nn.Module], *, num_heads: int, heads: Sequence[Head]) -> None:
+    def __init__(self, sources: Sequence[nn.Module], *, num_heads: int, heads: Sequence[Head]) -> None:
         self.num_heads = num_heads
-        self.layers = len(layers)
+        self.layers = len(sources)
         self.heads = check_heads(heads, layers=self.layers, num_heads=num_heads)
-        for i, layer in enumerate(layers):
-            layer.get_submodule("q_proj").register_forward_hook(_recorder(i))
+        for layer, source in enumerate(sources):
+            source.register_forward_hook(_recorder(layer))
 
     def use(self, heads: Sequence[Head] | None) -> list[Head]:
         """Take rows from these heads, or from all; their order in `Alignment.heads`."""
@@ -53,6 +52,17 @@ class CrossAttention:
             yield queries
         finally:
             _QUERIES.reset(token)
+
+
+class CrossAttention(RecordedHeads):
+    """Rows of the chosen heads of a decoder.
+
+    `layers` are the cross-attention modules in order; each has `q_proj`, `num_heads` queries of `head_dim` and scores
+    scaled by `head_dim ** -0.5`. Safe to share between sessions and threads: what is recorded belongs to the caller.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], *, num_heads: int, heads: Sequence[Head]) -> None:
+        super().__init__([layer.get_submodule("q_proj") for layer in layers], num_heads=num_heads, heads=heads)
 
     def rows(
         self,

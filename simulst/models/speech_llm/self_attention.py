@@ -4,8 +4,7 @@ As in `attention`, hooks record queries (before rotation) for the caller only; r
 keys, and equal those of `output_attentions=True`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,43 +12,24 @@ from torch import Tensor
 
 from simulst.core.translator import FloatArray
 from simulst.errors import ModelError
-from simulst.models.attention import _QUERIES, Head, _recorder, by_layer, check_heads, ordered_heads, smoothed
+from simulst.models.attention import Head, RecordedHeads, by_layer, smoothed
 
 
-class SelfAttention:
+class SelfAttention(RecordedHeads):
     """Rows of the chosen heads of a rotary causal language model of transformers (Llama, Qwen2, Qwen3, Mistral)."""
 
     def __init__(self, decoder: Any, heads: Sequence[Head]) -> None:
         self.model = decoder.model
         config = decoder.config
-        self.num_heads = int(config.num_attention_heads)
         layers = list(self.model.layers)
         if not hasattr(self.model, "rotary_emb") or not hasattr(layers[0].self_attn, "q_proj"):
             raise ModelError(
                 f"Alignment needs a rotary decoder with separate query projections; {config.model_type} has none."
             )
-        self.layers = len(layers)
-        self.heads = check_heads(heads, layers=self.layers, num_heads=self.num_heads)
+        attentions = [layer.self_attn for layer in layers]
+        sources = [one.q_norm if hasattr(one, "q_norm") else one.q_proj for one in attentions]
+        super().__init__(sources, num_heads=int(config.num_attention_heads), heads=heads)
         self.head_dim = int(getattr(layers[0].self_attn, "head_dim", config.hidden_size // self.num_heads))
-        for index, layer in enumerate(layers):
-            attention = layer.self_attn
-            source = attention.q_norm if hasattr(attention, "q_norm") else attention.q_proj
-            source.register_forward_hook(_recorder(index))
-
-    def use(self, heads: Sequence[Head] | None) -> list[Head]:
-        """Take rows from these heads, or from all; their order in `Alignment.heads`."""
-        self.heads = ordered_heads(heads, layers=self.layers, num_heads=self.num_heads)
-        return list(self.heads)
-
-    @contextmanager
-    def recording(self) -> Iterator[dict[int, Tensor]]:
-        """Queries per layer of the forwards inside."""
-        queries: dict[int, Tensor] = {}
-        token = _QUERIES.set(queries)
-        try:
-            yield queries
-        finally:
-            _QUERIES.reset(token)
 
     def rows(
         self,
