@@ -54,6 +54,8 @@ class Moonshine(Seq2SeqTranslator):
     """Weights of Moonshine; the prompt is the start mark alone."""
 
     tokens_per_second = 6.5  # the publisher's figure
+    median_s = 0.168
+    """7 frames of 24 ms, our choice: on a first second of speech all rows peak at one and the same frame, a sink."""
 
     def __init__(self, *, model: Any, **rest: Any) -> None:
         self.start_id = int(model.config.decoder_start_token_id)

@@ -28,7 +28,7 @@ class Seq2SeqOptions:
     temperature: float = option(1.0, "temperature of samples", above=0, at_most=10)
     median_s: float | None = option(
         None,
-        "width of the median filter over attention rows; none: as published for the model, 0: off",
+        "width of the median filter over attention rows; none: the model's own, 0: off",
         at_least=0,
         at_most=5,
     )
@@ -46,7 +46,7 @@ class Seq2SeqWeights:
     tokens_per_second = 5.0
     """Generous rate of target tokens, which bounds a hypothesis: rate * kept seconds + 20."""
     median_s = 0.0
-    """Width of the median filter over attention rows in what was published about the architecture."""
+    """Width of the median filter over attention rows, as published for the architecture or measured on it; 0: off."""
 
     def __init__(
         self,
