@@ -209,7 +209,7 @@ class BlockCausalEncoder(nn.Module):
 
     def _convolve(self, x: Tensor) -> Tensor:
         """[N, D, 6 n + 7] -> [N, n, D]; float32 into a model of half precision is rounded here."""
-        return F.gelu(self.conv3(F.gelu(self.conv2(x.to(self.conv2.weight))))).transpose(1, 2)
+        return F.gelu(self.conv3(F.gelu(self.conv2(x.to(self.conv1.weight))))).transpose(1, 2)
 
     def _layers_parallel(self, x: Tensor, frame: Tensor, total: int) -> Tensor:
         c = self.config
