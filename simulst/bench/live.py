@@ -41,6 +41,8 @@ def live(
         float, typer.Option(help="Then one session of so long, FILE again and again, faster than real time.", min=0.0)
     ] = 0.0,
     batch: Annotated[int, typer.Option(help="Streams that the server decodes in one forward at most.", min=1)] = 1,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = None,
     json_: options.Json = False,
 ) -> None:
     """Start a server and client processes that speak in real time; print round trips, lag, and words lost."""
@@ -48,7 +50,8 @@ def live(
         numbers = [int(number) for number in clients.split(",") if number.strip() and int(number) > 0]
     except ValueError:
         raise SimulstError(f"--clients takes numbers like 1,2,4,8, not {clients!r}.") from None
-    found = measure(source, model, policy, numbers, seconds, session_minutes, batch)
+    place = {"device": device, **({"dtype": dtype} if dtype else {})}
+    found = measure(source, model, policy, numbers, seconds, session_minutes, batch, place)
     if json_:
         print(json.dumps(found))
     else:
@@ -84,16 +87,19 @@ def measure(
     seconds: float,
     session_minutes: float = 0.0,
     batch: int = 1,
+    place: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """All figures; lags are those of all writes of all clients together."""
+    """All figures; lags are those of all writes of all clients together. `place` is the device and the dtype."""
     from simulst.audio import read_audio
     from simulst.bench.live_session import blocks, long_session
 
     found: dict[str, Any] = {"model": model, "policy": policy, "seconds": seconds, "batch": batch, "clients": {}}
+    place = place or {}
     found |= {"cpus": processors(), "load_before": os.getloadavg()[0]}
-    expected = _translate([read_audio(source, duration_s=seconds)], model, policy) if numbers else ""
+    expected = _translate([read_audio(source, duration_s=seconds)], model, policy, place) if numbers else ""
     places = max([1, *numbers])
     arguments = ["--model", model, "--policy", policy, "--max-clients", str(places), "--batch", str(batch)]
+    arguments += [f"--{name}={value}" for name, value in place.items()]
     with serving(arguments) as (address, process):
         found |= _round_trips(address)
         for number in numbers:
@@ -101,20 +107,20 @@ def measure(
         if session_minutes:
             session = long_session(address, process.pid, source, policy, session_minutes)
     if session_minutes:
-        text, expected = session.pop("text"), _translate(blocks(source, session_minutes), model, policy)
+        text, expected = session.pop("text"), _translate(blocks(source, session_minutes), model, policy, place)
         words = expected.split()
         lost = len(words) - common_words(words, text.split()) if text != expected else 0
         found["session"] = {**session, "words": len(words), "words_lost": lost, "identical": text == expected}
     return found
 
 
-def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
+def _translate(audio: "Iterable[FloatArray]", model: str, policy: str, place: dict[str, str]) -> str:
     """What `simulst translate` says about the same audio."""
     from simulst.core.session import Session
     from simulst.models import load_model
     from simulst.sinks.drive import drive
 
-    session = Session(load_model(model), load_policy(policy))
+    session = Session(load_model(model, **place), load_policy(policy))
     drive(session, audio, [])
     return session.text
 

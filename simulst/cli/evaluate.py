@@ -58,7 +58,6 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; the run before
 Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
 Lang = Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")]
 Device = Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")]
-Dtype = Annotated[str | None, typer.Option(help="float32 (default), bfloat16, float16.", metavar="NAME")]
 LatencyUnit = Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")]
 Profile = Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")]
 Seed = Annotated[int | None, typer.Option(help="Of whatever is sampled.", metavar="N")]
@@ -87,7 +86,7 @@ def evaluate(
     long: Long = False,
     lang: Lang = "",
     device: Device = None,
-    dtype: Dtype = None,
+    dtype: options.Dtype = None,
     unit: LatencyUnit = None,
     profile: Profile = None,
     metric: options.Metric = None,

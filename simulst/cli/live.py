@@ -54,6 +54,7 @@ def live(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
 ) -> None:
     """Serve a page with live subtitles, and the websocket behind it, until Ctrl-C.
 
@@ -63,7 +64,7 @@ def live(
     if terminal:
         from simulst.cli.translate import translate
 
-        translate(source, model=models[0], policy=policy, set_=set_, chunk_ms=chunk_ms, device=device)
+        translate(source, model=models[0], policy=policy, set_=set_, chunk_ms=chunk_ms, device=device, dtype=dtype)
         return
     import asyncio
 
@@ -81,7 +82,7 @@ def live(
     loaded = load_policy_with(policy, settings, chunk_ms)
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
-    offered = _offered(models, device, settings.model)
+    offered = _offered(models, settings.model, device=device, dtype=dtype)
     together = Together(offered, streams=batch) if batch > 1 else None
     asyncio.run(
         serve_live(
@@ -104,13 +105,15 @@ def _check(within: bool) -> None:
         )
 
 
-def _offered(names: list[str], device: str, options_of_first: dict[str, Any]) -> "dict[str, Translator]":
+def _offered(
+    names: list[str], options_of_first: dict[str, Any], *, device: str, dtype: str | None
+) -> "dict[str, Translator]":
     """The models by the names that clients are told."""
     from simulst.models import load_model
 
     first = names[0]
     return {
-        _public_name(name): load_model(name, device=device, **(options_of_first if name == first else {}))
+        _public_name(name): load_model(name, device=device, dtype=dtype, **(options_of_first if name == first else {}))
         for name in names
     }
 

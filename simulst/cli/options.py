@@ -20,6 +20,10 @@ Set = Annotated[
 ]
 ChunkMs = Annotated[int | None, typer.Option(help="Audio per decision, in ms (default: the policy's).", metavar="N")]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.", metavar="NAME")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="float32 (default), int8, bfloat16, float16, auto: what is quick there.", metavar="NAME"),
+]
 Dataset = Annotated[
     str,
     typer.Option("--dataset", help="Kind of test set (default: as it looks).", metavar="NAME|FILE.py:Class"),

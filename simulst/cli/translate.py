@@ -37,6 +37,7 @@ def translate(
         str, typer.Option(help="Cue times: commit (when text came) or speech (of the words).", metavar="NAME")
     ] = "commit",
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
 ) -> None:
     """Translate SRC and print the text as it is committed.
 
@@ -61,7 +62,7 @@ def translate(
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None)
         one_thread_per_stream()
-        session = Session(load_model(model, device=device, **settings.model), loaded, hypotheses=watched)
+        session = Session(load_model(model, device=device, dtype=dtype, **settings.model), loaded, hypotheses=watched)
         sinks: list[Sink] = []
         if output is not None or not watched:
             sinks.append(open_sink(kind, stack.enter_context(_output(output)), style))
