@@ -10,10 +10,10 @@ import torch
 from simulst.models import load_model
 from simulst.models.speech_llm.cache import DirectForward, StreamCache
 from simulst.models.speech_llm.output import OutputLayer
-from simulst.models.speech_llm.rotary import Rotary
+from simulst.models.speech_llm.rotary import KEPT_TURNS, Rotary
 from simulst.models.speech_llm.self_attention import SelfAttention
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
-from simulst.models.speech_llm.written import KEPT_TURNS, WrittenForward, written_out
+from simulst.models.speech_llm.written import WrittenForward, written_out
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
 SIZES = {

@@ -5,7 +5,7 @@ the feed-forward layer, and sines and cosines lie in a table. It shares its weig
 which runs all that is not one stream alone (beams, batches, text), and gives the same hidden states.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,14 +17,10 @@ from simulst.errors import ModelError
 from simulst.models.kernels import plain
 from simulst.models.speech_llm.cache import DirectForward, Fed, RowLayer, StreamCache
 from simulst.models.speech_llm.output import OutputLayer
-from simulst.models.speech_llm.rotary import Rotary
+from simulst.models.speech_llm.rotary import Rotary, Turns, TurnTable
 
 PROBED = (3, 1, 2)
 """Entries of the forwards by which a written decoder is compared with the model."""
-KEPT_TURNS = 1 << 16
-"""Sines and cosines of that many positions may be kept."""
-
-Turns = tuple[Tensor, Tensor]
 
 
 class WrittenLayer(nn.Module):
@@ -74,8 +70,7 @@ class WrittenDecoder(nn.Module):
         head_dim = base.layers[0].self_attn.q_proj.out_features // heads
         self.layers = nn.ModuleList(WrittenLayer(layer, heads, key_heads, head_dim) for layer in base.layers)
         self.norm = base.norm
-        self._rotary: Callable[[Tensor, Tensor], Turns] = base.rotary_emb
-        self._turns: Turns | None = None
+        self.turns = TurnTable(base.rotary_emb)
 
     def forward(
         self, embeds: Tensor, positions: Sequence[int], cached: Sequence[RowLayer], recorded: dict[int, Tensor] | None
@@ -92,26 +87,6 @@ class WrittenDecoder(nn.Module):
             cached[index].write(past, k, v)
             x = layer(x, q, cached[index], mask)
         return _normed(x, self.norm)
-
-    def turns(self, positions: Sequence[int], like: Tensor) -> Turns:
-        """Cosines, and sines as `project` takes them, [n, 1, dim], of the type of `like`."""
-        first, last = positions[0], max(positions)
-        if last >= KEPT_TURNS:
-            return self._computed(torch.tensor(list(positions), device=like.device), like)
-        known = self._turns
-        if known is None or len(known[0]) <= last:
-            count = 1 << max(10, last.bit_length())
-            known = self._turns = self._computed(torch.arange(count, device=like.device), like)
-        if len(positions) == 1 or list(positions) == list(range(first, first + len(positions))):
-            return known[0][first : first + len(positions)], known[1][first : first + len(positions)]
-        index = torch.tensor(list(positions), device=like.device)
-        return known[0][index], known[1][index]
-
-    def _computed(self, positions: Tensor, like: Tensor) -> Turns:
-        """A half turn swaps the halves and negates one; the sign is in the sines, which leaves a plain roll."""
-        cos, sin = (one[0, :, None] for one in self._rotary(like, positions[None]))
-        half = sin.shape[-1] // 2
-        return cos, torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
 
 
 class WrittenForward:
