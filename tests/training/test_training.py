@@ -298,3 +298,19 @@ def test_the_shipped_recipe_parses() -> None:
     recipe = read_recipe(Path(__file__).parents[2] / "examples" / "tiny-en-de.toml")
     assert recipe.name == "tiny-en-de" and sum(recipe.data.voices.values()) == pytest.approx(1.0)
     assert not set(recipe.data.voices) & set(recipe.data.dev_voices)
+
+
+def test_processes_share_tensors_of_either_kind_and_each_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from simulst.training.ranks import Ranks
+
+    asked: list[object] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    Ranks()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    Ranks()
+    assert asked == [1, "cpu:gloo,cuda:nccl", "gloo"]
