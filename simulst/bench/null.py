@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis
+from simulst.core.translator import PLAIN, Evidence, FloatArray, Hypothesis, Query
 from simulst.models import ModelFamily
 
 BUSY_LOOPS = 400_000
@@ -63,17 +63,7 @@ class NullSession:
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         self.heard_s += len(samples) / 16_000
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         spin(self.loops)
         return [Hypothesis(ids=(1,), stop="eos")]
 

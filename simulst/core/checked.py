@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from simulst.core.activity import SpeechActivity
-from simulst.core.translator import Evidence, Gate, Hypothesis, Translator, TranslatorSession, Vocabulary
+from simulst.core.translator import Bias, Evidence, Gate, Hypothesis, Query, Translator, TranslatorSession, Vocabulary
 from simulst.errors import EvidenceError
 
 TOKENS_PER_SECOND = 5.0
@@ -60,20 +60,23 @@ class SessionDecoder:
         sample: bool = False,
         seed: int = 0,
         gate: Gate | None = None,
+        post_hoc: bool = False,
+        bias: Bias | None = None,
         want: frozenset[Evidence] = frozenset(),
     ) -> list[Hypothesis]:
         forced = self.prefix if prefix is None else tuple(prefix)
         cap = self.max_new(len(forced))
         self.calls += 1
-        found = self.session.hypothesise(
-            forced,
+        query = Query(
             max_new=cap if max_new is None else min(cap, max_new),
             n_best=n_best,
             sample=sample,
             seed=seed,
-            gate=None if self.final or (self.whole and getattr(gate, "post_hoc", False)) else gate,
+            gate=None if self.final or (self.whole and post_hoc) else gate,
+            bias=None if self.final else bias,
             want=want | self.wants,
         )
+        found = self.session.hypothesise(forced, query)
         if not found:
             raise EvidenceError(f"Model {self._name} returned no hypothesis; it must return at least an empty one.")
         return [self.checked(hypothesis, len(forced)) for hypothesis in found]

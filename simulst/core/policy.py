@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from simulst.core.alignment import IntArray, attended_frames, valid_rows
 from simulst.core.settings import check
-from simulst.core.translator import Alignment, Evidence, Gate, Hypothesis, TranslatorSession, Vocabulary
+from simulst.core.translator import Alignment, Bias, Evidence, Gate, Hypothesis, TranslatorSession, Vocabulary
 from simulst.errors import PolicyError
 
 
@@ -64,9 +64,15 @@ class Decoder(Protocol):
         sample: bool = False,
         seed: int = 0,
         gate: Gate | None = None,
+        post_hoc: bool = False,
+        bias: Bias | None = None,
         want: frozenset[Evidence] = frozenset(),
     ) -> list[Hypothesis]:
-        """`prefix=None` means the committed ids that are still kept."""
+        """What a session answers to a `simulst.core.translator.Query` made of these; best hypothesis first.
+
+        `prefix=None` means the committed ids that are still kept. A gate that is `post_hoc` only saves time: the policy
+        makes the same cut in the finished hypothesis.
+        """
         ...
 
     def source_words(self, since_s: float = 0.0) -> int: ...

@@ -21,7 +21,7 @@ from simulst.core.policy import Committed, Decision, Policy, SourceView
 from simulst.core.report import Report, SessionStats
 from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
 from simulst.core.transcript import LongTranscript
-from simulst.core.translator import Evidence, Translator
+from simulst.core.translator import Evidence, Query, Translator
 from simulst.core.turns import selector_of_stream
 from simulst.errors import AudioError, ModelError, PolicyError
 
@@ -196,7 +196,7 @@ class Session:
         if self._ended or not self._received:
             return ""
         self._report.begin()
-        found = self._translator.hypothesise(self._log.prefix, max_new=max_new)
+        found = self._translator.hypothesise(self._log.prefix, Query(max_new=max_new))
         self._report.charge()
         return self._log.preview(found[0].ids) if found else ""
 

@@ -108,14 +108,52 @@ class Bias:
     weight: float
 
 
+Verdict = Literal["continue", "stop_keep", "stop_drop"]
+"""Of a gate about the token that comes next: go on, end with it, or end without it."""
+
+
 class Gate(Protocol):
-    """Looks at each token while decoding runs and may end the hypothesis.
+    """Looks at each token while decoding runs and may end the hypothesis."""
 
-    A gate may also carry a `Bias` in an attribute `bias`; greedy decoding follows it, other searches do not. One with a
-    true attribute `post_hoc` only saves time: its policy makes the same cut in the finished hypothesis.
-    """
+    def __call__(self, step: TokenStep, /) -> Verdict: ...
 
-    def __call__(self, step: TokenStep, /) -> Literal["continue", "stop_keep", "stop_drop"]: ...
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """How a session is to continue a prefix, and what it is to say about the new tokens."""
+
+    max_new: int | None = None
+    """Most new tokens; None: the translator chooses a cap from the length of the source."""
+    n_best: int = 1
+    """Most hypotheses."""
+    sample: bool = False
+    """Draw them instead of searching for the best."""
+    seed: int = 0
+    """Equal seeds draw equal samples."""
+    gate: Gate | None = None
+    """A greedy search asks it as it goes; beams and samples are cut by it afterwards."""
+    bias: Bias | None = None
+    """Followed by greedy search, not by others."""
+    want: frozenset[Evidence] = frozenset()
+    """Evidence that hypotheses are to carry."""
+
+
+PLAIN = Query()
+"""The best hypothesis, nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """How continuations of a source text are sampled; equal seeds give equal samples."""
+
+    n: int
+    """Continuations."""
+    max_tokens: int
+    """Most tokens of each."""
+    top_p: float = 0.9
+    """Nucleus of probability that tokens are drawn from."""
+    temperature: float = 1.0
+    seed: int = 0
 
 
 class Vocabulary(Protocol):
@@ -163,20 +201,10 @@ class TranslatorSession(Protocol):
         """Append 16 kHz mono samples in [-1, 1]; `is_final` flushes look-ahead, after it nothing more may come."""
         ...
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         """Continue `prefix` (committed ids that are still kept) given all kept source; best hypothesis first.
 
-        `max_new=None` lets the translator choose a cap from the length of the source. No source: one empty hypothesis.
+        No source: one empty hypothesis.
         """
         ...
 
@@ -209,10 +237,8 @@ class TranslatorSession(Protocol):
 class SourceLanguageModel(Protocol):
     """Continues source text."""
 
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        """`n` sampled continuations of a source text, each without the text itself; equal seeds give equal samples."""
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        """Sampled continuations of a source text, each without the text itself."""
         ...
 
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, SourceLanguageModel, Translator
+from simulst.core.translator import (
+    PLAIN,
+    Draw,
+    Evidence,
+    FloatArray,
+    Hypothesis,
+    Query,
+    SourceLanguageModel,
+    Translator,
+)
 from simulst.errors import ModelError
 from simulst.models.family import ModelFamily
 from simulst.models.options import check_options, option
@@ -129,21 +138,9 @@ class CascadeSession:
         self._words = tuple(words)
         self._text.words = tuple(word.text for word in words)
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         """Continue `prefix` given the kept words."""
-        return self._text.hypothesise(
-            prefix, max_new=max_new, n_best=n_best, sample=sample, seed=seed, gate=gate, want=want
-        )
+        return self._text.hypothesise(prefix, query)
 
     def source_words(self, since_s: float = 0.0) -> int:
         return self._forgotten + len(self._words) if since_s <= 0 else sum(w.end_s > since_s for w in self._words)
@@ -154,12 +151,8 @@ class CascadeSession:
     def continuer(self, name: str) -> SourceLanguageModel:
         return self._text.continuer(name)
 
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        return self._text.continue_source(
-            text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
-        )
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        return self._text.continue_source(text, draw)
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         return self._text.translate_text(texts, prefix, max_new=max_new)

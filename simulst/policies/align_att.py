@@ -22,7 +22,7 @@ from simulst.core.alignment import (
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Alignment, Evidence, TokenStep
+from simulst.core.translator import Alignment, Evidence, TokenStep, Verdict
 from simulst.errors import PolicyError
 
 
@@ -116,7 +116,7 @@ class AlignAtt(Policy):
         gated = (self.max_mass, self.pass_mass, self.consensus) != (None, None, None)
         in_loop = self.normalise in ("none", "l2") and self.heads == "mean" and not gated
         gate = BorderGate(policy=self, frame_s=decoder.frame_s) if in_loop else None
-        hypothesis = decoder.hypothesise(gate=gate, want=self.needs())[0]
+        hypothesis = decoder.hypothesise(gate=gate, post_hoc=True, want=self.needs())[0]
         alignment = hypothesis.alignment
         if not hypothesis.ids or alignment is None:
             return Decision(hypothesis=hypothesis, reason="read")
@@ -174,9 +174,8 @@ class BorderGate:
 
     policy: AlignAtt
     frame_s: float
-    post_hoc: ClassVar[bool] = True
 
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+    def __call__(self, step: TokenStep) -> Verdict:
         valid = step.n_valid - self.policy.drop_last
         if step.weights is None or valid <= 0:
             return "continue"

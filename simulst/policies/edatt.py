@@ -8,7 +8,7 @@ import numpy as np
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, FloatArray, TokenStep
+from simulst.core.translator import Evidence, FloatArray, TokenStep, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class EDAtt(Policy):
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         gate = NewestFramesGate(policy=self, frame_s=decoder.frame_s)
-        hypothesis = decoder.hypothesise(gate=gate, want=self.requires)[0]
+        hypothesis = decoder.hypothesise(gate=gate, post_hoc=True, want=self.requires)[0]
         alignment = hypothesis.alignment
         if not hypothesis.ids or alignment is None:
             return Decision(hypothesis=hypothesis, reason="read")
@@ -64,9 +64,8 @@ class NewestFramesGate:
 
     policy: EDAtt
     frame_s: float
-    post_hoc: ClassVar[bool] = True
 
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+    def __call__(self, step: TokenStep) -> Verdict:
         if step.weights is None:
             return "continue"
         beyond = self.policy.mass(step.weights[: step.n_valid], self.frame_s) >= self.policy.alpha

@@ -1,12 +1,12 @@
 """EMMA: a monotonic decoder says itself whether a token may be written (2312.04515, SeamlessStreaming 2312.05187)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, TokenStep
+from simulst.core.translator import Evidence, TokenStep, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,6 @@ class WriteProbabilityGate:
 
     threshold: float
 
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+    def __call__(self, step: TokenStep) -> Verdict:
         unsure = step.p_choose is not None and step.p_choose < self.threshold
         return "stop_drop" if unsure else "continue"

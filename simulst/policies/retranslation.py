@@ -15,7 +15,7 @@ from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.prefix import common_prefix
 from simulst.core.settings import setting
-from simulst.core.translator import Alignment, Bias, Evidence, Hypothesis, TokenStep
+from simulst.core.translator import Alignment, Bias, Evidence, Hypothesis
 
 
 @dataclass(kw_only=True)
@@ -48,8 +48,8 @@ class Retranslation(Policy):
         return RetranslationState()
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        gate = BiasGate(bias=Bias(ids=committed.prefix, weight=self.bias)) if self.bias else None
-        hypothesis = decoder.hypothesise(prefix=(), gate=gate)[0]
+        bias = Bias(ids=committed.prefix, weight=self.bias) if self.bias else None
+        hypothesis = decoder.hypothesise(prefix=(), bias=bias)[0]
         visible = complete(hypothesis, max(0, len(hypothesis.ids) - self.mask_k), decoder.vocabulary)
         return self._revise(view, committed, hypothesis, visible, state)
 
@@ -106,13 +106,3 @@ def _rows_after(alignment: Alignment | None, kept: int, same: int) -> Alignment 
     before = np.zeros((max(0, kept - same), alignment.weights.shape[1]), dtype=np.float32)
     weights = np.concatenate([before, alignment.weights[max(0, same - kept) :]])
     return replace(alignment, weights=weights, history=kept, heads=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BiasGate:
-    """Lets everything pass; decoding reads its bias."""
-
-    bias: Bias
-
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
-        return "continue"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, Hypothesis, SourceModel
+from simulst.core.translator import Draw, Evidence, Hypothesis, SourceModel
 from simulst.policies.ralcp import vote
 
 TOKENS_PER_SOURCE_WORD = 4 / 3
@@ -85,14 +85,14 @@ class Taf(Policy):
     ) -> tuple[Hypothesis, list[Hypothesis]]:
         """The translation of what was heard, and those of what may come."""
         model = cast(SourceModel, decoder.session)
-        continuations = model.continuer(self.source_model).continue_source(
-            heard,
+        draw = Draw(
             n=self.continuations,
             max_tokens=self.max_tokens,
             top_p=self.top_p,
             temperature=self.temperature,
             seed=self.seed + step,
         )
+        continuations = model.continuer(self.source_model).continue_source(heard, draw)
         texts = [heard, *(heard + continuation for continuation in continuations)]
         plain, *candidates = model.translate_text(texts, committed.prefix, max_new=budget)
         return plain, candidates

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from simulst.core.boundary import complete, word_starts
 from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, TokenStep, Vocabulary
+from simulst.core.translator import Evidence, TokenStep, Verdict, Vocabulary
 from simulst.policies.greedy import greedy
 
 
@@ -71,7 +71,7 @@ class WaitK(Policy):
             return Decision(reason="read", diagnostics=diagnostics)
         fresh = not committed.prefix
         gate = WordGate(budget=budget, vocabulary=decoder.vocabulary, fresh=fresh)
-        hypothesis = decoder.hypothesise(gate=gate if decoder.vocabulary.spaced else None)[0]
+        hypothesis = decoder.hypothesise(gate=gate if decoder.vocabulary.spaced else None, post_hoc=True)[0]
         starts = word_starts(hypothesis.ids, decoder.vocabulary, fresh=fresh)
         keep = starts[budget] if len(starts) > budget else len(hypothesis.ids)
         keep = complete(hypothesis, keep, decoder.vocabulary)
@@ -114,14 +114,12 @@ class WaitK(Policy):
 class WordGate:
     """Ends decoding at the word start after `budget` words."""
 
-    post_hoc: ClassVar[bool] = True
-
     budget: int
     vocabulary: Vocabulary
     fresh: bool
     begun: int = 0
 
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+    def __call__(self, step: TokenStep) -> Verdict:
         opens = self.vocabulary.starts_word(step.token)
         if step.index == 0 and self.fresh and not self.vocabulary.closes_unit(step.token):
             opens = True

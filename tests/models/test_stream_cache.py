@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from simulst.core.translator import Evidence, FloatArray
+from simulst.core.translator import Evidence, FloatArray, Query
 from simulst.models import load_model
 from simulst.models.speech_llm.cache import DirectForward, StreamCache
 from simulst.models.speech_llm.contexts import BatchContext, StoredRow
@@ -134,11 +134,11 @@ def test_a_trim_evicts_without_feeding_speech_again(folder: Path) -> None:
     session, rebuilt = model.open(), load(folder).open()
     for one in (session, rebuilt):
         one.extend_source(noise(6.0), is_final=True)
-        one.hypothesise([20, 21], max_new=3)
+        one.hypothesise([20, 21], Query(max_new=3))
         one.drop_source(3.0)
     before = session.tally.positions
-    found = session.hypothesise([20, 21], max_new=3, want=WANT)[0]
-    expected = rebuilt.hypothesise([20, 21], max_new=3, want=WANT)[0]
+    found = session.hypothesise([20, 21], Query(max_new=3, want=WANT))[0]
+    expected = rebuilt.hypothesise([20, 21], Query(max_new=3, want=WANT))[0]
     assert session.tally.positions - before <= 1 + 2 + 2  # mark, prefix and new tokens, no vector
     kept = len(session._vectors)
     assert found.alignment is not None and expected.alignment is not None
@@ -157,7 +157,7 @@ def test_grouped_sessions_feed_every_vector_and_token_once(folder: Path) -> None
     for step in range(6):
         session.extend_source(noise(0.9, step), is_final=step == 5)
         before = session.tally.positions
-        found = session.hypothesise(prefix, max_new=4, want=WANT)[0]
+        found = session.hypothesise(prefix, Query(max_new=4, want=WANT))[0]
         new_vectors, vectors = len(session._vectors) - vectors, len(session._vectors)
         begin = 1 if vectors == new_vectors else 0  # <sp>
         assert session.tally.positions - before <= begin + new_vectors + 1 + max(0, len(found.ids) - 1)
@@ -175,12 +175,12 @@ def test_grouped_sessions_equal_one_forward_with_the_training_mask(folder: Path,
     session, prefix, seen = model.open(), list[int](), [0]
     for step in range(4):
         session.extend_source(noise(1.1, step), is_final=step == 3)
-        found = session.hypothesise(prefix, max_new=5, want=WANT)[0]
+        found = session.hypothesise(prefix, Query(max_new=5, want=WANT))[0]
         seen[-1] = 1 + len(session._vectors)
         new = list(found.ids[:3])
         seen += [seen[-1]] * len(new)
         prefix += new
-    last = session.hypothesise(prefix, max_new=4, want=WANT)[0]
+    last = session.hypothesise(prefix, Query(max_new=4, want=WANT))[0]
     seen += [seen[-1]] * (len(last.ids) - 1)
     llm, count = model.weights.model, 1 + len(session._vectors)
     source = torch.cat((llm.embeddings[[model.weights.speech_mark]], session._vectors))
@@ -200,19 +200,19 @@ def test_grouped_sessions_equal_one_forward_with_the_training_mask(folder: Path,
 def test_grouped_sessions_go_on_after_trims_and_rollback(folder: Path, cache: str) -> None:
     session = load(folder, positions="grouped", cache=cache).open()
     session.extend_source(noise(4.0))
-    prefix = list(session.hypothesise([], max_new=6, want=WANT)[0].ids[:4])
+    prefix = list(session.hypothesise([], Query(max_new=6, want=WANT))[0].ids[:4])
     session.drop_target(2)
     session.drop_source(1.5)
     mark = session.snapshot()
     results = []
     for _ in range(2):
-        found = session.hypothesise(prefix[2:], max_new=4, want=WANT)[0]
+        found = session.hypothesise(prefix[2:], Query(max_new=4, want=WANT))[0]
         assert found.alignment is not None
         assert found.alignment.history == 2
         assert found.alignment.start_s == session.start_s == pytest.approx(15 * 0.096)
         results.append((found.ids, found.alignment.weights))
         session.extend_source(noise(1.0, 5))
-        session.hypothesise([*prefix[2:], 30], max_new=2)
+        session.hypothesise([*prefix[2:], 30], Query(max_new=2))
         session.rollback(mark)
     assert results[0][0] == results[1][0]
     np.testing.assert_array_equal(results[0][1], results[1][1])
@@ -224,10 +224,12 @@ def test_grouped_sessions_go_on_after_trims_and_rollback(folder: Path, cache: st
 def test_grouped_beams_and_samples(folder: Path) -> None:
     session = load(folder, positions="grouped").open()
     session.extend_source(noise(3.0), is_final=True)
-    beams = session.hypothesise([], max_new=5, n_best=3, want=WANT)
+    beams = session.hypothesise([], Query(max_new=5, n_best=3, want=WANT))
     assert len(beams) == 3
     assert beams[0].score >= beams[1].score >= beams[2].score
-    again = session.hypothesise([], max_new=5, n_best=3, want=WANT)
+    again = session.hypothesise([], Query(max_new=5, n_best=3, want=WANT))
     assert [one.ids for one in again] == [one.ids for one in beams]
-    drawn = [[one.ids for one in session.hypothesise([], max_new=5, n_best=3, sample=True, seed=s)] for s in (1, 1, 2)]
+    drawn = [
+        [one.ids for one in session.hypothesise([], Query(max_new=5, n_best=3, sample=True, seed=s))] for s in (1, 1, 2)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simulst.core.session import Session
-from simulst.core.translator import Hypothesis
+from simulst.core.translator import Draw, Hypothesis
 from simulst.errors import ModelError, PolicyError
 from simulst.policies.taf import Taf, new_token_budget
 from simulst.testing import ToyTranslator, toy_audio, toy_text
@@ -26,11 +26,9 @@ class Anticipating(ScriptedSession):
     def transcript(self) -> str:
         return " ".join(f"w{i}" for i in range(self.extensions))
 
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        self.sampled.append((n, seed))
-        return [f" future{i}" for i in range(n)]
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        self.sampled.append((draw.n, draw.seed))
+        return [f" future{i}" for i in range(draw.n)]
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         self.asked.append(list(texts))

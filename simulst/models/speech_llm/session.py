@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, SourceLanguageModel, Turn
+from simulst.core.translator import (
+    PLAIN,
+    Draw,
+    Evidence,
+    FloatArray,
+    Hypothesis,
+    Query,
+    ReadWrite,
+    SourceLanguageModel,
+    Turn,
+)
 from simulst.errors import AudioError
 from simulst.models.decoding import Candidate, Rules, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
@@ -169,32 +179,22 @@ class SpeechLLMSession:
             "_interleaved": None if self._interleaved is None else self._interleaved.fork(),
         }
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         """Continue `prefix` given the kept vectors."""
-        every_head = Evidence.ALIGNMENT_HEADS in want
-        rows = every_head or Evidence.ALIGNMENT in want
-        cap = self._cap(max_new, len(prefix))
+        every_head = Evidence.ALIGNMENT_HEADS in query.want
+        rows = every_head or Evidence.ALIGNMENT in query.want
+        cap = self._cap(query.max_new, len(prefix))
         if not len(self._vectors) or cap <= 0:
             nothing = Candidate(stop="eos" if not len(self._vectors) else "length")
-            return [self._hypothesis(nothing, self._no_history(len(prefix), every_head) if rows else None, want)]
+            return [self._hypothesis(nothing, self._no_history(len(prefix), every_head) if rows else None, query.want)]
         wanted = Rows(wanted=rows, every_head=every_head)
         if self._context is None:
             self._context = self._new_context()
         run, step, history = self._context.begin(self._vectors, self._first, prefix, wanted)
         rules, options, n_valid = self._rules(prefix, cap), self.weights.options, len(self._vectors)
-        found = search(run, step, rules, options, n_best=n_best, draw=sample, seed=seed, gate=gate, n_valid=n_valid)
+        found = search(run, step, rules, options, query, n_valid=n_valid)
         self._context.end(run)
-        return [self._hypothesis(one, history, want) for one in found]
+        return [self._hypothesis(one, history, query.want) for one in found]
 
     def _rules(self, prefix: Sequence[int], cap: int) -> Rules:
         weights = self.weights
@@ -268,13 +268,9 @@ class SpeechLLMSession:
         """The causal model `name`, or this one."""
         return load_source_model(name) if name else self
 
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        """`n` sampled continuations of a source text, each without the text itself."""
-        return continue_source(
-            self.weights, text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
-        )
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        """Sampled continuations of a source text, each without the text itself."""
+        return continue_source(self.weights, text, draw)
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         """Greedy translations of source texts that begin with `prefix`: new ids only."""

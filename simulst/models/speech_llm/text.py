@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulst.core.translator import Gate, Hypothesis
+from simulst.core.translator import Draw, Hypothesis, Query
 from simulst.models.decoding import Candidate, Rules, Step, sample, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.speech_llm.weights import Weights
@@ -50,21 +50,13 @@ class TextRun:
             return Step(logits=model.output.scores(hidden[:, -1]))
 
 
-def continue_source(
-    weights: Weights,
-    text: str,
-    *,
-    n: int,
-    max_tokens: int,
-    top_p: float,
-    temperature: float,
-    seed: int,
-) -> list[str]:
+def continue_source(weights: Weights, text: str, draw: Draw) -> list[str]:
     """Sampled continuations of `text` by the model's own source language model."""
     vocabulary = weights.vocabulary
     run = TextRun(weights, [[weights.source_mark, *vocabulary.encode(text)]])
-    rules = Rules(eos=vocabulary.eos, max_new=max_tokens, suppress=weights.suppress)
-    found = sample(run, run.start(), rules, count=n, seed=seed, top_p=top_p, temperature=temperature)
+    rules = Rules(eos=vocabulary.eos, max_new=draw.max_tokens, suppress=weights.suppress)
+    drawing = {"top_p": draw.top_p, "temperature": draw.temperature}
+    found = sample(run, run.start(), rules, count=draw.n, seed=draw.seed, **drawing)
     return [vocabulary.decode(one.ids) for one in found]
 
 
@@ -96,17 +88,7 @@ def translate_text(weights: Weights, texts: Sequence[str], prefix: Sequence[int]
     ]
 
 
-def search_text(
-    weights: Weights,
-    text: str,
-    prefix: Sequence[int],
-    *,
-    max_new: int,
-    n_best: int,
-    draw: bool,
-    seed: int,
-    gate: Gate | None,
-) -> list[Hypothesis]:
+def search_text(weights: Weights, text: str, prefix: Sequence[int], query: Query, *, max_new: int) -> list[Hypothesis]:
     """Hypotheses of one source text that begin with `prefix`, by the search that the options name; best first."""
     vocabulary, options = weights.vocabulary, weights.options
     prompt = [weights.source_mark, *vocabulary.encode(text), weights.text_target_mark, *prefix]
@@ -118,7 +100,7 @@ def search_text(
         no_repeat_ngram=options.no_repeat_ngram,
         recent=tuple(prefix[-RECENT_IDS:]),
     )
-    found = search(run, run.start(), rules, options, n_best=n_best, draw=draw, seed=seed, gate=gate, n_valid=0)
+    found = search(run, run.start(), rules, options, query, n_valid=0)
     return [_plain(one) for one in found]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from simulst.core.translator import DECODING, Evidence, Gate, Hypothesis
+from simulst.core.translator import DECODING, Evidence, Hypothesis, Query
 from simulst.errors import ModelError
 from simulst.models import onednn
 from simulst.models.attention import Head, choose_heads, whole_layers
@@ -54,21 +54,9 @@ class SpeechLLMTranslator:
         """The same weights under the same name, run by `compute`."""
         return SpeechLLMTranslator(self.weights, name=self.name, directory=self.directory, compute=compute)
 
-    def search_text(
-        self,
-        text: str,
-        prefix: Sequence[int],
-        *,
-        max_new: int,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-    ) -> list[Hypothesis]:
+    def search_text(self, text: str, prefix: Sequence[int], query: Query, *, max_new: int) -> list[Hypothesis]:
         """Hypotheses of a source text, best first, with log-probabilities."""
-        return search_text(
-            self.weights, text, prefix, max_new=max_new, n_best=n_best, draw=sample, seed=seed, gate=gate
-        )
+        return search_text(self.weights, text, prefix, query, max_new=max_new)
 
     def use_heads(self, heads: Sequence[Head] | None) -> list[Head]:
         """Read alignment from these heads, or from all, as calibration does; their order in `Alignment.heads`."""

@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from simulst.core.translator import Draw
 from simulst.errors import ModelError
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.hub import fetch, is_hub_name
@@ -20,23 +21,21 @@ class SourceContinuer:
         self._model = model
         self._tokenizer = tokenizer
 
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        """`n` continuations drawn in one batch, each without the text itself and cut at the first line break."""
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        """Continuations drawn in one batch, each without the text itself and cut at the first line break."""
         import torch
 
         inputs = self._tokenizer([text], return_tensors="pt").to(self._model.device)
         with _DRAWING, torch.random.fork_rng(), torch.inference_mode():
-            torch.manual_seed(seed)
+            torch.manual_seed(draw.seed)
             drawn = self._model.generate(
                 **inputs,
                 do_sample=True,
-                num_return_sequences=n,
-                max_new_tokens=max_tokens,
-                top_p=top_p,
+                num_return_sequences=draw.n,
+                max_new_tokens=draw.max_tokens,
+                top_p=draw.top_p,
                 top_k=0,
-                temperature=temperature,
+                temperature=draw.temperature,
                 pad_token_id=self._tokenizer.eos_token_id,
             )
         new = drawn[:, inputs["input_ids"].shape[1] :]

@@ -6,7 +6,18 @@ The clock counts words: word i is heard from i to i + 1.
 from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, SourceLanguageModel, SourceModel, Translator
+from simulst.core.translator import (
+    PLAIN,
+    Draw,
+    Evidence,
+    FloatArray,
+    Gate,
+    Hypothesis,
+    Query,
+    SourceLanguageModel,
+    SourceModel,
+    Translator,
+)
 from simulst.errors import ModelError
 
 UNFINISHED = "…"
@@ -17,17 +28,7 @@ UNFINISHED = "…"
 class TextSearch(Protocol):
     """A translator that searches for the translation of a text, instead of giving the best one only."""
 
-    def search_text(
-        self,
-        text: str,
-        prefix: Sequence[int],
-        *,
-        max_new: int,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-    ) -> list[Hypothesis]:
+    def search_text(self, text: str, prefix: Sequence[int], query: Query, *, max_new: int) -> list[Hypothesis]:
         """Hypotheses that begin with the target ids `prefix`, new ids and their log-probabilities; best first."""
         ...
 
@@ -80,24 +81,14 @@ class TextTranslatorSession:
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         raise ModelError("A text translator takes words, not audio.")
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
-        cap = 5 * len(self.words) + 20 - len(prefix) if max_new is None else max_new
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
+        cap = 5 * len(self.words) + 20 - len(prefix) if query.max_new is None else query.max_new
         if not self.words or cap <= 0:
             return [Hypothesis(ids=(), stop="length" if self.words else "eos")]
         text, search = " ".join(self.words), self.translator.search
         if search is not None:
-            return search(text, prefix, max_new=cap, n_best=n_best, sample=sample, seed=seed, gate=gate)
-        return [_gated(self._model.translate_text([text], prefix, max_new=cap)[0], gate)]
+            return search(text, prefix, query, max_new=cap)
+        return [_gated(self._model.translate_text([text], prefix, max_new=cap)[0], query.gate)]
 
     def source_words(self, since_s: float = 0.0) -> int:
         return max(0, len(self.words) - int(since_s))
@@ -108,12 +99,8 @@ class TextTranslatorSession:
     def continuer(self, name: str) -> SourceLanguageModel:
         return self._model.continuer(name)
 
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        return self._model.continue_source(
-            text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
-        )
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        return self._model.continue_source(text, draw)
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         return self._model.translate_text(texts, prefix, max_new=max_new)
