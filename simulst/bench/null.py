@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulst.core.translator import PLAIN, Evidence, FloatArray, Hypothesis, Query
+from simulst.core.translator import PLAIN, Evidence, FloatArray, Hypothesis, PlainSession, PlainTranslator, Query
 from simulst.models import ModelFamily
 
 BUSY_LOOPS = 400_000
@@ -36,7 +36,7 @@ class NullVocabulary:
         return False
 
 
-class NullTranslator:
+class NullTranslator(PlainTranslator):
     """Says one more word whenever it is asked; looks at nothing but the clock."""
 
     provides = PROVIDES
@@ -51,7 +51,7 @@ class NullTranslator:
         return NullSession(self.loops)
 
 
-class NullSession:
+class NullSession(PlainSession):
     def __init__(self, loops: int) -> None:
         self.loops = loops
         self.start_s = self.heard_s = 0.0
@@ -67,23 +67,8 @@ class NullSession:
         spin(self.loops)
         return [Hypothesis(ids=(1,), stop="eos")]
 
-    def source_words(self, since_s: float = 0.0) -> int:
-        return 0
-
-    def transcript(self) -> str:
-        return ""
-
     def drop_source(self, to_s: float) -> None:
         self.start_s = max(self.start_s, to_s)
-
-    def drop_target(self, count: int) -> None: ...
-
-    def snapshot(self) -> object:
-        return (self.start_s, self.heard_s)
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, tuple)
-        self.start_s, self.heard_s = snapshot
 
 
 @dataclass(frozen=True, kw_only=True)

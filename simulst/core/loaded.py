@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from simulst.core.history import HistoryConfig
 from simulst.core.policy import Policy
-from simulst.core.translator import Evidence, Translator
+from simulst.core.translator import Translator
 from simulst.errors import PolicyError
 
 
@@ -39,9 +39,8 @@ def check_fits(loaded: LoadedPolicy, model: Translator) -> None:
     missing = loaded.policy.needs() - model.provides
     if not missing:
         return
-    unlocks: dict[Evidence, str] = getattr(model, "unlocks", {})
     lacks = f"Policy {loaded.name} needs {', '.join(sorted(missing))}, which model {model.name} does not provide"
-    if missing <= set(unlocks):
-        options = ", ".join(sorted(unlocks[one] for one in missing))
+    if missing <= set(model.unlocks):
+        options = ", ".join(sorted(model.unlocks[one] for one in missing))
         raise PolicyError(f"{lacks} as it was loaded; load it with {options}.")
     raise PolicyError(f"{lacks}; `simulst policies {loaded.name}` lists the models that work with it.")

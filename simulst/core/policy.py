@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from simulst.core.alignment import IntArray, attended_frames, valid_rows
 from simulst.core.settings import check
-from simulst.core.translator import Alignment, Bias, Evidence, Gate, Hypothesis, TranslatorSession, Vocabulary
+from simulst.core.translator import Alignment, Bias, Evidence, Gate, Hypothesis, ReadWrite, SourceModel, Vocabulary
 from simulst.errors import PolicyError
 
 
@@ -49,7 +49,6 @@ class Decoder(Protocol):
     selection needs are filled in."""
 
     vocabulary: Vocabulary
-    session: TranslatorSession
     frame_s: float
     """Seconds per alignment column."""
     wants: frozenset[Evidence]
@@ -75,14 +74,33 @@ class Decoder(Protocol):
         """
         ...
 
-    def source_words(self, since_s: float = 0.0) -> int: ...
+    def read_write(self, plan: ReadWrite, *, final: bool = False) -> Hypothesis:
+        """All that the model writes by its own marks while it reads what is new, at the end too with `final`.
+
+        Raises EvidenceError for a model without SESSION_TOKENS.
+        """
+        ...
+
+    @property
+    def text(self) -> SourceModel:
+        """The text side of the model; EvidenceError for one without SOURCE_LM."""
+        ...
+
+    @property
+    def source_end(self) -> int:
+        """Where the source that decoding sees ends, in units of the model; equal at two steps: nothing came between."""
+        ...
+
+    def transcript(self) -> str:
+        """Recognised source text of the kept audio, "" where the model has none."""
+        ...
+
+    def source_words(self, since_s: float = 0.0) -> int:
+        """Source words heard since the stream began, or those of kept audio from `since_s` on; needs CTC_COUNTS."""
+        ...
 
     def speech(self, since_s: float = 0.0) -> list[tuple[float, float]]:
         """Begin and end of every stretch of speech received from `since_s` on (decoding may not see the newest yet)."""
-        ...
-
-    def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
-        """A hypothesis that a policy got from the session itself, its evidence judged as that of `hypothesise`."""
         ...
 
 

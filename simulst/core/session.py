@@ -179,8 +179,7 @@ class Session:
     @property
     def decoder_positions(self) -> int | None:
         """Entries (speech vectors, marks, tokens) the decoder has processed, each time anew; None: not counted."""
-        tally = getattr(self._translator, "tally", None)
-        return None if tally is None else int(tally.positions)
+        return self._translator.decoder_positions
 
     @property
     def shows_rest(self) -> bool:

@@ -27,10 +27,10 @@ class Infinite(Policy):
     )
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        return follow(self._plan(view, committed), view, committed, decoder)
+        return follow(self._plan(view, committed), decoder)
 
     def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        return follow(self._plan(view, committed, final=True), view, committed, decoder, final=True)
+        return follow(self._plan(view, committed, final=True), decoder, final=True)
 
     def _plan(self, view: SourceView, committed: Committed, *, final: bool = False) -> ReadWrite:
         most = budget(view, committed)

@@ -33,7 +33,7 @@ class LocalAgreementState:
 
     def unchanged(self, decoder: Decoder) -> bool:
         """Whether decoding would see the source of the newest hypothesis again, which agrees with itself."""
-        before, self.source_end = self.source_end, decoder.session.source_end
+        before, self.source_end = self.source_end, decoder.source_end
         return bool(self.recent) and before == self.source_end
 
     def waits(self, total: int) -> Decision:

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Draw, Evidence, Hypothesis, SourceModel
+from simulst.core.translator import Draw, Evidence, Hypothesis
 from simulst.policies.ralcp import vote
 
 TOKENS_PER_SOURCE_WORD = 4 / 3
@@ -52,7 +52,7 @@ class Taf(Policy):
         return TafState()
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        words = decoder.session.transcript().split()[:-1]
+        words = decoder.transcript().split()[:-1]
         heard = " ".join(words)
         if len(words) < self.min_start or heard == state.heard:
             return Decision(reason="read")
@@ -75,7 +75,7 @@ class Taf(Policy):
 
     def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         decision = super().finish(view, committed, decoder, state)
-        counts = self._judge(decoder.session.transcript(), committed.dropped, decoder, state)
+        counts = self._judge(decoder.transcript(), committed.dropped, decoder, state)
         if self.judge:
             counts[WRONG] += len(state.pending)
         return replace(decision, diagnostics={"counts": counts})
@@ -84,7 +84,6 @@ class Taf(Policy):
         self, heard: str, committed: Committed, decoder: Decoder, budget: int, step: int
     ) -> tuple[Hypothesis, list[Hypothesis]]:
         """The translation of what was heard, and those of what may come."""
-        model = cast(SourceModel, decoder.session)
         draw = Draw(
             n=self.continuations,
             max_tokens=self.max_tokens,
@@ -92,9 +91,9 @@ class Taf(Policy):
             temperature=self.temperature,
             seed=self.seed + step,
         )
-        continuations = model.continuer(self.source_model).continue_source(heard, draw)
+        continuations = decoder.text.continuer(self.source_model).continue_source(heard, draw)
         texts = [heard, *(heard + continuation for continuation in continuations)]
-        plain, *candidates = model.translate_text(texts, committed.prefix, max_new=budget)
+        plain, *candidates = decoder.text.translate_text(texts, committed.prefix, max_new=budget)
         return plain, candidates
 
     def _judge(self, heard: str, dropped: int, decoder: Decoder, state: TafState) -> dict[str, int]:
@@ -104,7 +103,7 @@ class Taf(Policy):
         if not state.pending:
             return {WRONG: 0}
         budget = new_token_budget(len(heard.split()), 0)
-        whole = cast(SourceModel, decoder.session).translate_text([heard], (), max_new=budget)[0]
+        whole = decoder.text.translate_text([heard], (), max_new=budget)[0]
         there = Counter(decoder.vocabulary.decode(whole.ids).split())
         still = []
         for total, word in state.pending:

@@ -14,13 +14,14 @@ from simulst.core.translator import (
     Evidence,
     FloatArray,
     Hypothesis,
+    PlainSession,
+    PlainTranslator,
     Query,
     ReadWrite,
-    SourceLanguageModel,
     TokenStep,
     Turn,
 )
-from simulst.models.text.source_model import load_source_model
+from simulst.models.text.source_model import TextSide
 from simulst.models.vocabulary import PieceVocabulary
 
 EVERYTHING = frozenset(Evidence)
@@ -67,7 +68,7 @@ class Scripted:
 
 
 @dataclass(kw_only=True)
-class ScriptedTranslator:
+class ScriptedTranslator(PlainTranslator):
     """Call i of a session returns `script[i]`, after the last one nothing; every session starts the script anew."""
 
     vocabulary: ToyVocabulary
@@ -89,7 +90,7 @@ class ScriptedTranslator:
         return self.opened[-1]
 
 
-class ScriptedSession:
+class ScriptedSession(PlainSession, TextSide):
     """Hears audio only to know how much there is; remembers the prefixes it was given in `prefixes`."""
 
     def __init__(self, model: ScriptedTranslator) -> None:
@@ -192,9 +193,13 @@ class ScriptedSession:
     def turns(self) -> tuple[Sequence[Turn], int]:
         return (), 0
 
-    def continuer(self, name: str) -> SourceLanguageModel:
-        """The causal model `name`, or this one."""
-        return load_source_model(name) if name else self
+    @property
+    def reads_and_writes(self) -> "ScriptedSession":
+        return self
+
+    @property
+    def text(self) -> "ScriptedSession":
+        return self
 
     def continue_source(self, text: str, draw: Draw) -> list[str]:
         return [" and so on"] * draw.n
@@ -224,10 +229,3 @@ class ScriptedSession:
 
     def drop_target(self, count: int) -> None:
         self.dropped_targets.append(count)
-
-    def snapshot(self) -> object:
-        return (self.source.start, len(self.prefixes))
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, tuple)
-        del self.prefixes[snapshot[1] :]

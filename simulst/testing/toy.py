@@ -18,13 +18,14 @@ from simulst.core.translator import (
     Evidence,
     FloatArray,
     Hypothesis,
+    PlainSession,
+    PlainTranslator,
     Query,
     ReadWrite,
-    SourceLanguageModel,
     TokenStep,
     Turn,
 )
-from simulst.models.text.source_model import load_source_model
+from simulst.models.text.source_model import TextSide
 from simulst.testing.scripted import ToyVocabulary
 
 SLOT = 5120  # samples
@@ -56,7 +57,7 @@ VOCABULARY = ToyVocabulary([piece for word in range(1, WORDS + 1) for piece in _
 
 
 @dataclass(kw_only=True)
-class ToyTranslator:
+class ToyTranslator(PlainTranslator):
     """Stateless model; `look_ahead_s` of the newest audio cannot be heard until the source ends.
 
     It can give all evidence, but says so only where `provides` is set.
@@ -82,7 +83,7 @@ class _Sound:
     certain: bool
 
 
-class ToySession:
+class ToySession(PlainSession, TextSide):
     def __init__(self, model: ToyTranslator) -> None:
         self.model = model
         self.source = SourceBuffer()
@@ -205,9 +206,13 @@ class ToySession:
     def turns(self) -> tuple[Sequence[Turn], int]:
         return self._turns, 0
 
-    def continuer(self, name: str) -> SourceLanguageModel:
-        """The causal model `name`, or this one."""
-        return load_source_model(name) if name else self
+    @property
+    def reads_and_writes(self) -> "ToySession":
+        return self
+
+    @property
+    def text(self) -> "ToySession":
+        return self
 
     def continue_source(self, text: str, draw: Draw) -> list[str]:
         """Every second continuation begins with the same word."""
@@ -243,18 +248,6 @@ class ToySession:
             gone = min(count, turn.tokens)
             self._turns[at] = replace(turn, tokens=turn.tokens - gone, entries=turn.entries - gone)
             count -= gone
-
-    def snapshot(self) -> object:
-        state = (self._counted, self._word_times, list(self._turns))
-        return (self.source.read(), self.source.start, self.source.is_final, *state)
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, tuple)
-        samples, start, is_final, self._counted, self._word_times, turns = snapshot
-        self._turns = list(turns)
-        self.source = SourceBuffer()
-        self.source.start = start
-        self.source.append(samples, is_final=is_final)
 
 
 def _locate(prefix: Sequence[int], slots: Sequence[Sequence[int]]) -> tuple[int, int, list[int | None]]:

@@ -222,20 +222,6 @@ def test_dropping_audio_rounds_down_to_a_frame_and_equals_never_having_it(
     assert session.start_s == 10 * frame / 16_000
 
 
-def test_rollback_returns_to_the_snapshot(tiny: Seq2SeqTranslator, noise: FloatArray) -> None:
-    session = opened(tiny, noise[:32_000])
-    before = session.hypothesise((), Query(max_new=4, want=ALL))[0]
-    mark = session.snapshot()
-    for _ in range(2):  # a snapshot serves more than once
-        session.extend_source(noise[32_000:], is_final=True)
-        session.drop_source(1.0)
-        session.hypothesise((), Query(max_new=2))
-        session.rollback(mark)
-        assert (session.start_s, session.heard_s) == (0.0, 2.0)
-        after = session.hypothesise((), Query(max_new=4, want=ALL))[0]
-        assert (after.ids, after.logprobs) == (before.ids, before.logprobs)
-
-
 @pytest.mark.parametrize("samples", [0, 1, 1599])
 def test_too_little_audio_gives_one_empty_hypothesis(tiny: Seq2SeqTranslator, samples: int) -> None:
     session = opened(tiny, np.zeros(samples, dtype=np.float32))

@@ -1,6 +1,5 @@
 """A stream on an encoder-decoder: kept audio, its encoding, and decoding after the committed ids."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from simulst.core.source import SAMPLE_RATE, SourceBuffer
-from simulst.core.translator import PLAIN, Alignment, Evidence, FloatArray, Hypothesis, Query
+from simulst.core.translator import PLAIN, Alignment, Evidence, FloatArray, Hypothesis, PlainSession, Query
 from simulst.errors import AudioError, ModelError
 from simulst.models.decoding import Candidate, Rules, greedy, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
@@ -17,7 +16,7 @@ from simulst.models.seq2seq.weights import Seq2SeqWeights
 from simulst.models.seq2seq.windows import EncodedWindow
 
 
-class Seq2SeqSession:
+class Seq2SeqSession(PlainSession):
     """One stream: the kept audio, its encoding, and nothing that another session could see."""
 
     def __init__(self, translator: Seq2SeqWeights) -> None:
@@ -66,15 +65,6 @@ class Seq2SeqSession:
         """Remember the dropped ids as the text before, for models that take it as context."""
         self._forgotten = (*self._forgotten, *self._text[:count])[-self.translator.positions :]
         self._text = self._text[count:]
-
-    def snapshot(self) -> object:
-        return copy.deepcopy(self._source), {k: v for k, v in vars(self).items() if k not in ("_source", "translator")}
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, tuple)
-        source, rest = snapshot
-        self._source = copy.deepcopy(source)
-        vars(self).update(rest)
 
     def source_words(self, since_s: float = 0.0) -> int:
         raise ModelError(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from simulst.core.source import SAMPLE_RATE
+from simulst.core.translator import PlainTranslator
 from simulst.models.attention import HEADS_FILE, CrossAttention, Head, median_width
 from simulst.models.options import check_options, option
 from simulst.models.seq2seq.windows import WindowedEncoder
@@ -38,13 +39,11 @@ class Seq2SeqOptions:
         check_options(self)
 
 
-class Seq2SeqWeights:
+class Seq2SeqWeights(PlainTranslator):
     """Weights and vocabulary of an encoder-decoder; sessions share it and never change it."""
 
     cross_attention = "encoder_attn"
     """Name of the cross-attention module in a layer of the decoder."""
-    tokens_per_second = 5.0
-    """Generous rate of target tokens, which bounds a hypothesis: rate * kept seconds + 20."""
     median_s = 0.0
     """Width of the median filter over attention rows, as published for the architecture or measured on it; 0: off."""
 

@@ -209,16 +209,6 @@ class StreamCache:
                 copied.update(layer.keys[:, :, :length].clone(), layer.values[:, :, :length].clone(), index)
         return copied
 
-    def fork(self) -> "StreamCache":
-        """An independent cache with the same entries, in buffers of its own."""
-        forked = StreamCache(self.forward, len(self.layers), rotary=self.rotary, tally=self.tally, forgets=self.forgets)
-        with torch.inference_mode():
-            for layer, source in zip(forked.layers, self.layers, strict=True):
-                if source.length:
-                    layer.write(0, source.keys, source.values)
-        forked.positions = list(self.positions)
-        return forked
-
     def appended(self, positions: Sequence[int]) -> None:
         """Called by a `Forward` once the layers hold the new entries."""
         self.positions += positions

@@ -137,8 +137,6 @@ class Context(Protocol):
         """The oldest `count` ids of the prefix are gone."""
         ...
 
-    def fork(self) -> "Context": ...
-
 
 class BatchContext:
     """`<sp> v1 .. vk <de> y1 .. yn`, as in training: speech stays cached, text after it is fed anew at each call.
@@ -184,11 +182,6 @@ class BatchContext:
 
     def drop_target(self, count: int) -> None:
         """Text is not kept."""
-
-    def fork(self) -> "BatchContext":
-        forked = BatchContext.__new__(BatchContext)
-        forked.weights, forked.heard, forked.cache = self.weights, self.heard, self.cache.fork()
-        return forked
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,11 +1,13 @@
-"""A causal language model that continues source text, for policies that anticipate what will be said (TAF)."""
+"""The text side of models, and causal language models that continue source text for policies that anticipate (TAF)."""
 
 import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from simulst.core.translator import Draw
+from simulst.core.translator import Draw, Gate, Hypothesis, Query, SourceLanguageModel, TokenStep
 from simulst.errors import ModelError
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.hub import fetch, is_hub_name
@@ -61,3 +63,33 @@ def load_source_model(name: str) -> SourceContinuer:
             f"The tokenizer in {directory} cannot be loaded: {str(error).splitlines()[0][:200]}"
         ) from error
     return SourceContinuer(model, tokenizer)
+
+
+class TextSide(ABC):
+    """A text side that gives the best translation of a text; implements `simulst.core.translator.SourceModel`."""
+
+    searches = False
+
+    @abstractmethod
+    def continue_source(self, text: str, draw: Draw) -> list[str]: ...
+
+    @abstractmethod
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]: ...
+
+    def continuer(self, name: str) -> SourceLanguageModel:
+        """The causal model `name`, or this one."""
+        return load_source_model(name) if name else self
+
+    def search_text(self, text: str, prefix: Sequence[int], query: Query, *, max_new: int) -> list[Hypothesis]:
+        """The best translation, cut by the gate."""
+        return [_gated(self.translate_text([text], prefix, max_new=max_new)[0], query.gate)]
+
+
+def _gated(found: Hypothesis, gate: Gate | None) -> Hypothesis:
+    """What a gate lets through of a hypothesis without log-probabilities."""
+    for i, token in enumerate(found.ids if gate is not None else ()):
+        verdict = gate(TokenStep(index=i, token=token, logprob=0.0, weights=None, n_valid=0)) if gate else "continue"
+        if verdict != "continue":
+            keep = verdict == "stop_keep"
+            return Hypothesis(ids=found.ids[: i + keep], stop="gate", next_id=None if keep else token)
+    return found
