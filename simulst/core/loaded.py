@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from simulst.core.history import HistoryConfig
-from simulst.core.policy import Policy
+from simulst.core.policy import AnyPolicy, Policy
 from simulst.core.translator import Translator
 from simulst.errors import PolicyError
 
@@ -13,14 +13,14 @@ class LoadedPolicy:
     """A policy with everything a Session needs besides the model."""
 
     name: str
-    policy: Policy
+    policy: AnyPolicy
     chunk_ms: int = 640
     history: HistoryConfig = field(default_factory=HistoryConfig)
     source: str = ""
     """The published setting that this mirrors."""
 
 
-def as_loaded(policy: LoadedPolicy | Policy) -> LoadedPolicy:
+def as_loaded(policy: LoadedPolicy | AnyPolicy) -> LoadedPolicy:
     """A policy object with the chunk and history of its class. Raises PolicyError for a name, which is not loaded."""
     if isinstance(policy, LoadedPolicy):
         return policy

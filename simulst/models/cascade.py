@@ -57,7 +57,7 @@ class Cascade(PlainTranslator):
         self.vocabulary = self.text.vocabulary
         self.provides = self.text.provides
         self.policy = load_policy(options.recogniser_policy)
-        if Evidence.RETRACT in self.policy.policy.needs():
+        if self.policy.policy.revises:
             raise ModelError(f"Policy '{options.recogniser_policy}' takes words back; a recogniser must commit them.")
         self.listen()
 

@@ -5,7 +5,7 @@ online z-score, median filter over frames, lower median of the attended frames o
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ class AlignAttState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignAtt(Policy):
+class AlignAtt(Policy[AlignAttState]):
     """Emit a token when the audio frame it attends to most lies before the last `f` frames heard.
 
     The decision runs inside the decoding loop where rows are judged one by one, and gives what a cut of the whole
@@ -112,7 +112,7 @@ class AlignAtt(Policy):
             return self.f
         return max(1, int(border_s / frame_s + 0.5)) if border_s else 0
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: AlignAttState) -> Decision:
         gated = (self.max_mass, self.pass_mass, self.consensus) != (None, None, None)
         in_loop = self.normalise in ("none", "l2") and self.heads == "mean" and not gated
         gate = BorderGate(policy=self, frame_s=decoder.frame_s) if in_loop else None

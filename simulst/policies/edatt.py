@@ -1,7 +1,7 @@
 """EDAtt: commit up to the first token that spends too much attention on the newest frames (2212.07850)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class EDAtt(Policy):
         1, "frames at the very end that are left out as a sink", unit="frames", at_least=0, published="1"
     )
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         gate = NewestFramesGate(policy=self, frame_s=decoder.frame_s)
         hypothesis = decoder.hypothesise(gate=gate, post_hoc=True, want=self.requires)[0]
         alignment = hypothesis.alignment

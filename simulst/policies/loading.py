@@ -13,7 +13,7 @@ from typing import Any
 from simulst.bundled import bundled_path
 from simulst.core.history import HistoryConfig
 from simulst.core.loaded import LoadedPolicy, as_loaded
-from simulst.core.policy import Policy
+from simulst.core.policy import AnyPolicy, Policy
 from simulst.core.settings import read, setting, settings
 from simulst.errors import PolicyError
 from simulst.plugins import module_from_file
@@ -39,7 +39,7 @@ class Preset:
     history: dict[str, Any] = field(default_factory=dict)
 
 
-def load_policy(spec: "str | Path | Policy | LoadedPolicy", **overrides: Any) -> LoadedPolicy:
+def load_policy(spec: "str | Path | AnyPolicy | LoadedPolicy", **overrides: Any) -> LoadedPolicy:
     """The policy that `spec` names, with parameters, `chunk_ms` or `history.KEY` overridden.
 
     `spec` is a name, a preset (name, or path that ends in .toml), `file.py:Class`, `package.Class`, or a policy object.
@@ -65,7 +65,7 @@ def _changed(loaded: LoadedPolicy, overrides: Mapping[str, Any]) -> LoadedPolicy
     return _build(type(loaded.policy), preset, overrides)
 
 
-def _build(cls: type[Policy], preset: Preset, overrides: Mapping[str, Any]) -> LoadedPolicy:
+def _build(cls: type[AnyPolicy], preset: Preset, overrides: Mapping[str, Any]) -> LoadedPolicy:
     own = {k: v for k, v in overrides.items() if k != "chunk_ms" and not k.startswith("history.")}
     history = {k.removeprefix("history."): v for k, v in overrides.items() if k.startswith("history.")}
     table = {"method": cls.default_history, "segment_s": cls.default_segment_s, **preset.history, **history}
@@ -80,7 +80,7 @@ def _build(cls: type[Policy], preset: Preset, overrides: Mapping[str, Any]) -> L
     )
 
 
-def policy_class(spec: str) -> type[Policy]:
+def policy_class(spec: str) -> type[AnyPolicy]:
     """The class behind a registered name, `file.py:Class` or `package.Class`."""
     if spec in POLICIES:
         module, _, name = POLICIES[spec].partition(":")
@@ -108,14 +108,14 @@ def policy_class(spec: str) -> type[Policy]:
     return found
 
 
-def _to_another_process(policy: Policy) -> tuple[Any, ...]:
+def _to_another_process(policy: AnyPolicy) -> tuple[Any, ...]:
     """Pickles a policy from a file as that file and its values: there the module has no name yet."""
     kind: Any = type(policy)
     values = {name: vars(policy)[name] for name in settings(kind)}
     return _from_file, (f"{Path(sys.modules[kind.__module__].__file__ or '').resolve()}:{kind.__qualname__}", values)
 
 
-def _from_file(spec: str, values: dict[str, Any]) -> Policy:
+def _from_file(spec: str, values: dict[str, Any]) -> AnyPolicy:
     return policy_class(spec)(**values)
 
 

@@ -1,7 +1,7 @@
 """READ and WRITE by the model's own tokens (EAST, 2504.09570): an LLM trained on interleaved data decides itself."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.latency_tags import LATENCIES
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -54,10 +54,10 @@ class ReadAndWrite(Policy):
         """Most tokens of one write after `words` source words."""
         return min(self.max_write, self.tokens_per_word * (words + self.spare_words))
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         return follow(self._plan(view, committed), decoder)
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         return follow(self._plan(view, committed), decoder, final=True)
 
     def _plan(self, view: SourceView, committed: Committed) -> ReadWrite:

@@ -7,7 +7,7 @@ text. On long input the window slides: the part of the new window that matches t
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -27,10 +27,11 @@ class RetranslationState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retranslation(Policy):
+class Retranslation(Policy[RetranslationState]):
     """Show the whole translation of the window and take back what changed; `history.max_audio_s` is the window."""
 
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.RETRACT})
+    revises: ClassVar[bool] = True
     paper: ClassVar[str] = "Arivazhagan et al. 2020 (1912.03393)"
     default_chunk_ms: ClassVar[int] = 1000
     default_history: ClassVar[str] = "keep_all"
@@ -47,13 +48,13 @@ class Retranslation(Policy):
     def start(self) -> RetranslationState:
         return RetranslationState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: RetranslationState) -> Decision:
         bias = Bias(ids=committed.prefix, weight=self.bias) if self.bias else None
         hypothesis = decoder.hypothesise(prefix=(), bias=bias)[0]
         visible = complete(hypothesis, max(0, len(hypothesis.ids) - self.mask_k), decoder.vocabulary)
         return self._revise(view, committed, hypothesis, visible, state)
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: RetranslationState) -> Decision:
         hypothesis = decoder.hypothesise(prefix=())[0]
         decision = self._revise(view, committed, hypothesis, len(hypothesis.ids), state)
         return replace(decision, segment_end=True, reason="finish")

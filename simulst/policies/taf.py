@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
@@ -22,7 +22,7 @@ class TafState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taf(Policy):
+class Taf(Policy[TafState]):
     """Let a language model continue the recognised source several times, translate each continuation after the
     committed text, and commit the beginning that enough of the translations share.
 
@@ -51,7 +51,7 @@ class Taf(Policy):
     def start(self) -> TafState:
         return TafState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: TafState) -> Decision:
         words = decoder.transcript().split()[:-1]
         heard = " ".join(words)
         if len(words) < self.min_start or heard == state.heard:
@@ -65,20 +65,20 @@ class Taf(Policy):
         decision = vote(candidates, decoder.vocabulary, self.threshold, strict=False, fresh=fresh)
         counts = self._judge(heard, committed.dropped, decoder, state)
         if not decision.commit or decision.hypothesis is None:
-            return replace(decision, diagnostics={"counts": counts})
+            return replace(decision, counts=counts)
         said = decoder.vocabulary.decode(decision.hypothesis.ids[: decision.commit]).split()
         ahead = said[_agreement(said, decoder.vocabulary.decode(plain.ids).split()) :]
         state.pending += [(committed.total, word) for word in ahead]
         hypothesis = self._with_rows(decision.hypothesis, decision.commit, committed, decoder)
         counts |= {"committed_words": len(said), "anticipated_words": len(ahead)}
-        return replace(decision, hypothesis=hypothesis, reason="anticipation", diagnostics={"counts": counts})
+        return replace(decision, hypothesis=hypothesis, reason="anticipation", counts=counts)
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: TafState) -> Decision:
         decision = super().finish(view, committed, decoder, state)
         counts = self._judge(decoder.transcript(), committed.dropped, decoder, state)
         if self.judge:
             counts[WRONG] += len(state.pending)
-        return replace(decision, diagnostics={"counts": counts})
+        return replace(decision, counts=counts)
 
     def _translations(
         self, heard: str, committed: Committed, decoder: Decoder, budget: int, step: int

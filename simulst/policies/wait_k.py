@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from simulst.core.boundary import complete, word_starts
 from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView
@@ -26,7 +26,7 @@ class WaitKState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitK(Policy):
+class WaitK(Policy[WaitKState]):
     """Read k source words, then write one target word for each further one.
 
     Source words are counted by the clock (`fixed`: one per `word_ms` of speech, pauses left out) or by the model
@@ -57,7 +57,7 @@ class WaitK(Policy):
     def start(self) -> WaitKState:
         return WaitKState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: WaitKState) -> Decision:
         self._anchor(view, committed, state)
         ended, current, state.silent = self._heard(view, decoder, state.anchor_s)
         state.heard = heard = max(state.heard, ended + current)
@@ -79,7 +79,7 @@ class WaitK(Policy):
             return READ
         return Decision(commit=keep, hypothesis=hypothesis, reason="words", diagnostics=diagnostics)
 
-    def _anchor(self, view: SourceView, committed: Committed, state: Any) -> None:
+    def _anchor(self, view: SourceView, committed: Committed, state: WaitKState) -> None:
         """Count anew from where kept source begins once something was forgotten, and after a pause."""
         forgotten = committed.words - committed.kept_words
         if state.silent is not None:

@@ -78,7 +78,8 @@ def test_anticipation_that_later_source_does_not_confirm_is_wrong() -> None:
     translator.futures = [()] * 3
     translator.plain = WORDS.encode(["_a", "_b", "_d"])
     chunk(session)
-    assert [word for _, word in session._state.pending] == ["c"]
+    state = session._rule.state
+    assert state is not None and [word for _, word in state.pending] == ["c"]
     end = session.finish()[-1]
     assert session.stats.counts["wrong_anticipated_words"] == 1
     assert end.to_json()["counts"]["wrong_anticipated_words"] == 1
