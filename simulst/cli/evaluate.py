@@ -67,6 +67,7 @@ FinalOnly = Annotated[
     typer.Option("--final-only", help="Re-translation: words count once they cannot change (as in SimulEval)."),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out items that cannot be used.")]
+WithTrace = Annotated[bool, typer.Option("--trace", help="Keep every decision in OUT/traces, for `simulst explain`.")]
 NoScore = Annotated[bool, typer.Option("--no-score", help="Translate only.")]
 
 
@@ -94,6 +95,7 @@ def evaluate(
     seed: Seed = None,
     final_only: FinalOnly = False,
     skip_bad: SkipBad = False,
+    trace: WithTrace = False,
     no_score: NoScore = False,
     json_: options.Json = False,
 ) -> None:
@@ -118,6 +120,7 @@ def evaluate(
         "batch": batch,
         "fresh": fresh,
         "skip_bad": skip_bad,
+        "trace": trace,
     }
     settings |= {"score": not no_score, "command": ["simulst", *sys.argv[1:]]}
     with _exit_statuses():
