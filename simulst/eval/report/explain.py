@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
@@ -17,7 +17,7 @@ from simulst.eval.logs.instances import read_json_lines
 from simulst.eval.report.page import render
 from simulst.eval.run.run import TRACES
 from simulst.eval.score.differences import changed_words
-from simulst.eval.score.runs import load_run
+from simulst.eval.score.runs import Run, load_run
 from simulst.eval.score.tables import SegmentRow
 from simulst.outputs import write_text
 
@@ -71,10 +71,43 @@ def segments_of(folder: Path, item: int, stream: TracedStream) -> list[SegmentRo
     """What the run's scores say about an item: its own row, or the segments of a long recording."""
     if not (folder / "segments.tsv").is_file():
         return []
-    rows = load_run(folder).rows
-    if any(row.offset_ms is not None for row in rows):
-        return [row for row in rows if row.wav == stream.head.get("name")]
-    return [row for row in rows if row.index == item - 1]
+    run = load_run(folder)
+    if _is_long(run):
+        return [row for row in run.rows if row.wav == stream.head.get("name")]
+    return [row for row in run.rows if row.index == item - 1]
+
+
+def explain_rows(run: Run, rows: Sequence[SegmentRow], base: Path) -> dict[int, str]:
+    """Pages for the recordings of some segments, in the folder `explained` of `base`, where the run has their traces.
+
+    Returns where each segment stands, by its index: a page, relative to `base`, and seconds after #.
+    """
+    places, written = dict[int, str](), set[int]()
+    streams = dict(_traces(run.folder / TRACES))
+    by_name = {str(stream.head.get("name")): number for number, stream in streams.items()}
+    for row in rows:
+        item = by_name.get(row.wav) if _is_long(run) else row.index
+        if item is None or item not in streams:
+            continue
+        page = Path("explained") / f"{item + 1}.html"
+        if item not in written:
+            (base / page).parent.mkdir(exist_ok=True)
+            segments = [one for one in run.rows if one.wav == row.wav] if _is_long(run) else [row]
+            write_explanation(streams[item], base / page, segments=segments)
+            written.add(item)
+        places[row.index] = f"{page.as_posix()}#{(row.offset_ms or 0.0) / 1000:.1f}"
+    return places
+
+
+def _is_long(run: Run) -> bool:
+    """Whether segments are stretches of the items, rather than the items themselves."""
+    return any(row.offset_ms is not None for row in run.rows)
+
+
+def _traces(folder: Path) -> Iterator[tuple[int, TracedStream]]:
+    for path in folder.glob("*.jsonl"):
+        if path.stem.isdecimal():
+            yield int(path.stem), read_trace(path)
 
 
 def write_explanation(

@@ -99,7 +99,7 @@ function draw() {
     pen.fillStyle = colour("--grid");
     pen.fillRect(X(value), HEAD - 4, 1, height);
     pen.fillStyle = colour("--soft");
-    pen.fillText(`${label} s`, X(value) + 3, 12);
+    if (X(value) + 30 < width) pen.fillText(`${label} s`, X(value) + 3, 12);
   }
   for (const [text, y] of [["audio", HEAD + WAVE / 2 + 4], ["heard", HEAD + WAVE + 12], ["written", HEAD + WAVE + 31]]) {
     pen.fillStyle = colour("--soft");
@@ -159,6 +159,7 @@ by("board").addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (step) { event.preventDefault(); choose(chosen + step); }
 });
+if (matchMedia("(max-width: 36rem)").matches) by("span").value = "10";
 if (data.segments.length) {
   by("segments-section").hidden = false;
   by("segments").append(...data.segments.map((s) => {
@@ -169,6 +170,8 @@ if (data.segments.length) {
     return el("article", { class: "segment" }, head, s.source ? el("p", { class: "soft", text: s.source }) : "", marked(s.marked));
   }));
 }
-choose(Math.max(0, data.decisions.findIndex(writes)));
+const asked = Number(location.hash.slice(1));  // seconds, as the report page links to a segment
+by("from").value = asked || 0;
+choose(Math.max(0, data.decisions.findIndex((one) => writes(one) && one.at_s >= (asked || 0))));
 addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
