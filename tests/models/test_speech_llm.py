@@ -47,9 +47,9 @@ def test_rows_equal_the_attention_that_transformers_reports(model) -> None:  # t
     session.extend_source(noise(3.0), is_final=True)
     prefix = [20, 21, 22]
     found = session.hypothesise(prefix, Query(max_new=4, want=frozenset({Evidence.ALIGNMENT_HEADS})))[0]
-    speech, llm = len(session._vectors), model.weights.model
+    speech, llm = len(session._hearing.vectors), model.weights.model
     text = torch.tensor([model.weights.target_mark, *prefix, *found.ids])
-    embeds = torch.cat((llm.embeddings[[model.weights.speech_mark]], session._vectors, llm.embeddings[text]))
+    embeds = torch.cat((llm.embeddings[[model.weights.speech_mark]], session._hearing.vectors, llm.embeddings[text]))
     llm.decoder.set_attn_implementation("eager")
     try:
         with torch.no_grad():
@@ -87,7 +87,7 @@ def test_dropping_source_moves_the_alignment_and_keeps_the_clock(model) -> None:
     found = session.hypothesise([], Query(max_new=3, want=WANT))[0]
     assert found.alignment is not None
     assert found.alignment.start_s == session.start_s
-    assert found.alignment.weights.shape[1] == len(session._vectors)
+    assert found.alignment.weights.shape[1] == len(session._hearing.vectors)
 
 
 def test_no_audio_is_one_empty_hypothesis(model) -> None:  # type: ignore[no-untyped-def]

@@ -5,12 +5,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from simulst.core.translator import Draw, Gate, Hypothesis, Query, SourceLanguageModel, TokenStep
 from simulst.errors import ModelError
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.hub import fetch, is_hub_name
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _DRAWING = threading.Lock()
 """There is one global generator, and streams may be decoded in threads."""
@@ -19,7 +22,7 @@ _DRAWING = threading.Lock()
 class SourceContinuer:
     """Samples continuations of a text with a Hugging Face causal model; raw text, no chat template."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
         self._model = model
         self._tokenizer = tokenizer
 
