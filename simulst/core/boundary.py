@@ -32,7 +32,7 @@ def opens_word(decision: Decision | None, vocabulary: Vocabulary) -> bool:
 
 
 def hold_back(ids: tuple[int, ...], words: int, vocabulary: Vocabulary, *, fresh: bool) -> int:
-    """How many tokens of `ids` stand before its last `words` words, whole or begun; 0 where it has no more than that."""
+    """How many tokens of `ids` stand before its last `words` words, whole or begun; 0 where it has no more."""
     starts = word_starts(ids, vocabulary, fresh=fresh)
     return len(ids) if not words else starts[-words] if len(starts) >= words else 0
 
