@@ -12,7 +12,7 @@ import soundfile
 
 from simulst.cli import run
 from simulst.core.source import FloatArray
-from simulst.core.translator import Alignment, Evidence, Hypothesis, Translator
+from simulst.core.translator import PLAIN, Alignment, Evidence, Hypothesis, Query, Translator
 from simulst.errors import DataError, ModelError, SimulstError
 from simulst.models import load_model
 from simulst.models.attention import Head
