@@ -46,7 +46,7 @@ class Probe:
     def __call__(self, path: Path, end_s: float = 0.0) -> Header:
         """A file that states less than is wanted of it, to `end_s`, is opened and looked through."""
         header = self._known.get(path)
-        if header is None or not (header.counted or end_s <= header.duration_s):
+        if header is None or not (header.counted or end_s < header.duration_s):
             header = self._known[path] = _read(path)
         return header
 
