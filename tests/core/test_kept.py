@@ -68,6 +68,6 @@ def test_a_stream_keeps_nothing_but_its_text(policy: str) -> None:
 @pytest.mark.slow
 def test_a_stream_of_a_model_keeps_nothing_but_its_text() -> None:
     samples, _ = soundfile.read(talk(), dtype="float32", frames=15 * 16_000)
-    objects, size, text = grown(load_model("tiny-en-de"), "read_write", samples, 9)
-    assert text > 300
+    objects, size, text = grown(load_model("tiny-en-de"), "read_write", samples, 6)
+    assert text > 200
     assert objects < 150 and size < 2 * text + 20_000
