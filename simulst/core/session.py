@@ -107,11 +107,6 @@ class Session:
         return self._log.text
 
     @property
-    def settled_text(self) -> str:
-        """What can no longer change: all that is shown, unless the policy may take back."""
-        return self._log.settled if self.revises else self._log.text
-
-    @property
     def audio_s(self) -> float:
         """Audio that has been decided on."""
         return self._report.audio_s

@@ -64,7 +64,6 @@ class Alignment:
     n_valid: int
     frame_s: float
     start_s: float
-    normalised: Literal["none", "zscore", "l2"] = "none"
     heads: FloatArray | None = None
     """[heads, history + new, frames] when ALIGNMENT_HEADS was wanted; `weights` is their mean."""
 
