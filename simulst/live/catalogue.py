@@ -1,7 +1,5 @@
 """What a live server offers: its loaded models, and for each the policies and presets that fit."""
 
-from typing import Any
-
 from simulst.core.session import Session
 from simulst.core.translator import Translator
 from simulst.errors import PolicyError
@@ -53,7 +51,7 @@ class Catalogue:
             raise ProtocolError("bad_value", str(error).rstrip(".") + ".") from None
         return session, model, policy
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """What `GET /config` answers."""
         described = {name: self._describe(name) for name in self.policies}
         return {
@@ -64,7 +62,7 @@ class Catalogue:
             "policies": described,
         }
 
-    def _describe(self, name: str) -> dict[str, Any]:
+    def _describe(self, name: str) -> dict[str, object]:
         loaded = self.policies[name]
         summary = (type(loaded.policy).__doc__ or "").strip().splitlines()[0]
         return {"chunk_ms": loaded.chunk_ms, "summary": summary, "source": loaded.source}

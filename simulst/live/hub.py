@@ -131,8 +131,7 @@ class Hub:
         """Change the model or policy of a stream. Raises ProtocolError where the names are unknown."""
         session, place.model, place.policy = await self._session(hello)
         place.stream.hello = hello
-        names: dict[str, str | int] = {"model": place.model, "policy": place.policy, "chunk_ms": session.chunk_ms}
-        place.stream.switch(Switch(session=session, names=names))
+        place.stream.switch(Switch(session=session, model=place.model, policy=place.policy))
 
     async def _session(self, hello: Hello) -> tuple[Session, str, str]:
         try:
