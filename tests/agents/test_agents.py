@@ -152,7 +152,7 @@ def test_two_streams_share_a_model(toy: list[dict[str, Any]]) -> None:
         for number, states in enumerate((one, two)):
             if left[number]:
                 out = agent.pushpop(left[number].pop(0), states)
-                said[number] += [] if out.is_empty else [out.content]
+                said[number] += [] if out.is_empty else [str(out.content)]
     assert [" ".join(filter(None, parts)) for parts in said] == [toy_text(WORDS), toy_text(other)]
     assert len(toy) == 1
 
