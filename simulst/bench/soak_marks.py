@@ -5,7 +5,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import psutil
@@ -122,7 +122,7 @@ class Marks:
         if len(kept) < 3:
             return {}
         hours = [mark.hours for mark in kept]
-        return {name: slope_of(hours, [float(getattr(mark, name)) for mark in kept]) for name in TRENDS}
+        return {name: slope_of(hours, [float(vars(mark)[name]) for mark in kept]) for name in TRENDS}
 
     def _whole(self, mark: Mark) -> bool:
         at = self.marks.index(mark)
@@ -193,7 +193,7 @@ def printer(as_json: bool) -> Report:
     return lambda mark: print(row(mark), file=stream, flush=True)
 
 
-def dump(found: dict[str, object], marks: Marks) -> str:
+def dump(found: Mapping[str, object], marks: Marks) -> str:
     """The run as one JSON object."""
     slopes = {name: asdict(slope) | {"flat": slope.is_flat} for name, slope in marks.slopes().items()}
-    return json.dumps(found | {"marks": [asdict(mark) for mark in marks.marks], "slopes_per_hour": slopes})
+    return json.dumps({**found, "marks": [asdict(mark) for mark in marks.marks], "slopes_per_hour": slopes})
