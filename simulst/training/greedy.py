@@ -1,18 +1,18 @@
 """Greedy text translation in batches, for the BLEU of checkpoints."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from simulst.models.speech_llm.network import SpeechLLM
+from simulst.training.pieces import Pieces
 from simulst.training.sample import Marks
 
 
 @torch.no_grad()
 def translate_texts(
-    model: SpeechLLM, english: Sequence[str], vocabulary: Any, marks: Marks, *, batch: int = 50, beams: int = 1
+    model: SpeechLLM, english: Sequence[str], vocabulary: Pieces, marks: Marks, *, batch: int = 50, beams: int = 1
 ) -> list[str]:
     """German of every sentence, in order."""
     prompts = [[marks.english, *vocabulary.encode(one), marks.german] for one in english]
@@ -43,7 +43,7 @@ def _generate(model: SpeechLLM, prompts: list[list[int]], marks: Marks, beams: i
     return [[int(token) for token in row] for row in made[:, longest:].tolist()]
 
 
-def text_bleu(model: SpeechLLM, pairs: Sequence[tuple[str, str]], vocabulary: Any, marks: Marks) -> float:
+def text_bleu(model: SpeechLLM, pairs: Sequence[tuple[str, str]], vocabulary: Pieces, marks: Marks) -> float:
     """BLEU (sacrebleu, 13a) of greedy translations against the German side."""
     import sacrebleu
 

@@ -7,12 +7,13 @@ to wait for; `IncrementalSampler` makes sequences from it while plain training g
 import gzip
 import json
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
@@ -21,8 +22,9 @@ from simulst.errors import DataError
 from simulst.outputs import whole_file
 from simulst.training import grouped
 from simulst.training.interleaved import InterleavedMarks, Labels, TimedSentence, chunked, in_turns, sequence, unsaid
+from simulst.training.pieces import Pieces
 from simulst.training.sample import Marks, Sample, SampleConfig
-from simulst.training.word_alignment import align, latest_source_words
+from simulst.training.word_alignment import Method, align, latest_source_words
 from simulst.training.word_times import ends_by_ctc, ends_by_length, word_starts
 
 if TYPE_CHECKING:
@@ -30,25 +32,33 @@ if TYPE_CHECKING:
     from simulst.training.features import Talk
     from simulst.training.texts import Corpus
 
+Vectors = npt.NDArray[np.uint16]
+"""[vectors, width], bit patterns of bfloat16."""
+
 WORDS_FILE = "words.jsonl"
 NEEDS_FILE = "needs.jsonl.gz"
 LONGEST_CTC = 600
 """Vectors of one sentence above which its words are spread evenly."""
 
 
-def opens_word(vocabulary: Any) -> Any:
+def opens_word(vocabulary: Pieces) -> Callable[[int], bool]:
     """Whether a piece of a SentencePiece vocabulary begins a word."""
     return lambda token: vocabulary.id_to_piece(token).startswith("\u2581")
 
 
-def split_words(ids: Sequence[int], vocabulary: Any) -> list[tuple[int, ...]]:
+def split_words(ids: Sequence[int], vocabulary: Pieces) -> list[tuple[int, ...]]:
     """Token ids by word."""
     starts = word_starts(ids, opens_word(vocabulary))
     return [tuple(ids[a:b]) for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
 
 
 def annotate_needs(
-    corpus: "Corpus", vocabulary: Any, path: Path, method: Any = "auto", *, only: Container[int] | None = None
+    corpus: "Corpus",
+    vocabulary: Pieces,
+    path: Path,
+    method: Method = "auto",
+    *,
+    only: Container[int] | None = None,
 ) -> None:
     """One line per English sentence: for each of its translations the source word that each target word waits for.
 
@@ -73,15 +83,15 @@ def annotate_needs(
 class WordClock:
     """Finds when words are over: by the CTC of `model`, or from letters alone without one."""
 
-    vocabulary: Any
+    vocabulary: Pieces
     model: "SpeechLLM | None" = None
     blank: int = 0
 
     @torch.inference_mode()
-    def ends(self, talk: "Talk", vectors: Any, english: Sequence[Sequence[int]]) -> list[list[int]]:
+    def ends(self, talk: "Talk", vectors: Vectors | None, english: Sequence[Sequence[int]]) -> list[list[int]]:
         """For each sentence of a talk the vectors, from the talk's first, after which each word is over."""
         projected = None
-        if self.model is not None:
+        if self.model is not None and vectors is not None:
             stored = np.asarray(vectors[talk.first : talk.first + talk.count])
             stacked = torch.from_numpy(stored.copy()).view(torch.bfloat16).float()
             projected = self.model.projector(stacked)
@@ -108,7 +118,11 @@ class WordClock:
 
 
 def annotate_words(
-    talks: "Sequence[Talk]", vectors: Any, english: Sequence[Sequence[int]], clock: WordClock, path: Path
+    talks: "Sequence[Talk]",
+    vectors: Vectors | None,
+    english: Sequence[Sequence[int]],
+    clock: WordClock,
+    path: Path,
 ) -> None:
     """One line per talk, as `WordClock.ends`; resumable, lines that are there stay."""
     done = len(path.read_text().splitlines()) if path.exists() else 0
@@ -157,7 +171,7 @@ class IncrementalSampler:
     """Samples of the incremental tasks; `share` of all speech samples in all."""
 
     def __init__(
-        self, annotations: Annotations, corpus: "Corpus", vocabulary: Any, marks: "Marks", config: "SampleConfig"
+        self, annotations: Annotations, corpus: "Corpus", vocabulary: Pieces, marks: "Marks", config: "SampleConfig"
     ) -> None:
         self.annotations, self.corpus, self.vocabulary, self.plain = annotations, corpus, vocabulary, marks
         self.config = config

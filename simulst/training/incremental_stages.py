@@ -1,7 +1,5 @@
 """The stages of a recipe that teach a trained decoder to read and write; they do nothing without `[incremental]`."""
 
-from typing import Any
-
 import torch
 
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
@@ -17,6 +15,7 @@ from simulst.training.incremental import (
     annotate_needs,
     annotate_words,
 )
+from simulst.training.pieces import Pieces, read_pieces
 from simulst.training.recipe import Recipe
 from simulst.training.sample import Marks
 from simulst.training.samples import open_vectors
@@ -36,14 +35,12 @@ def tasks(recipe: Recipe) -> tuple[str, ...]:
     return tuple(name for name in ("read_write", "turns", "grouped") if any(one.get(name) for one in found))
 
 
-def _vocabulary(recipe: Recipe) -> Any:
-    import sentencepiece
-
-    return sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
+def _vocabulary(recipe: Recipe) -> Pieces:
+    return read_pieces(recipe.folder / VOCABULARY_FILE)
 
 
 def sampler(
-    recipe: Recipe, config: DecoderTrainingConfig, corpus: Corpus, vocabulary: Any, marks: Marks
+    recipe: Recipe, config: DecoderTrainingConfig, corpus: Corpus, vocabulary: Pieces, marks: Marks
 ) -> IncrementalSampler | None:
     """The sampler of the incremental tasks, None where their shares are 0."""
     if not any(_shares(config).values()):

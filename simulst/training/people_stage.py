@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.outputs import write_text
 from simulst.training.checkpoints import model_after
 from simulst.training.greedy import translate_texts
+from simulst.training.pieces import read_pieces
 from simulst.training.recipe import PEOPLE_TEXT, Recipe
 from simulst.training.recordings import (
     PEOPLE,
@@ -75,9 +75,7 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
 
 def _translate(recipe: Recipe, english: list[str], target: Path) -> None:
     """Every sentence of a transcript by itself, with four beams; written whole or not at all."""
-    import sentencepiece
-
-    vocabulary: Any = sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
+    vocabulary = read_pieces(recipe.folder / VOCABULARY_FILE)
     model = model_after(recipe, "incremental", "decoder", "text").eval()
     cut = [sentences_of(one) for one in english]
     flat = [one for group in cut for one in group]

@@ -3,7 +3,6 @@
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from simulst.core.settings import read
 from simulst.errors import DataError
@@ -53,7 +52,7 @@ class ModelSection:
     licence: str = "Apache-2.0"
     start: str = ""
     """Folder of a simulst model whose vocabulary, encoder and decoder training goes on from; empty: from scratch."""
-    decoder: dict[str, Any] = field(default_factory=dict)
+    decoder: dict[str, object] = field(default_factory=dict)
     """Changes to the decoder's Hugging Face configuration."""
 
 

@@ -1,7 +1,8 @@
 """What one sample of the decoder's training is, the marks in it, and how often each kind is drawn."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from simulst.training.pieces import Pieces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Marks:
     eos: int
 
     @classmethod
-    def of(cls, vocabulary: Any) -> "Marks":
+    def of(cls, vocabulary: Pieces) -> "Marks":
         find = vocabulary.piece_to_id
         return cls(
             speech=find("<sp>"),

@@ -4,7 +4,6 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -21,6 +20,7 @@ from simulst.training.checkpoints import model_after, new_model, started
 from simulst.training.decoder import Batch, DecoderTrainingConfig, collate, dev_losses, train_decoder
 from simulst.training.greedy import text_bleu
 from simulst.training.imitation import imitate
+from simulst.training.pieces import Pieces, read_pieces
 from simulst.training.recipe import Recipe
 from simulst.training.sample import Marks, Sample
 from simulst.training.samples import Sampler, open_vectors
@@ -109,7 +109,7 @@ def text_sets(recipe: Recipe, limit: int = 1000) -> dict[str, list[tuple[str, st
     return sets
 
 
-def _text_batches(pairs: list[tuple[str, str]], vocabulary: Any, marks: Marks) -> list[Batch]:
+def _text_batches(pairs: list[tuple[str, str]], vocabulary: Pieces, marks: Marks) -> list[Batch]:
     samples = []
     for english, german in ((vocabulary.encode(a), vocabulary.encode(b)) for a, b in pairs):
         ids = [marks.english, *english, marks.german, *german, marks.eos]
@@ -118,7 +118,7 @@ def _text_batches(pairs: list[tuple[str, str]], vocabulary: Any, marks: Marks) -
     return [collate(samples[at : at + 50], None, WIDTH) for at in range(0, len(samples), 50)]
 
 
-def dev_batches(recipe: Recipe, vocabulary: Any, marks: Marks, limit: int = 200) -> dict[str, list[Batch]]:
+def dev_batches(recipe: Recipe, vocabulary: Pieces, marks: Marks, limit: int = 200) -> dict[str, list[Batch]]:
     """Dev sets for cross-entropy during training: texts, known voices, unseen voices (first reference)."""
     sets = {f"dev_{name}": _text_batches(pairs, vocabulary, marks) for name, pairs in text_sets(recipe, limit).items()}
     corpus = Corpus.read(recipe.path(recipe.data.dev), vocabulary)
@@ -136,7 +136,7 @@ def dev_batches(recipe: Recipe, vocabulary: Any, marks: Marks, limit: int = 200)
     return sets
 
 
-def scorer(recipe: Recipe, vocabulary: Any, marks: Marks) -> Callable[[SpeechLLM], dict[str, float]]:
+def scorer(recipe: Recipe, vocabulary: Pieces, marks: Marks) -> Callable[[SpeechLLM], dict[str, float]]:
     """What the log says of a checkpoint: losses of all dev sets, BLEU of greedy translations of the texts."""
     sets, texts = dev_batches(recipe, vocabulary, marks), text_sets(recipe, recipe.data.scored)
 
@@ -148,10 +148,8 @@ def scorer(recipe: Recipe, vocabulary: Any, marks: Marks) -> Callable[[SpeechLLM
 
 
 def _train(recipe: Recipe, name: str, config: DecoderTrainingConfig, model: SpeechLLM) -> None:
-    import sentencepiece
-
     torch.set_num_threads(recipe.threads)
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
+    pieces = read_pieces(recipe.folder / VOCABULARY_FILE)
     marks = Marks.of(pieces)
     corpus = Corpus.of(recipe.texts, pieces)
     where = recipe.folder / "features"
