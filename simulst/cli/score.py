@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -62,6 +62,7 @@ def score(
     json_: options.Json = False,
 ) -> None:
     """Score LOG. Every score is printed with a signature that says what it depends on (docs/metrics.md)."""
+    from simulst.eval.logs.units import read_unit
     from simulst.eval.score.inputs import report_log
 
     if output is not None:
@@ -72,7 +73,7 @@ def score(
         segmentation,
         log_config=log_config,
         sources=sources,
-        unit=unit,  # type: ignore[arg-type]
+        unit=read_unit(unit),
         lang=lang,
         profile=profile,
         tokenizer=tokenizer,
@@ -87,7 +88,7 @@ def score(
     if output is not None:
         report.write(output)
     if json_:
-        document: dict[str, Any] = dict(report.scores) | {"signatures": report.signatures, "notes": report.notes}
+        document: dict[str, object] = dict(report.scores) | {"signatures": report.signatures, "notes": report.notes}
         if bounds:
             document["intervals"] = {name: list(bound) for name, bound in bounds.items()}
         print(json.dumps(document, ensure_ascii=False))

@@ -196,6 +196,7 @@ def test_marks_of_other_tools_are_plain_text(profile: str, text: str) -> None:
             {"comet": "m"},
             "COMET needs the source sentences; give --sources FILE with one line per reference.",
         ),
+        ([sentence(0)], {"moses": 3}, "the scoring options: moses must be true or false, not 3."),
         (
             [sentence(0)],
             {"colour": 1},

@@ -93,6 +93,8 @@ def test_lists_with_a_segmentation(recipe: Path, mustc: Path) -> None:
         ("chunk_ms = 'long'", "recipe.toml: chunk_ms must be a whole number or none, not 'long'."),
         ("unit = 'word2'", "recipe.toml: unit is 'word2'; it must be word or char."),
         ("data = 3", "recipe.toml: `data` must be a table, opened with [data]."),
+        ("[[runs]]\noptions = 3", "recipe.toml, [[runs]] number 1: `options` must be a table, opened with [options]."),
+        ("options = 3\n[[runs]]", "recipe.toml, [[runs]] number 1: `options` must be a table, opened with [options]."),
         ("", "recipe.toml: [data] needs either `path`, a test set, or `source` and `target`, two lists."),
         ("[data]\npath = 'x'\nlimit = 0", "recipe.toml: data.limit is 0; it must be at least 1."),
         ("[data]\npath = 'x'\nlong = 1", "recipe.toml: data.long must be true or false, not 1."),

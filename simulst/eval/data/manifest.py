@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.data.item import Dataset, Item, Problem
@@ -60,7 +59,7 @@ def read_manifest(path: Path, *, lang: str = "") -> Dataset:
     )
 
 
-def _item(index: int, record: dict[str, Any], where: str, folder: Path, probe: Probe) -> tuple[Item, Header]:
+def _item(index: int, record: dict[str, object], where: str, folder: Path, probe: Probe) -> tuple[Item, Header]:
     audio = _audio(record, where, folder)
     header = probe(audio)
     offset_s = _seconds(record, "offset", where) or 0.0
@@ -80,21 +79,21 @@ def _item(index: int, record: dict[str, Any], where: str, folder: Path, probe: P
     return item, header
 
 
-def _audio(record: dict[str, Any], where: str, folder: Path) -> Path:
+def _audio(record: dict[str, object], where: str, folder: Path) -> Path:
     name = _text(record, "audio", where)
     if not name:
         raise DataError(f"{where}: no `audio`; every line needs the path of a recording.")
     return folder / name  # which is the name itself where that is absolute
 
 
-def _text(record: dict[str, Any], key: str, where: str) -> str | None:
+def _text(record: dict[str, object], key: str, where: str) -> str | None:
     value = record.get(key)
     if value is not None and not isinstance(value, str):
         raise DataError(f"{where}: `{key}` must be text, but is {value!r}.")
     return value
 
 
-def _seconds(record: dict[str, Any], key: str, where: str) -> float | None:
+def _seconds(record: dict[str, object], key: str, where: str) -> float | None:
     value = record.get(key)
     if value is None:
         return None

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from simulst.errors import DataError
 from simulst.eval.logs.clock import increments
@@ -115,7 +115,7 @@ def _with_cumulative_times(instance: Instance) -> Instance:
     return replace(instance, elapsed_ms=tuple(elapsed), cumulative=True)
 
 
-def _resegmented_instance(record: Mapping[str, Any], where: str) -> Instance:
+def _resegmented_instance(record: Mapping[str, object], where: str) -> Instance:
     """A line of OmniSTEval's instances.resegmented.jsonl: a segment, times relative to it."""
     renamed = {
         "source": f"{record.get('docid', 0)}:{record.get('segid', 0)}",

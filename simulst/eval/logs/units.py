@@ -2,8 +2,19 @@
 
 from typing import Literal
 
+from simulst.errors import DataError
+
 Unit = Literal["word", "char"]
 UNITS: tuple[Unit, ...] = ("word", "char")
+
+
+def read_unit(text: str) -> Unit:
+    """The unit of that name; DataError for any other."""
+    for unit in UNITS:
+        if unit == text:
+            return unit
+    raise DataError(f"Unknown unit {text!r}; choose word or char.")
+
 
 Counting = Literal["simuleval", "stripped", "no-empty", "no-spaces"]
 
