@@ -46,8 +46,7 @@ class PushBack:
             count = len(self._front) if count < 0 else count
             front, self._front = self._front[:count], self._front[count:]
             return front
-        read1 = getattr(self._file, "read1", self._file.read)
-        data: bytes = read1(count)
+        data = self._file.read1(count) if isinstance(self._file, io.BufferedIOBase) else self._file.read(count)
         self.count += len(data)
         return data
 

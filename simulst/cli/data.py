@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -108,7 +108,7 @@ def _decoded(dataset: "Dataset") -> "list[Problem]":
     return found
 
 
-def _document(dataset: "Dataset", problems: "list[Problem]") -> dict[str, Any]:
+def _document(dataset: "Dataset", problems: "list[Problem]") -> dict[str, object]:
     return {
         "name": dataset.name,
         "form": dataset.form,

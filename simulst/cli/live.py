@@ -1,7 +1,7 @@
 """`simulst live`: subtitles in the browser, or with --terminal in the terminal."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
@@ -104,7 +104,7 @@ def _check(within: bool) -> None:
         )
 
 
-def _offered(names: list[str], device: str, options_of_first: dict[str, Any]) -> "dict[str, Translator]":
+def _offered(names: list[str], device: str, options_of_first: dict[str, str]) -> "dict[str, Translator]":
     """The models by the names that clients are told."""
     from simulst.models import load_model
 
