@@ -129,21 +129,16 @@ def evaluate(
         seed=seed,
         final_only=final_only or None,
     )
-    settings = Settings(
-        workers=workers,
-        threads=threads,
-        batch=batch,
-        fresh=fresh,
-        skip_bad=skip_bad,
-        score=not no_score,
-        command=["simulst", *sys.argv[1:]],
-    )
+    score = not no_score
+    settings = Settings(workers=workers, threads=threads, batch=batch, fresh=fresh, skip_bad=skip_bad, score=score)
     with _exit_statuses():
         found = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
         scoring: dict[str, object] = {"profile": profile} if profile else {}
         scoring |= {"metrics": metric} if metric else {}
         recipe = _changed(found, chosen, set_ or [], scoring)
-        results = _run_together(recipe, output, replace(settings, scoring=recipe.scoring))
+        results = _run_together(
+            recipe, output, replace(settings, scoring=recipe.scoring, command=["simulst", *sys.argv[1:]])
+        )
     if results:
         _print(results, output, json_=json_)
     if any(result.failed.keys() - result.skipped for result in results):
