@@ -19,7 +19,7 @@ class Evidence(StrEnum):
     ALIGNMENT = "alignment"
     """Attention of every token over source frames."""
     ALIGNMENT_HEADS = "alignment_heads"
-    """The same, with the rows of every alignment head beside their mean."""
+    """The same, with the rows of every alignment head besides their mean."""
     LOGPROBS = "logprobs"
     NO_SPEECH = "no_speech"
     """The model's own probability that the kept audio holds no speech."""

@@ -98,11 +98,9 @@ def policy_class(spec: str) -> type[Policy]:
             raise PolicyError(f"The policy {spec} cannot be imported: {error}.") from error
     else:
         known = ", ".join([*POLICIES, *(name for name in preset_names() if name not in POLICIES)])
-        raise PolicyError(
-            f"Unknown policy {spec!r}; known are {known}, a .toml preset, file.py:Class or package.Class."
-        )
+        raise PolicyError(f"Unknown policy {spec!r}; known: {known}, a .toml preset, file.py:Class or package.Class.")
     if not (isinstance(found, type) and issubclass(found, Policy)):
-        raise PolicyError(f"{spec} is no policy: it must name a subclass of simulst.core.policy.Policy.")
+        raise PolicyError(f"{spec} is not a policy: it must name a subclass of simulst.core.policy.Policy.")
     if not dataclasses.is_dataclass(found):
         raise PolicyError(f"{spec} must be a frozen dataclass: its fields are its parameters.")
     return found

@@ -80,7 +80,7 @@ class BlockCausalConfig:
     def from_dict(cls, values: dict[str, object]) -> "BlockCausalConfig":
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
-            raise ValueError(f"unknown encoder keys {sorted(unknown)}; known: {sorted(known)}")
+            raise ValueError(f"unknown key {min(unknown)!r} of the encoder; known: {', '.join(sorted(known))}")
         return cls(**values)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:

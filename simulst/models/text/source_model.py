@@ -52,7 +52,7 @@ def load_source_model(name: str) -> SourceContinuer:
     directory = Path(name)
     if not directory.is_dir():
         if not is_hub_name(name):
-            raise ModelError(f"There is no source model '{name}': give a directory or a hub name (owner/name).")
+            raise ModelError(f"Unknown source model '{name}'; give a directory or a hub name (owner/name).")
         directory = fetch(name)
     model = load_pretrained(AutoModelForCausalLM, directory, device="cpu", dtype=None)
     try:

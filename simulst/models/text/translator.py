@@ -40,7 +40,7 @@ class TextTranslator:
 
     def __init__(self, model: Translator) -> None:
         if Evidence.SOURCE_LM not in model.provides:
-            raise ModelError(f"Model {model.name} translates no text; take one that provides source_lm (tiny-en-de).")
+            raise ModelError(f"Model {model.name} cannot translate text; use one that provides source_lm (tiny-en-de).")
         self.model = model
         self.name = f"{model.name} (text)"
         self.vocabulary = model.vocabulary
