@@ -31,5 +31,5 @@ def bundled_path(name: str | Path) -> Path:
 
 
 def talk() -> Path:
-    """Two minutes of English speech; its segments (.yaml) and German references (.de.txt) lie beside it."""
+    """Two minutes of English speech; its segments (.yaml) and German references (.de.txt) are in the same folder."""
     return home() / "examples" / "talk.flac"

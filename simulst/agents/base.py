@@ -49,7 +49,7 @@ class SessionStates(AgentStates, Generic[S]):
         return self._session
 
     def update_source(self, segment: Segment) -> None:
-        """Take a segment. Its language tag is no text where SimulEval has none, and then counts as none."""
+        """Take a segment. A language tag that is not text (SimulEval's default) counts as none."""
         self.source_finished = bool(segment.finished)
         self.tgt_lang = segment.tgt_lang if isinstance(segment.tgt_lang, str) else None
         if not segment.is_empty and len(segment.content):

@@ -96,7 +96,7 @@ def make_splitter(settings: AgentSettings) -> Callable[[str], str]:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Within SimulEval's command line: what the user can mend is one sentence on stderr and exit status 2."""
+    """Within SimulEval's command line: what the user can fix is one sentence on stderr and exit status 2."""
     try:
         yield
     except SimulstError as error:

@@ -135,7 +135,7 @@ def _blocks(pipe: PushBack, header: WavHeader, name: str) -> Iterator[FloatArray
             return
         if header.data_bytes % 2:
             pipe.read_exactly(1)
-        if sniff(pipe.peek(HEAD)) != "wav":  # what else stands behind the samples is no audio
+        if sniff(pipe.peek(HEAD)) != "wav":  # what else follows the samples is not audio
             return
         header = read_wav_header(pipe.read_exactly, name)
         if header.sample_rate != rate or not header.readable:

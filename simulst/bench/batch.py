@@ -1,4 +1,4 @@
-"""Several streams decoded together beside the same streams one at a time."""
+"""Several streams decoded together, compared with the same streams one at a time."""
 
 import time
 from typing import TYPE_CHECKING, TypedDict

@@ -115,6 +115,6 @@ def capture_cost(model: "Translator", pieces: "Sequence[FloatArray]") -> dict[st
             session.drop_target(len(prefix) - 40)
             prefix = prefix[-40:]
     if not spent["without"]:
-        raise ModelError("There is no speech to measure on.")
+        raise ModelError("The recording has no speech to measure on.")
     whole = (spent["encoder"] + spent["with"]) / (spent["encoder"] + spent["without"])
     return {"ratio": round(whole, 3), "ratio_decoding": round(spent["with"] / spent["without"], 3)}

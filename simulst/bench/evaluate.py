@@ -1,4 +1,4 @@
-"""`simulst bench evaluate`: what the evaluation harness costs without a model, beside SimulEval where it is found."""
+"""`simulst bench evaluate`: what the evaluation harness costs without a model, compared with SimulEval if installed."""
 
 import importlib.util
 import json
@@ -41,7 +41,7 @@ def evaluate(
         str, typer.Option(help="Python with simuleval and simulst (default: SIMULST_SIMULEVAL, or this one).")
     ] = "",
     speedup: Annotated[
-        bool, typer.Option(help="Also two workers against one, beside a bare loop in two processes.")
+        bool, typer.Option(help="Also measure two workers against one, and a bare loop in two processes.")
     ] = True,
     json_: options.Json = False,
 ) -> None:
@@ -116,7 +116,7 @@ def _ours(folder: Path, root: Path, rounds: int = 1) -> Cost:
 
 
 def _best(command: Sequence[str], out: Path, rounds: int) -> Cost:
-    """The round with the least CPU time: other programs on the same core make all of them dearer."""
+    """The round with the least CPU time: other programs on the same core make all of them slower."""
     costs = []
     for _ in range(rounds):
         costs.append(measure(command))
@@ -167,7 +167,7 @@ def _simuleval_python(named: str) -> str:
     """An interpreter that has SimulEval, "" if there is none."""
     if chosen := named or os.environ.get("SIMULST_SIMULEVAL", ""):
         if shutil.which(chosen) is None:
-            raise DataError(f"There is no interpreter {chosen}; name a Python that has simuleval and simulst.")
+            raise DataError(f"The interpreter {chosen} does not exist; name a Python that has simuleval and simulst.")
         return chosen
     return sys.executable if importlib.util.find_spec("simuleval") else ""
 

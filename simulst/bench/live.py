@@ -30,17 +30,22 @@ TALK = talk()
 
 
 def live(
-    source: Annotated[Path, typer.Option(parser=bundled_path, help="What every client says.", metavar="FILE")] = TALK,
+    source: Annotated[
+        Path, typer.Option(parser=bundled_path, help="Audio that every client sends.", metavar="FILE")
+    ] = TALK,
     model: options.Model = options.DEFAULT_MODEL,
     policy: options.Policy = options.DEFAULT_POLICY,
     clients: Annotated[
         str, typer.Option(help='Numbers of clients to try; "" for none.', metavar="N,N,...")
     ] = "1,2,4,8",
-    seconds: Annotated[float, typer.Option(help="How much of FILE is said.", min=5.0, metavar="S")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="Seconds of FILE that are sent.", min=5.0, metavar="S")] = 60.0,
     session_minutes: Annotated[
-        float, typer.Option(help="Then one session of so long, FILE again and again, faster than real time.", min=0.0)
+        float,
+        typer.Option(help="Length of one more session, of FILE repeated, faster than real time; 0: none.", min=0.0),
     ] = 0.0,
-    batch: Annotated[int, typer.Option(help="Streams that the server decodes in one forward at most.", min=1)] = 1,
+    batch: Annotated[
+        int, typer.Option(help="Maximum number of streams that the server decodes in one forward pass.", min=1)
+    ] = 1,
     json_: options.Json = False,
 ) -> None:
     """Start a server and client processes that speak in real time; print round trips, lag, and words lost."""

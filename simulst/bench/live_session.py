@@ -23,7 +23,7 @@ MARKS = 6
 
 
 def blocks(source: Path, minutes: float) -> Iterator[FloatArray]:
-    """`source`, again and again, for so long."""
+    """`source` repeated for that many minutes."""
     audio = read_audio(source)
     left = round(minutes * 60 * SAMPLE_RATE)
     while left > 0:

@@ -1,4 +1,4 @@
-"""`simulst bench score`: resegmentation and scoring, with the reference tools beside them in processes of their own."""
+"""`simulst bench score`: resegmentation and scoring, and the same by the reference tools in processes of their own."""
 
 import json
 import os
@@ -53,7 +53,8 @@ def score(
     reference_python: Annotated[
         Path | None,
         typer.Option(
-            help="Interpreter that has mweralign and OmniSTEval (default: the one beside `mweralign`).", metavar="FILE"
+            help="Interpreter that has mweralign and OmniSTEval (default: the one in the folder of `mweralign`).",
+            metavar="FILE",
         ),
     ] = None,
     json_: options.Json = False,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from simulst.policies import LoadedPolicy
 
 TALK_S = 120.0
-"""Speech that is said again and again."""
+"""Speech that is repeated."""
 
 
 def soak(

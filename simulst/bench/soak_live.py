@@ -125,7 +125,7 @@ class Crowd:
         try:
             await asyncio.gather(*seats)
         except (OSError, WebSocketException) as error:
-            raise SimulstError(f"The server of the soak does not answer any more: {error}.") from None
+            raise SimulstError(f"The server no longer answers: {error}.") from None
 
     async def _keep_coming(self, chance: random.Random) -> None:
         while not self.marks.complete:

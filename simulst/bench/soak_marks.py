@@ -187,7 +187,7 @@ def trend_lines(slopes: dict[str, Slope]) -> list[str]:
 
 
 def printer(as_json: bool) -> Report:
-    """Shows every mark at once: in the table, or beside the JSON document on stderr."""
+    """Shows every mark at once: in the table, or on stderr where stdout gets a JSON document."""
     stream = sys.stderr if as_json else sys.stdout
     print(HEADER, file=stream, flush=True)
     return lambda mark: print(row(mark), file=stream, flush=True)

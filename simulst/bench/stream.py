@@ -42,7 +42,7 @@ def speech(audio: Path | None, seconds: float) -> "FloatArray":
 
     path = audio or talk()
     if not path.is_file():
-        raise DataError(f"There is no {path}; name a recording with --audio.")
+        raise DataError(f"{path} does not exist; name a recording with --audio.")
     with open_file(path) as stream:
         once = np.concatenate(list(stream))
     return np.tile(once, -(-int(seconds * 16_000) // len(once)))[: int(seconds * 16_000)]
@@ -179,14 +179,16 @@ def stream(
     set_: options.Set = None,
     mode: Annotated[
         Literal["incremental", "reencode"],
-        typer.Option(help="reencode: the whole stream starts anew on the kept audio at every chunk."),
+        typer.Option(help="reencode: at every chunk all audio that is kept is encoded again."),
     ] = "incremental",
     compare: Annotated[
         bool,
-        typer.Option(help="At its end, beside it: the same model re-encoding its history; attention rows."),
+        typer.Option(
+            help="At the end also measure the same model re-encoding its history, and the cost of attention rows."
+        ),
     ] = True,
     batch: Annotated[
-        int, typer.Option(min=0, help="Instead: N streams decoded together beside one at a time.", metavar="N")
+        int, typer.Option(min=0, help="Instead compare N streams decoded together with one at a time.", metavar="N")
     ] = 0,
     seconds: Annotated[float, typer.Option(min=1, help="Length of each stream of --batch.", metavar="S")] = 30.0,
     chunk_ms: options.ChunkMs = None,

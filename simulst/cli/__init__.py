@@ -114,7 +114,7 @@ def _root(ctx: typer.Context, version: bool = typer.Option(False, "--version", h
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; exits 0, 2 with one sentence on stderr for what the user can mend, 130 for Ctrl-C.
+    """Run the command line; exits 0, 2 with one sentence on stderr for what the user can fix, 130 for Ctrl-C.
 
     A command may add a status of its own, as `evaluate` does for items that failed.
     """
@@ -123,10 +123,10 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """The same as `main`, returning the exit status."""
-    from simulst.cli.streams import flush_output, mend_streams
+    from simulst.cli.streams import flush_output, repair_streams
     from simulst.errors import SimulstError
 
-    mend_streams()
+    repair_streams()
     _quiet()
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="simulst", standalone_mode=False)

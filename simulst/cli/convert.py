@@ -35,7 +35,7 @@ def convert(
 
     latency_unit = read_unit(unit)
     if to not in (*LOGS, *SETS):
-        raise DataError(f"Unknown format {to!r}; choose one of {', '.join((*LOGS, *SETS))}.")
+        raise DataError(f"Unknown format {to!r}; known: {', '.join((*LOGS, *SETS))}.")
     refuse_inputs(_written(output, to), (source, log_config, references, segmentation))
     if to in SETS:
         written = _convert_set(source, to, output, references, lang)
@@ -101,7 +101,7 @@ def _convert_set(source: Path, to: str, output: Path, references: Path | None, l
         return [output]
     text = output.with_suffix(".txt")
     if text == output:
-        raise DataError("--output names the list of segments, e.g. set.yaml; the text goes beside it as .txt.")
+        raise DataError("--output names the list of segments, e.g. set.yaml; the text goes next to it as .txt.")
     lines = "".join(" ".join(s.reference.split("\n")) + "\n" for s in segments)
     write_texts({output: segmentation_text(segments, documents=to == "documents"), text: lines})
     return [output, text]

@@ -22,7 +22,7 @@ data = typer.Typer(
 )
 
 Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
-Lang = Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")]
+Lang = Annotated[str, typer.Option(help="Target language, if the folder does not name it.", metavar="XX")]
 Source = Annotated[
     Path,
     typer.Argument(parser=bundled_path, help="MuST-C split, folder with source.txt, or manifest.jsonl.", metavar="DIR"),
@@ -57,7 +57,7 @@ def check(
             print(f"{'error' if problem.fatal else 'note'}: {problem}")
     if fatal:
         what, them = ("1 error", "it") if fatal == 1 else (f"{fatal} errors", "them")
-        raise DataError(f"{source} has {what}; mend {them}, or evaluate with --skip-bad.")
+        raise DataError(f"{source} has {what}; fix {them}, or evaluate with --skip-bad.")
 
 
 @data.command()

@@ -65,17 +65,19 @@ Batch = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Option(parser=bundled_path, help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl"),
+    typer.Option(parser=bundled_path, help="Test set to use instead of the recipe's.", metavar="DIR|manifest.jsonl"),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; the run before stays until the first item is done.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Start over; the previous run is kept until the first item is done.")
+]
 Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
-Lang = Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")]
+Lang = Annotated[str, typer.Option(help="Target language, if the folder does not name it.", metavar="XX")]
 Device = Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")]
 Dtype = Annotated[str | None, typer.Option(help="float32 (default), bfloat16, float16.", metavar="NAME")]
 LatencyUnit = Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")]
 Profile = Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")]
-Seed = Annotated[int | None, typer.Option(help="Of whatever is sampled.", metavar="N")]
+Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", metavar="N")]
 FinalOnly = Annotated[
     bool,
     typer.Option("--final-only", help="Re-translation: words count once they cannot change (as in SimulEval)."),
@@ -159,7 +161,7 @@ def _exit_statuses() -> Iterator[None]:
         raise typer.Exit(2) from None
     except KeyboardInterrupt as stop:
         if leads:
-            print("simulst: stopped; the same command goes on from here.", file=sys.stderr)
+            print("simulst: stopped; the same command resumes from here.", file=sys.stderr)
         raise typer.Exit(stop.status if isinstance(stop, Stopped) else 130) from None
 
 

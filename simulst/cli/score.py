@@ -34,7 +34,7 @@ Profile = Annotated[
     ),
 ]
 Sources = Annotated[Path | None, typer.Option(parser=bundled_path, help="Source sentences, for COMET.", metavar="FILE")]
-Band = Annotated[bool, typer.Option("--band", help="mWER only near the emission times; for streams of hours.")]
+Band = Annotated[bool, typer.Option("--band", help="Compute mWER only near the emission times; for streams of hours.")]
 
 
 def score(
@@ -49,7 +49,9 @@ def score(
     tokenizer: Annotated[str, typer.Option(help="sacrebleu tokenizer instead of the language's.", metavar="N")] = "",
     moses: Annotated[bool, typer.Option("--moses", help="omnisteval: align Moses tokens (its --lang).")] = False,
     band: Band = False,
-    raw_elapsed: Annotated[bool, typer.Option("--raw-elapsed", help="Leave cumulative elapsed times alone.")] = False,
+    raw_elapsed: Annotated[
+        bool, typer.Option("--raw-elapsed", help="Use elapsed times as they are, even where they are cumulative.")
+    ] = False,
     from_first_segment: Annotated[
         bool, typer.Option("--from-first-segment", help="Log times start at each recording's first segment.")
     ] = False,

@@ -8,8 +8,8 @@ CLOSED: set[str] = set()
 """Streams that were closed when the program began, as a daemon's may be."""
 
 
-def mend_streams() -> None:
-    """Put the null device where a stream is closed, and UTF-8 where a stream takes ASCII only or is no terminal."""
+def repair_streams() -> None:
+    """Put the null device where a stream is closed, and UTF-8 where a stream takes ASCII only or is not a terminal."""
     standard = {"stdin": sys.stdin, "stdout": sys.stdout, "stderr": sys.stderr}
     for number, (name, now) in enumerate(standard.items()):
         if now is None:

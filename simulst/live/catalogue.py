@@ -32,12 +32,12 @@ class Catalogue:
         """A new session as `hello` asks for it, and the names of its model and policy. Raises ProtocolError."""
         model = hello.model or self.default_model
         if model not in self.models:
-            raise ProtocolError("unknown_model", f"This server has no model {model!r}; GET /config lists those it has.")
+            raise ProtocolError("unknown_model", f"Unknown model {model!r}; GET /config lists the known ones.")
         fitting = self.fitting(model)
         policy = hello.policy or (self.default_policy if self.default_policy in fitting else fitting[0])
         if policy not in fitting:
             raise ProtocolError(
-                "unknown_policy", f"Model {model} has no policy {policy!r}; GET /config lists those it has."
+                "unknown_policy", f"Unknown policy {policy!r} of model {model}; GET /config lists the known ones."
             )
         try:
             session = Session(

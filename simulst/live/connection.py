@@ -80,7 +80,7 @@ class Connection:
             await self._fail(self._dismissal)
         except Exception:
             log.exception("a connection failed")
-            await self._fail(ProtocolError("internal", "The server failed; its log tells why."))
+            await self._fail(ProtocolError("internal", "The server failed; its log says why."))
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -106,13 +106,15 @@ class Connection:
 
     async def _serve(self) -> None:
         limits = self._hub.limits
-        data = await self._receive(limits.hello_s, "hello_timeout", "No hello came in time.")
+        data = await self._receive(limits.hello_s, "hello_timeout", "No hello was received in time.")
         while True:
             if isinstance(data, bytes):
                 await self._take_audio(data)
             else:
                 await self._take_message(read_message(data))
-            data = await self._receive(limits.idle_s, "idle_timeout", "Nothing came for too long; connect again.")
+            data = await self._receive(
+                limits.idle_s, "idle_timeout", "Nothing was received for too long; connect again."
+            )
 
     async def _receive(self, within_s: float, code: str, sentence: str) -> str | bytes:
         """The next message; while the server owes the client something, it may take its time."""
@@ -160,9 +162,7 @@ class Connection:
         elif kind == "export":
             await self._export(message)
         else:
-            raise ProtocolError(
-                "bad_message", "Unknown type; known are hello, resume, watch, switch, end, export, ping."
-            )
+            raise ProtocolError("bad_message", "Unknown type; known: hello, resume, watch, switch, end, export, ping.")
 
     async def _begin(self, kind: str, message: dict[str, object]) -> None:
         free = self._place is None or (kind == "hello" and self._place.stream.closed)

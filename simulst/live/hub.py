@@ -143,7 +143,7 @@ class Hub:
         """Give a stream to a new connection; one that still holds it is sent away. Raises ProtocolError."""
         place = self.places.get(session)
         if place is None:
-            raise ProtocolError("unknown_session", "There is no such session (any more); start a new one.")
+            raise ProtocolError("unknown_session", "Unknown or expired session; start a new one.")
         if place.owner is not None:
             place.owner.dismiss(ProtocolError("taken_over", "The session goes on in another connection."))
         place.owner = owner

@@ -10,7 +10,7 @@ WAIT_S = 0.02
 """What a stream waits for the others before it is computed without them."""
 
 Beside = Callable[[Translator], AbstractContextManager[object]]
-"""Within it, work on a stream of this model is computed beside that of the other streams."""
+"""Within it, work on a stream of this model is computed together with that of the other streams."""
 
 
 def alone(model: Translator) -> AbstractContextManager[object]:

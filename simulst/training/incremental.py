@@ -1,7 +1,7 @@
 """Training for incremental decoding: READ/WRITE in the order of time, turns, and group positions.
 
-`annotate` writes once, beside the features, when every source word of every talk is over and what every target word has
-to wait for; `IncrementalSampler` makes sequences from it while plain training goes on.
+`annotate` writes once, next to the features, when every source word of every talk is over and what every target word
+has to wait for; `IncrementalSampler` makes sequences from it while plain training goes on.
 """
 
 import gzip

@@ -48,7 +48,7 @@ class Recording:
 def read_manifest(path: Path) -> list[Recording]:
     """Every line of a manifest; DataError where it is not one."""
     if not path.is_file():
-        raise DataError(f"There is no {path}; name a tab-separated manifest of recordings.")
+        raise DataError(f"{path} does not exist; name a tab-separated manifest of recordings.")
     with path.open(encoding="utf-8", newline="") as lines:
         rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         if missing := {"audio", "seconds", "speaker", "text"} - set(rows.fieldnames or ()):

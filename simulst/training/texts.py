@@ -55,7 +55,7 @@ def _opened(path: Path) -> IO[str]:
 def read_pairs(path: Path) -> Iterator[Pair]:
     """Every line of a file; DataError with file and line where it is not as it should be."""
     if not path.is_file():
-        raise DataError(f"There is no {path}; name a tab-separated file of English and German sentences.")
+        raise DataError(f"{path} does not exist; name a tab-separated file of English and German sentences.")
     with _opened(path) as lines:
         for number, row in enumerate(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
             if not 2 <= len(row) <= 4:

@@ -10,7 +10,7 @@ from simulst.eval.score.inputs import score_log
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs" / "metrics-compared.md"
-HEAD = """# Our numbers beside those of the reference tools
+HEAD = """# Our numbers next to those of the reference tools
 
 Made by `python tests/eval/golden_table.py` from the golden logs; SimulEval prints three decimals, OmniSTEval four. The
 project's own fixtures (`tests/eval/fixtures`, invented runs with the tools' printed numbers) prove the same in the test

@@ -99,7 +99,7 @@ def test_three_ways_to_measure(
         ("1 / 0", r"The metric file .*mine\.py fails: ZeroDivisionError: division by zero"),
         (
             "MINE = Metric(name='Mine', unit='furlongs', kind='run', corpus=len)",
-            r"Metric Mine has the unknown unit 'furlongs'; choose one of 'ms', '%', 'units', ''\.",
+            r"Metric Mine has the unknown unit 'furlongs'; known: 'ms', '%', 'units', ''\.",
         ),
         (
             "MINE = Metric(name='Mine', unit='', kind='run')",

@@ -146,7 +146,7 @@ def test_zero_length_audio_counts_in_quality_only() -> None:
 def test_decreasing_delays_are_scored_and_noted() -> None:
     report = report_instances([sentence(delays_ms=(2000.0, 1000.0), where="log, line 1")])
     assert report.scores["LAAL"] == pytest.approx((2000 + 1000 - 1500) / 2)
-    assert report.notes == ["log, line 1: delays decrease; they are scored as they stand."]
+    assert report.notes == ["log, line 1: delays decrease; they are scored as they are."]
 
 
 def test_an_empty_reference_is_noted() -> None:
@@ -174,11 +174,11 @@ def test_marks_of_other_tools_are_plain_text(profile: str, text: str) -> None:
         ([], {}, "The log has no instances; nothing can be scored."),
         ([sentence(0), sentence(0)], {}, "log, line 1: index 0 occurs twice; keep one of the lines."),
         ([sentence(0, reference=None)], {}, "log, line 1: no `reference` in the log; give --references."),
-        ([sentence(0)], {"unit": "spm"}, "Unknown unit 'spm'; choose word or char."),
+        ([sentence(0)], {"unit": "spm"}, "Unknown unit 'spm'; known: word, char."),
         (
             [sentence(0)],
             {"profile": "x"},
-            "Unknown profile 'x'; choose one of simuleval, streamlaal-fbk, streamlaal-simulstream, omnisteval, auto.",
+            "Unknown profile 'x'; known: simuleval, streamlaal-fbk, streamlaal-simulstream, omnisteval, auto.",
         ),
         (
             [sentence(0)],
@@ -200,7 +200,7 @@ def test_marks_of_other_tools_are_plain_text(profile: str, text: str) -> None:
         (
             [sentence(0)],
             {"colour": 1},
-            "Unknown scoring option 'colour'; choose from unit, lang, profile, tokenizer, moses, band, raw_elapsed, "
+            "Unknown scoring option 'colour'; known: unit, lang, profile, tokenizer, moses, band, raw_elapsed, "
             "from_first_segment, comet, metrics.",
         ),
     ],

@@ -84,9 +84,9 @@ def test_lists_with_a_segmentation(recipe: Path, mustc: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("polcy = 'x'", "recipe.toml: unknown key 'polcy'; known are name, model, policy, chunk_ms"),
-        ("[data]\npth = 'x'", "recipe.toml: unknown key 'data.pth'; known are path, source"),
-        ("[score]\nmetric = 'x'", "recipe.toml: unknown key 'metric' in [score]; known are lang, profile"),
+        ("polcy = 'x'", "recipe.toml: unknown key 'polcy'; known: name, model, policy, chunk_ms"),
+        ("[data]\npth = 'x'", "recipe.toml: unknown key 'data.pth'; known: path, source"),
+        ("[score]\nmetric = 'x'", "recipe.toml: unknown key 'metric' in [score]; known: lang, profile"),
         ("[[runs]]\npolicies = 1", "recipe.toml, [[runs]] number 1: unknown key 'policies'"),
         ("runs = 3", "recipe.toml: `runs` must be tables, each opened with [[runs]]."),
         ("[sweep]\nk = 3", "recipe.toml: [sweep] k must be a list of values, but is 3."),
@@ -111,7 +111,7 @@ def test_refusals(recipe: Path, text: str, sentence: str) -> None:
 def test_a_policys_complaint_names_the_recipe(recipe: Path, lists: Path) -> None:
     recipe.write_text(f'policy = "wait_k"\n{data(lists)}[[runs]]\n[[runs]]\n[runs.parameters]\nkk = 9\n')
     found = read_recipe(recipe)
-    with pytest.raises(PolicyError, match=rf"^{recipe.name}, \[\[runs\]\] number 2: wait_k has no parameter 'kk'"):
+    with pytest.raises(PolicyError, match=rf"^{recipe.name}, \[\[runs\]\] number 2: wait_k: unknown parameter 'kk'"):
         found.plans[1].spec()
 
 
@@ -119,10 +119,10 @@ def test_files_that_are_no_recipe(recipe: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: no such file or directory"):
         read_recipe(recipe)
     recipe.write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="is no TOML"):
+    with pytest.raises(DataError, match="is not TOML"):
         read_recipe(recipe)
     recipe.write_text("a = ")
-    with pytest.raises(DataError, match="is no TOML"):
+    with pytest.raises(DataError, match="is not TOML"):
         read_recipe(recipe)
 
 

@@ -325,7 +325,7 @@ def test_everything_can_be_saved_after_a_fatal_error(browser: Any, serve: Serve,
         path.unlink()
     page.choose("chunk", "320")
     page.translate_file(speech)
-    page.wait(lambda: page.find("#alert").text == "The translation failed; the server's log tells why.")
+    page.wait(lambda: page.find("#alert").text == "The translation failed; the server's log says why.")
     assert page.status == "Ready" and len(page.text.split()) >= 3
     time.sleep(4)  # the server has closed the connection
     for form in ("srt", "vtt", "txt", "jsonl"):
@@ -560,7 +560,7 @@ def test_a_file_that_is_no_audio_is_explained(browser: Any, serve: Serve, tmp_pa
     page = Page(browser, serve().address)
     for speed in ("fast", "play"):
         page.translate_file(path, speed)
-        page.wait(lambda: page.find("#alert").text.startswith("notes.wav is no audio that this browser can"))
+        page.wait(lambda: page.find("#alert").text.startswith("notes.wav is not audio that this browser can"))
         assert page.find("#toggle").text == "Start"
 
 

@@ -214,7 +214,7 @@ def test_audio_changes_keep_shape_and_range() -> None:
 def test_recipe_errors_are_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text('name = "x"\nwork = "w"\nstepz = 3\n')
-    with pytest.raises(DataError, match=r"r\.toml: unknown key 'stepz'; known are name, work, data,"):
+    with pytest.raises(DataError, match=r"r\.toml: unknown key 'stepz'; known: name, work, data,"):
         read_recipe(path)
     path.write_text('name = "x"\nwork = "w"\n')
     with pytest.raises(DataError, match=r"r\.toml: data is missing; it must be a table\."):
@@ -223,7 +223,7 @@ def test_recipe_errors_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"The recipe .* cannot be read: "):
         read_recipe(path)
     path.write_text('name = "x"\nwork = "w"\n[data]\ntrain = "t"\nmore = [{path = "u", wait = 2}]\n')
-    with pytest.raises(DataError, match=r"r\.toml: unknown key 'data\.more\[0\]\.wait'; known are path,"):
+    with pytest.raises(DataError, match=r"r\.toml: unknown key 'data\.more\[0\]\.wait'; known: path,"):
         read_recipe(path)
 
 
@@ -236,7 +236,7 @@ def test_errors_of_text_files_name_file_and_line(tmp_path: Path) -> None:
         path.write_text("good\tgut\n" + line)
         with pytest.raises(DataError, match=found):
             list(read_pairs(path))
-    with pytest.raises(DataError, match=r"There is no .*other\.tsv; name a tab-separated file"):
+    with pytest.raises(DataError, match=r"other\.tsv does not exist; name a tab-separated file"):
         list(read_pairs(tmp_path / "other.tsv"))
 
 

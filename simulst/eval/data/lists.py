@@ -57,7 +57,7 @@ def read_lists(
         where = f"{source.name}, line {index + 1}"
         header = probe(audio)
         if not name:
-            problems.append(Problem(where=where, what="a blank line; every line names a recording", index=index))
+            problems.append(Problem(where=where, what="an empty line; every line must name a recording", index=index))
         elif header.error:
             problems.append(Problem(where=where, what=header.error, index=index))
         items.append(Item(index=index, audio=audio, name=name, audio_s=header.duration_s, reference=text, where=where))

@@ -23,7 +23,7 @@ class Manifest(DatasetKind):
 
     def hint(self, place: Path) -> str:
         ends = "a manifest ends in .jsonl, a recipe in .toml"
-        return f"{place} is no test set: {ends}." if place.is_file() else ""
+        return f"{place} is not a test set: {ends}." if place.is_file() else ""
 
 
 def read_manifest(path: Path, *, lang: str = "") -> Dataset:
@@ -47,7 +47,7 @@ def read_manifest(path: Path, *, lang: str = "") -> Dataset:
             problems.append(Problem(where=where, what="no reference text", fatal=False))
         for key in sorted(set(record) - KEYS - noted):
             noted.add(key)
-            problems.append(Problem(where=where, what=f"the key {key!r} means nothing here", fatal=False))
+            problems.append(Problem(where=where, what=f"unknown key {key!r}, which is ignored", fatal=False))
         items.append(item)
     return Dataset(
         name=path.stem,

@@ -27,7 +27,7 @@ class Segment:
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """Lines with their blanks; only a line feed ends a line (U+2028 and U+0085 are text)."""
+    """Lines with their spaces; only a line feed ends a line (U+2028 and U+0085 are text)."""
     lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
     if lines and not lines[-1]:
         lines.pop()

@@ -68,7 +68,7 @@ def read_log(
 
 
 def write_log(path: str | os.PathLike[str], instances: Sequence[Instance], to: LogFormat, unit: Unit) -> list[Path]:
-    """Write instances in another format; returns the files (simulstream needs a configuration beside its log)."""
+    """Write instances in another format; returns the files (simulstream needs a configuration next to its log)."""
     target, *beside = files = log_files(Path(path), to)
     if to == "simulstream":
         write_simulstream(target, beside[0], instances, unit)

@@ -182,7 +182,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 MAX_MS = 1e12
-"""Times beyond this, 31 years, are mistakes; sums of them would be no numbers any more."""
+"""Times beyond this, 31 years, are mistakes; sums of them would not be numbers any more."""
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 _KNOWN_KEYS = frozenset(
     "index prediction delays elapsed prediction_length reference source source_length chunks erased_units".split()

@@ -23,7 +23,7 @@ _SPM_SPACE = "▁"
 class UnitStack:
     """The units of a text that grows and shrinks token by token; each change costs only the tokens it touches.
 
-    spm: tokens are joined, "▁" is a blank, and outer blanks do not count; word: joined with blanks; char: joined.
+    spm: tokens are joined, "▁" is a space, and outer spaces do not count; word: joined with spaces; char: joined.
     """
 
     def __init__(self, kind: TokenKind, unit: Unit) -> None:
@@ -33,7 +33,7 @@ class UnitStack:
         self._open = False
         """Whether the next letter continues the last word."""
         self._blanks = 0
-        """Blanks at the end of the text, not yet units."""
+        """Spaces at the end of the text, not yet units."""
         self._undo: list[tuple[int, str, bool, int]] = []
 
     def push(self, token: str) -> None:
@@ -76,7 +76,7 @@ class UnitStack:
 
 
 class WholeText:
-    """The same for a detokeniser that is only a function of all tokens (slower: it runs at every change)."""
+    """The units of a text whose detokeniser takes all tokens at once; slower, as it runs at every change."""
 
     def __init__(self, detokenise: Callable[[list[str]], str], unit: Unit) -> None:
         self._tokens: list[str] = []

@@ -79,7 +79,7 @@ def build_curve(
     latency = latency_metric(everyone, latency)
     if not all(quality in run.scores for run in everyone):
         known = ", ".join(name for name in _common(everyone) if everyone[0].display(name).kind == "quality")
-        raise DataError(f"There is no quality metric {quality!r} in all runs; choose one of {known}.")
+        raise DataError(f"Unknown quality metric {quality!r}; known in all runs: {known}.")
     if baseline and not same_segments(everyone):
         raise DataError("The runs do not translate the same segments; a paired test needs the same references.")
     samples = {run.folder: run.sample() for run in everyone}

@@ -68,7 +68,7 @@ def run_workers(
 ) -> Iterator[Outcome]:
     """In several processes that have up to `batch` items each, longest items first; outcomes come as they are ready.
 
-    With `share` the model is loaded once and forked, so that its weights lie in memory once; without it every worker
+    With `share` the model is loaded once and its memory shared by forking; without it every worker
     loads its own (a GPU cannot be forked).
     """
     pool = _Pool(load, share=share, threads=threads)

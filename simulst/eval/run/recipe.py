@@ -118,7 +118,7 @@ def read_recipe(path: Path, dataset: Dataset | None = None) -> Recipe:
         _known(run, (*_RUN_KEYS, *_TABLES), where, "")
         plans += _swept(_merged(common, run), where)
     if len(plans) > _MAX_RUNS:
-        raise DataError(f"{name}: the sweep has {len(plans)} runs; {_MAX_RUNS} is the most.")
+        raise DataError(f"{name}: the sweep has {len(plans)} runs; at most {_MAX_RUNS} are allowed.")
     dataset = dataset or _dataset(_table(table, "data", name), path)
     return Recipe(dataset=dataset, plans=named(plans), scoring=scoring)
 
@@ -131,7 +131,7 @@ def _load(path: Path) -> dict[str, object]:
     except OSError as error:
         raise DataError(f"The recipe {path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"The recipe {path} is no TOML: {error}.") from None
+        raise DataError(f"The recipe {path} is not TOML: {error}.") from None
 
 
 def _table(owner: Mapping[str, object], key: str, name: str) -> dict[str, object]:
@@ -144,7 +144,7 @@ def _table(owner: Mapping[str, object], key: str, name: str) -> dict[str, object
 def _known(table: Mapping[str, object], known: Sequence[str], name: str, section: str) -> None:
     if unknown := sorted(set(table) - set(known)):
         place = f" in [{section}]" if section else ""
-        raise DataError(f"{name}: unknown key {unknown[0]!r}{place}; known are {', '.join(known)}.")
+        raise DataError(f"{name}: unknown key {unknown[0]!r}{place}; known: {', '.join(known)}.")
 
 
 def _merged(common: Mapping[str, object], run: Mapping[str, object]) -> dict[str, object]:

@@ -197,7 +197,7 @@ def _finish(
     unusable = {problem.index for problem in skipped if problem.index is not None}
     failed = {index: record for index, record in folder.failures().items() if index in wanted | unusable}
     if not instances:
-        first = next(iter(failed.values()), {"error": "nothing was to be done"})
+        first = next(iter(failed.values()), {"error": "there was nothing to do"})
         raise DataError(f"All {len(failed)} items failed, the first with: {str(first['error']).rstrip('.')}.")
     report, notes = _score(dataset, instances, folder, settings, spec) if settings.score else (None, [])
     notes = [*_notes(dataset, instances, len(done), settings), *notes]
@@ -226,9 +226,7 @@ def _notes(dataset: Dataset, instances: Sequence[Instance], done: int, settings:
         one = "1 segment was" if len(bad) == 1 else f"{len(bad)} segments were"
         notes.append(f"{one} left out of the scores, the first for this reason: {bad[0]}.")
     if settings.batch > 1:
-        notes.append(
-            "Times of computing hold the waiting for other items of the batch; the ideal clock is not touched."
-        )
+        notes.append("Computing times include waiting for other items of the batch; the ideal clock is not affected.")
     return notes
 
 

@@ -142,10 +142,10 @@ def scoring_options(options: Mapping[str, object]) -> Options:
     """Checked; DataError for an unknown option, unit or metric."""
     known = [item.name for item in fields(Options)]
     if unknown := set(options) - set(known):
-        raise DataError(f"Unknown scoring option {sorted(unknown)[0]!r}; choose from {', '.join(known)}.")
+        raise DataError(f"Unknown scoring option {sorted(unknown)[0]!r}; known: {', '.join(known)}.")
     unit, metrics = options.get("unit", "word"), options.get("metrics", ())
     if unit not in UNITS:
-        raise DataError(f"Unknown unit {unit!r}; choose word or char.")
+        raise DataError(f"Unknown unit {unit!r}; known: word, char.")
     if not isinstance(metrics, list | tuple) or not all(isinstance(spec, str) for spec in metrics):
         raise DataError(f"`metrics` must be a list of file.py:NAME, but is {metrics!r}.")
     chosen_metrics(metrics)

@@ -53,7 +53,7 @@ def _close_gaps(
 ) -> list[int]:
     """Segments from the aligned pairs (reference, hypothesis), -1 for a gap on either side.
 
-    A unit beside a gap goes to the neighbour in the alignment that is more like it, the earlier one on ties; once one
+    A unit next to a gap goes to the neighbour in the alignment that is more like it, the earlier one on ties; once one
     went to the later neighbour, the rest of the gap follows.
     """
     segments = [0] * len(hypothesis)
