@@ -26,7 +26,7 @@ def bundled(name: str) -> str:
 
 
 def bundled_path(name: str | Path) -> Path:
-    """The same as a path: a `parser` for options and arguments of the command line, which gets defaults too."""
+    """`bundled` as a path: a `parser` for options and arguments of the command line, which gets defaults too."""
     return Path(bundled(str(name)))
 
 

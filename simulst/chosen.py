@@ -18,7 +18,7 @@ class Settings:
 
 
 def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
-    """Sort `key=value` pairs by owner. Raises SimulstError naming all known keys for one that nobody knows.
+    """Sort `key=value` pairs by owner. Raises SimulstError, with the known keys, for an unknown one.
 
     A key that policy and model share goes to the policy; `policy.KEY` and `model.KEY` say it outright. Options that a
     model must have for the policy to run (group positions) are added.

@@ -20,7 +20,7 @@ TEXT_PARAMETERS: dict[str, dict[str, str]] = {"WaitK": {"words": "adaptive", "st
 
 
 def add_options(parser: argparse.ArgumentParser, policy: str) -> None:
-    """None of these names may be the beginning of an option of SimulEval, whose first parser would take it for that."""
+    """No name may be a prefix of an option of SimulEval, whose first parser would mistake it for that option."""
     group = parser.add_argument_group("simulst")
     group.add_argument("--model", default=DEFAULT_MODEL, help="Model: name, local directory or hub name.")
     group.add_argument("--model-dtype", default=None, help="float32, bfloat16 or float16 (default: as --dtype says).")

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name -> (module:function or module:typer.Typer, summary); a command whose module is absent is not offered."""
 
 LONGEST = 2_000
-"""Characters of a sentence that names something absurdly long; its middle is left out."""
+"""Limit of a printed sentence in characters; the middle of a longer one is left out."""
 
 
 @runtime_checkable
@@ -122,7 +122,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """The same as `main`, returning the exit status."""
+    """`main`, but returning the exit status."""
     from simulst.cli.streams import flush_output, repair_streams
     from simulst.errors import SimulstError
 

@@ -1,4 +1,4 @@
-"""`simulst data`: look at test sets before they cost an evening."""
+"""`simulst data`: check test sets before a long run."""
 
 import json
 from pathlib import Path

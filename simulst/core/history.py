@@ -71,7 +71,7 @@ class HistoryConfig:
         check(self, "", PolicyError, label="history.{key}")
 
     def resolve(self, provides: frozenset[Evidence]) -> "HistoryConfig":
-        """The same with `auto` settled for a model."""
+        """This configuration, with `auto` replaced by what fits a model."""
         aligns = Evidence.ALIGNMENT in provides
         method = ("punctuation" if aligns else "fixed_words") if self.method == "auto" else self.method
         if method == "turns" and Evidence.SESSION_TOKENS not in provides:

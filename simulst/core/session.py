@@ -113,7 +113,7 @@ class Session:
 
     @property
     def lag(self) -> float:
-        """Seconds from the end of the source words behind the latest write to that write, computing included."""
+        """Seconds from the end of the source words of the latest write to that write, computing included."""
         return self._report.lag_s
 
     @property

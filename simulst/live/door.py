@@ -1,4 +1,4 @@
-"""The listening sockets of a server, and how many connections may stand before it at a time."""
+"""The listening sockets of a server, and how many connections may wait at a time."""
 
 import contextlib
 import errno
@@ -26,7 +26,7 @@ class Crowd:
         self._leaving: list[socket.socket] = []
 
     def enter(self, connection: socket.socket) -> None:
-        """A new connection, a stranger yet."""
+        """A new connection, not admitted yet."""
         self._strangers[connection.fileno()] = connection
 
     def admit(self, number: int) -> bool:

@@ -18,7 +18,7 @@ WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; ModelError where it is missing or no object."""
+    """The object in a JSON file; ModelError where it is missing or not an object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:

@@ -234,7 +234,7 @@ def _kept(name: str) -> Path:
 
 
 def _fetched(name: str) -> Path:
-    """Where a known model lies: in the package, under SIMULST_WEIGHTS (~/.cache/simulst/weights), on the hub."""
+    """Where a known model is: in the package, under SIMULST_WEIGHTS (~/.cache/simulst/weights), on the hub."""
     kept, hub = _kept(name), MODELS[name].hub
     return kept if not hub or (kept / "config.json").is_file() else fetch(hub)
 

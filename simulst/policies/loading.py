@@ -135,7 +135,7 @@ def preset_path(name: str) -> Path | None:
 
 
 def read_preset(path: Path) -> Preset:
-    """The checked content of a preset file; a policy of one's own is meant from the preset's folder."""
+    """The checked content of a preset file; the file of a policy of one's own is relative to the preset's folder."""
     try:
         if path.stat().st_size > _MAX_PRESET_BYTES:
             raise PolicyError(f"The preset {path} is larger than {_MAX_PRESET_BYTES} bytes.")

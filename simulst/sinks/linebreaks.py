@@ -1,4 +1,4 @@
-"""Breaking a subtitle into lines by display width; wide (Chinese, Japanese, Korean) signs count as two."""
+"""Breaking a subtitle into lines by display width; wide (Chinese, Japanese, Korean) characters count as two."""
 
 import functools
 import itertools

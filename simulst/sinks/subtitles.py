@@ -20,7 +20,7 @@ PAUSE_S = 3.0
 TAIL_S = 0.6
 """Shown at least so long after its last word came."""
 JOINER = "\u2060"
-"""Zero-width sign that keeps players from reading text as markup."""
+"""Zero-width character that keeps players from reading text as markup."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class CueTrack:
         self._words: list[Piece] = []
         """Each with the spaces before it."""
         self._blanks = ""
-        """Blanks after the last word."""
+        """Spaces after the last word."""
         self._closed: list[_Closed] = []
         self._settled = 0
         self._settled_characters = 0

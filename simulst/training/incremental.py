@@ -143,7 +143,7 @@ class Annotations:
 
     @classmethod
     def read(cls, folder: Path) -> "Annotations":
-        """DataError where a file is missing."""
+        """Read both files; DataError where one is missing."""
         try:
             ends = [json.loads(line) for line in (folder / WORDS_FILE).read_text().splitlines()]
             with gzip.open(folder / NEEDS_FILE, "rt", encoding="utf-8") as lines:

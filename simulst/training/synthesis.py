@@ -119,7 +119,7 @@ def speak(text: str, voice: str, rng: random.Random) -> npt.NDArray[np.int16]:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Where one spoken sentence lies: shard file, first sample, number of samples."""
+    """Where one spoken sentence is: shard file, first sample, number of samples."""
 
     sentence: int
     voice: str

@@ -1,4 +1,4 @@
-"""Write docs/metrics-compared.md, ours beside theirs: `python tests/eval/golden_table.py [GOLDEN]`."""
+"""Write docs/metrics-compared.md, ours next to theirs: `python tests/eval/golden_table.py [GOLDEN]`."""
 
 import json
 import os

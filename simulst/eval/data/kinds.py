@@ -34,7 +34,7 @@ def open_dataset(path: str | Path, *, long: bool = False, lang: str = "", kind: 
 
 
 def dataset_kind(spec: str) -> DatasetKind:
-    """A name of DATASETS or `file.py:Class`; DataError with the known names for whatever is neither."""
+    """A name of DATASETS or `file.py:Class`; DataError with the known names for anything else."""
     path, _, name = spec.rpartition(":")
     if path.endswith(".py"):
         found = vars(module_from_file(bundled_path(path), what="dataset", error=DataError)).get(name)

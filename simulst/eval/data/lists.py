@@ -33,7 +33,7 @@ def read_lists(
 ) -> Dataset:
     """A test set of whole recordings; with `segmentation` and `references` they are scored by segment.
 
-    A path is meant from the current folder, as SimulEval means it, or else from that of the list. Blank lines at the
+    A path is relative to the current folder, as in SimulEval, or else to that of the list. Empty lines at the
     end do not count. Raises DataError where the lists do not fit together.
     """
     names = _without_blank_end(read_lines(source))

@@ -27,7 +27,7 @@ class Manifest(DatasetKind):
 
 
 def read_manifest(path: Path, *, lang: str = "") -> Dataset:
-    """An item per line; paths are meant from the manifest's folder. Only `audio` must be there; unknown keys are noted.
+    """An item per line, paths relative to the manifest's folder; only `audio` must be there, unknown keys are noted.
 
     Raises DataError, naming the line, for a value of the wrong kind.
     """

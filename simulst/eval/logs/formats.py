@@ -26,7 +26,7 @@ WRITABLE: tuple[LogFormat, ...] = ("simuleval", "simulstream", "omnisteval", "te
 
 
 def detect_format(path: str | os.PathLike[str]) -> LogFormat:
-    """Format by the keys of the first record; a first line that is no JSON object means text, a line per recording."""
+    """Format by the keys of the first record; a first line that is not a JSON object means plain text."""
     for line in read_text(path).split("\n"):
         if not line.strip():
             continue

@@ -29,7 +29,7 @@ class Instance:
     delays_ms: tuple[float, ...] = ()
     """Audio received when each unit was emitted; empty when the log has no times."""
     elapsed_ms: tuple[float, ...] = ()
-    """The same with computation, in the convention that `cumulative` names; empty when not measured."""
+    """Emission times with computation, in the convention that `cumulative` names; empty when not measured."""
     cumulative: bool = True
     """True: SimulEval's clock, delay plus all computation since the stream began. False: plus that of one chunk."""
     backlog_ms: tuple[float, ...] = ()
@@ -163,7 +163,7 @@ def read_json_lines(path: str | os.PathLike[str]) -> tuple[list[tuple[dict[str, 
 
 
 def parse_json(text: str) -> object:
-    """ValueError for whatever is no JSON, and for what is nested so deeply that nothing of ours can have written it."""
+    """ValueError for what is not JSON, and for what is nested so deeply that nothing of ours can have written it."""
     try:
         document: object = json.loads(text)
         return document

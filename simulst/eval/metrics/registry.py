@@ -56,7 +56,7 @@ def load_metric(spec: str) -> Metric:
 
 
 def _guarded(metric: Metric) -> Metric:
-    """The same with its functions checked at every call."""
+    """The metric, with its functions checked at every call."""
     segment, corpus, counts = metric.segment, metric.corpus, metric.counts
     return replace(
         metric,

@@ -1,4 +1,4 @@
-"""The output folder of a run: what is done stands in it line by line, so that a killed run goes on where it was."""
+"""The output folder of a run: what is done is in it line by line, so that a killed run can resume."""
 
 import contextlib
 import json

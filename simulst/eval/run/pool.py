@@ -1,4 +1,4 @@
-"""Items through one process or several; what one item or one worker does wrong stays with it."""
+"""Items through one process or several; a failure of one item or worker does not touch the others."""
 
 import contextlib
 import math

@@ -226,7 +226,7 @@ def _dataset(table: dict[str, object], recipe: Path) -> Dataset:
 
 
 def _find(name: str, recipe: Path) -> Path:
-    """Meant from the recipe's folder, or else from the current one."""
+    """Relative to the recipe's folder, or else to the current one."""
     path = Path(name).expanduser()
     beside = recipe.parent / path
     return beside if beside.exists() else path

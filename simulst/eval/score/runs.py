@@ -1,4 +1,4 @@
-"""A finished evaluation as it lies in its folder: scores, segment table and run.json."""
+"""A finished evaluation as its folder holds it: scores, segment table and run.json."""
 
 import os
 from dataclasses import dataclass

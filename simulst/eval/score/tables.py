@@ -30,7 +30,7 @@ class SegmentRow:
     emitted_ms: tuple[float, ...]
     """Ideal emission time of each unit in the recording."""
     elapsed_ms: tuple[float, ...]
-    """The same with computation (backlog-aware clock), empty when unknown."""
+    """Emission times with computation (backlog-aware clock), empty when unknown."""
     units: tuple[str, ...]
     scores: dict[str, float | None]
 

@@ -10,7 +10,7 @@ from simulst.models.checkpoint import load_pretrained
 from simulst.models.hub import fetch, is_hub_name
 
 _DRAWING = threading.Lock()
-"""There is one global generator, and streams may be decoded in threads."""
+"""The random generator is global, and streams may be decoded in threads."""
 
 
 class SourceContinuer:

@@ -119,10 +119,10 @@ class TextTranslatorSession:
         return self._model.translate_text(texts, prefix, max_new=max_new)
 
     def drop_source(self, to_s: float) -> None:
-        """Sentences are short: nothing is forgotten."""
+        """Does nothing: sentences are short."""
 
     def drop_target(self, count: int) -> None:
-        """The same."""
+        """Does nothing, as `drop_source`."""
 
     def snapshot(self) -> object:
         return (self.words, self.is_final)
