@@ -5,12 +5,12 @@ const BLOCK_S = 1;
 
 function named(error, what) {
   const sentences = {
-    NotAllowedError: `The browser was not allowed to use ${what}.`,
-    NotFoundError: `This computer has no ${what}.`,
+    NotAllowedError: `The browser is not allowed to use ${what}.`,
+    NotFoundError: `${what[0].toUpperCase()}${what.slice(1)} was not found.`,
     NotReadableError: `Another program is using ${what}.`,
     OverconstrainedError: `That microphone is gone; choose another one.`,
   };
-  return new Error(sentences[error.name] ?? `${what} cannot be used: ${error.message}`);
+  return new Error(sentences[error.name] ?? `${what[0].toUpperCase()}${what.slice(1)} cannot be used: ${error.message}`);
 }
 
 function devices() {
