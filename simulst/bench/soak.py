@@ -140,8 +140,9 @@ class _Ear:
         """Longest stretch of audio without a word."""
         self._spoke_s = 0.0
         self._pieces: list[str] = []
-        self._lost: Counter[str] = Counter()
-        self._words = 0
+        """What the events said after the first `_checked` characters of the session's text."""
+        self._checked = self._words_checked = self._bytes_checked = 0
+        self._words = self._words_lost = 0
 
     def hear(self, samples: "FloatArray", marks: "Marks") -> None:
         began = time.process_time()
@@ -166,7 +167,7 @@ class _Ear:
         self.silent_s = max(self.silent_s, self.session.audio_s - self._spoke_s)
 
     def _retract(self, characters: int) -> None:
-        while characters:
+        while characters and self._pieces:
             last = self._pieces.pop()
             kept = last[: max(0, len(last) - characters)]
             characters -= len(last) - len(kept)
@@ -174,22 +175,32 @@ class _Ear:
                 self._pieces.append(kept)
 
     def check(self, marks: "Marks") -> None:
-        """Count the words since the last mark, and those of the session that its events did not say."""
-        heard = "".join(self._pieces)
-        self._pieces = [heard]
-        lost = Counter(self.session.text.split()) - Counter(heard.split())
-        marks.now.words_lost += (lost - self._lost).total()
-        self._lost = lost
-        words = len(heard.split())
+        """Count the words since the last mark, and those of the session that its events did not say.
+
+        What nothing can take back is not looked at again, so that this costs the same at any time of the stream.
+        """
+        fresh, heard = self.session.text_from(self._checked), "".join(self._pieces)
+        lost = (Counter(fresh.split()) - Counter(heard.split())).total()
+        words = self._words_checked + len(fresh.split())
+        marks.now.words_lost += lost
         marks.now.words += words - self._words
-        self._words = words
+        self._words_lost, self._words = self._words_lost + lost, words
+        marks.text_bytes = self._bytes_checked + len(fresh.encode())
+        final = min(len(fresh), max(0, self.session.settled_characters - self._checked))
+        self._settle(fresh, fresh.rfind(" ", 0, final) + 1 or final)
+
+    def _settle(self, fresh: str, count: int) -> None:
+        """Look no more at the first `count` characters of what was compared."""
+        self._words_checked += len(fresh[:count].split())
+        self._bytes_checked += len(fresh[:count].encode())
+        self._checked, self._pieces = self._checked + count, [fresh[count:]]
 
     def totals(self) -> Totals:
         """Of the whole stream."""
         stats = self.session.stats
         return {
             "words": self._words,
-            "words_lost": self._lost.total(),
+            "words_lost": self._words_lost,
             "silent_s_max": round(self.silent_s, 2),
             "forced": stats.forced,
             "not_finite": stats.not_finite,

@@ -12,9 +12,12 @@ import psutil
 
 MARKS_OF_A_SHORT_RUN = 10
 HALF_HOUR_S = 1_800.0
+WARM_UP_S = 300.0
+"""Audio in which caches, code that compiles itself and the allocator's arenas fill."""
 Z = statistics.NormalDist().inv_cdf(0.975)
 TRENDS = {
     "rss_mb": ("memory", "MB"),
+    "text_mb": ("  of it text kept", "MB"),
     "cpu_rtf": ("CPU", "s per s"),
     "lag_median_s": ("lag", "s"),
     "words": ("words of a stretch", ""),
@@ -31,6 +34,8 @@ class Mark:
     hours: float
     """Audio until here."""
     rss_mb: float
+    text_mb: float = 0.0
+    """Text of one session: what it keeps until its end whatever its policy."""
     cpu_rtf: float
     """CPU seconds per second of audio."""
     lag_median_s: float
@@ -81,6 +86,7 @@ class Marks:
         self._total_s = total_s
         self._process = process
         self._report = report
+        self.text_bytes = 0
         self._cpu_s = cpu_s
         self._cpu_before, self._audio_before, self._began = cpu_s(), 0.0, time.monotonic()
 
@@ -100,6 +106,7 @@ class Marks:
         mark = Mark(
             hours=round(audio_s / 3_600, 4),
             rss_mb=round(self._process.memory_info().rss / 2**20, 2),
+            text_mb=round(self.text_bytes / 2**20, 4),
             cpu_rtf=round((cpu_s - self._cpu_before) / (audio_s - self._audio_before), 5),
             lag_median_s=round(statistics.median(lags), 3),
             lag_p95_s=round(lags[min(len(lags) - 1, int(0.95 * len(lags)))], 3),
@@ -116,9 +123,10 @@ class Marks:
     def slopes(self) -> dict[str, Slope]:
         """Of every column in `TRENDS`; empty where there are too few marks.
 
-        The first mark is left out, for caches and the allocator fill then; so is a last stretch that is not whole.
+        Marks of the warm-up are left out, the first in any case; so is a last stretch that is not whole.
         """
-        kept = [mark for mark in self.marks[1:] if self._whole(mark)]
+        later = [mark for mark in self.marks[1:] if self._whole(mark)]
+        kept = [mark for mark in later if mark.hours * 3_600 > WARM_UP_S] if self._total_s > 2 * WARM_UP_S else later
         if len(kept) < 3:
             return {}
         hours = [mark.hours for mark in kept]
@@ -177,7 +185,7 @@ def trend_lines(slopes: dict[str, Slope]) -> list[str]:
     """One line for each slope."""
     if not slopes:
         return ["too few stretches for slopes: run longer"]
-    lines = ["slopes per hour of audio after the first mark, with 95 % intervals:"]
+    lines = ["slopes per hour of audio after the warm-up, with 95 % intervals:"]
     for name, slope in slopes.items():
         title, unit = TRENDS[name]
         verdict = "flat" if slope.is_flat else "rises" if slope.per_hour > 0 else "falls"

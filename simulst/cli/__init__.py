@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("simulst.cli.score:score", "Quality and latency of a log."),
     "convert": ("simulst.cli.convert:convert", "Logs and test sets from one format to another."),
     "curve": ("simulst.cli.curve:curve", "Plot quality against latency of several evaluations."),
+    "tune": ("simulst.cli.tune:tune", "Find the best policy and parameters under a limit of latency."),
+    "compare": ("simulst.cli.compare:compare", "What changed from one evaluation to another."),
     "report": ("simulst.cli.report:report", "One page about one or more evaluations."),
     "bench": ("simulst.cli.bench:bench", "Measure speed and memory, side by side."),
     "train": ("simulst.cli.train:train", "Train a model from a recipe; resumes by default."),

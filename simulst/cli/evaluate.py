@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simulst.eval.run import Result, Settings
     from simulst.eval.run.gang import Gang
     from simulst.eval.run.recipe import Plan, Recipe
+    from simulst.eval.score.runs import Run
 
 SOME_FAILED = 3
 """Exit status of a run that has come to its end with items missing, which --skip-bad had not been told to leave out."""
@@ -83,6 +84,10 @@ FinalOnly = Annotated[
     typer.Option("--final-only", help="Re-translation: words count once they cannot change (as in SimulEval)."),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out items that cannot be used.")]
+CompareTo = Annotated[
+    Path | None,
+    typer.Option(help="A run before: exit with 3 if quality fell or latency rose significantly.", metavar="OLD"),
+]
 NoScore = Annotated[bool, typer.Option("--no-score", help="Translate only.")]
 
 
@@ -111,13 +116,14 @@ def evaluate(
     final_only: FinalOnly = False,
     skip_bad: SkipBad = False,
     no_score: NoScore = False,
+    compare_to: CompareTo = None,
     json_: options.Json = False,
 ) -> None:
     """Translate every item of a test set and score the result (docs/evaluation.md).
 
     What is done is kept: run the same command again to go on after Ctrl-C, a crash or a failed item, which errors.jsonl
-    names. The exit status is 0 when every item is done, 3 when items failed and the rest is scored. Under torchrun the
-    same command shares the items between its processes.
+    names. The exit status is 0 when every item is done, 3 when items failed and the rest is scored, or when the run is
+    worse than that of --compare-to. Under torchrun the same command shares the items between its processes.
     """
     from simulst.eval.run import Settings
 
@@ -138,12 +144,13 @@ def evaluate(
         scoring: dict[str, object] = {"profile": profile} if profile else {}
         scoring |= {"metrics": metric} if metric else {}
         recipe = _changed(found, chosen, set_ or [], scoring)
-        results = _run_together(
-            recipe, output, replace(settings, scoring=recipe.scoring, command=["simulst", *sys.argv[1:]])
-        )
+        settings = replace(settings, scoring=recipe.scoring, command=["simulst", *sys.argv[1:]])
+        old = _old_run(compare_to, output, recipe, scores=not no_score)
+        results = _run_together(recipe, output, settings)
     if results:
         _print(results, output, json_=json_)
-    if any(result.failed.keys() - result.skipped for result in results):
+    worse = bool(results and old and _got_worse(old, results[0]))
+    if worse or any(result.failed.keys() - result.skipped for result in results):
         raise typer.Exit(SOME_FAILED)
 
 
@@ -268,6 +275,30 @@ def _print(results: "list[Result]", output: Path, *, json_: bool) -> None:
         print(f"{', '.join(latencies)} in ms; every score with its signature: {table}")
     if len(results) > 1:
         print(f"simulst curve {output}/*/ --output {output}/curve.html")
+
+
+def _old_run(folder: Path | None, output: Path, recipe: "Recipe", *, scores: bool) -> "Run | None":
+    """The run to compare with, read before the work begins."""
+    if folder is None:
+        return None
+    if len(recipe.plans) != 1 or not scores:
+        raise DataError("--compare-to is for one run that is scored; name the policy, and leave out --no-score.")
+    if folder.resolve() == output.resolve():
+        raise DataError("--compare-to names the folder of the run itself; give a run before.")
+    from simulst.eval.score.runs import load_run
+
+    return load_run(folder)
+
+
+def _got_worse(old: "Run", result: "Result") -> bool:
+    """Whether quality fell or latency rose by more than chance explains; the table goes to stderr."""
+    from simulst.cli.compare import change_lines
+    from simulst.eval.score.differences import differences
+    from simulst.eval.score.runs import load_run
+
+    found = differences(old, load_run(result.folder))
+    print("\n".join(change_lines(found.leading())), file=sys.stderr)
+    return bool(found.worse())
 
 
 def _cell(value: float | None, width: int) -> str:

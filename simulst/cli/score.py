@@ -67,8 +67,7 @@ def score(
     from simulst.eval.logs.units import read_unit
     from simulst.eval.score.inputs import report_log
 
-    if output is not None:
-        _refuse_output(output, log, (references, segmentation, log_config, sources))
+    _refuse_output(output, log, (references, segmentation, log_config, sources))
     report = report_log(
         log,
         references,
@@ -100,10 +99,12 @@ def score(
         print(f"note: {note}", file=sys.stderr)
 
 
-def _refuse_output(folder: Path, log: Path, inputs: "Sequence[Path | None]") -> None:
+def _refuse_output(folder: Path | None, log: Path, inputs: "Sequence[Path | None]") -> None:
     """DataError where scores would take the place of an input, or of those of a run with another log."""
     from simulst.outputs import refuse_inputs
 
+    if folder is None:
+        return
     refuse_inputs([folder / name for name in ("scores.json", "scores.tsv", "segments.tsv")], (log, *inputs))
     own = folder / "instances.log"
     if (folder / "run.json").is_file() and own.is_file() and log.is_file() and not own.samefile(log):

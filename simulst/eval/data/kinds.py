@@ -12,6 +12,8 @@ from simulst.plugins import brief, module_from_file
 DATASETS: dict[str, str] = {
     "mustc": "simulst.eval.data.mustc:MustC",
     "lists": "simulst.eval.data.lists:Lists",
+    "hub": "simulst.eval.data.hub_folder:HubFolder",
+    "lhotse": "simulst.eval.data.lhotse_cuts:LhotseCuts",
     "manifest": "simulst.eval.data.manifest:Manifest",
 }
 """Names to `module:Class`, in the order in which they are tried."""
