@@ -89,7 +89,7 @@ def _options(pairs: list[str], model: str) -> dict[str, object]:
     settings = read_settings(pairs, policy="offline", model=model)
     if settings.policy:
         raise DataError(
-            f"--set {next(iter(settings.policy))} belongs to the policy; its ranges are in the file of --space."
+            f"--set {next(iter(settings.policy))} belongs to the policy, whose ranges are in the --space file."
         )
     return dict(settings.model)
 
