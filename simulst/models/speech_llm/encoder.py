@@ -101,9 +101,6 @@ class EncoderState:
     values: list[Tensor] = field(default_factory=list)
     finished: bool = False
 
-    def size_bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (self.samples, *self.keys, *self.values))
-
     def clone(self) -> "EncoderState":
         """An independent copy; tensors are shared because steps replace and never modify them."""
         copy = EncoderState(**{f.name: getattr(self, f.name) for f in fields(self)})
