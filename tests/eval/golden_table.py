@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from simulst.eval.score.inputs import score_log
+from simulst.eval.score.inputs import report_log
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs" / "metrics-compared.md"
@@ -146,7 +146,7 @@ def rows(
         if key not in expected[folder.name]:
             continue
         config = {"log_config": folder / log.replace(".jsonl", "_cfg.yaml")} if log.startswith("simulstream") else {}
-        ours = score_log(
+        report = report_log(
             folder / log,
             folder / "ref.txt",
             folder / "segments.yaml" if sets == "long" else None,
@@ -156,6 +156,7 @@ def rows(
             **options,
             **config,
         )
+        ours = report.scores
         for name, value in reference_scores(expected[folder.name][key], title).items():
             result.setdefault(name, {})[lang] = (ours[name], value)
     return result

@@ -16,7 +16,7 @@ from simulst.errors import DataError
 from simulst.eval.data.segmentation import Segment, read_references, read_segmentation
 from simulst.eval.logs.instances import Instance, read_instances, write_instances
 from simulst.eval.metrics.registry import display_of
-from simulst.eval.score.inputs import report_instances, report_log, score_instances, score_log
+from simulst.eval.score.inputs import report_instances, report_log, score_instances
 from simulst.eval.score.tables import escape, read_scores, read_segments, unescape
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -214,8 +214,8 @@ def test_what_cannot_be_scored(instances: list[Instance], options: dict[str, Any
 def test_line_counts_that_differ(tmp_path: Path) -> None:
     (tmp_path / "ref").write_text("a\nb\n")
     write_instances(tmp_path / "log", [sentence(0)])
-    with pytest.raises(DataError, match=r"^The log has 1 instances but there are 2 references; they must be as many"):
-        score_log(tmp_path / "log", tmp_path / "ref")
+    with pytest.raises(DataError, match=r"^The log has 1 instances but there are 2 references; the counts must match"):
+        report_log(tmp_path / "log", tmp_path / "ref")
 
 
 def test_a_log_of_another_program(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_log_of_another_program(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"^log, line 1: none of SimulEval's, simulstream's or OmniSTEval's keys; has hyp"
     ):
-        score_log(tmp_path / "log")
+        report_log(tmp_path / "log")
 
 
 def test_files_of_a_report_are_read_back(tmp_path: Path) -> None:

@@ -124,12 +124,12 @@ def refusal(path: Path, *, long: bool = False) -> str:
 
 def test_text_that_does_not_match_the_yaml(mustc: Path, edit: Edit) -> None:
     edit(mustc / "txt" / "tst.de", 6, None)
-    assert refusal(mustc) == "tst.yaml has 6 segments but tst.de has 5 lines; they must be as many."
+    assert refusal(mustc) == "tst.yaml has 6 segments but tst.de has 5 lines; the counts must match."
 
 
 def test_transcript_that_does_not_match(mustc: Path, edit: Edit) -> None:
     edit(mustc / "txt" / "tst.en", 1, None)
-    assert refusal(mustc) == "tst.en has 5 lines but the segmentation has 6; they must be as many."
+    assert refusal(mustc) == "tst.en has 5 lines but the segmentation has 6; the counts must match."
 
 
 def test_missing_recording(mustc: Path) -> None:
@@ -193,7 +193,7 @@ def test_wav_names_stay_inside(mustc: Path, edit: Edit) -> None:
 
 def test_lists_that_do_not_fit(lists: Path) -> None:
     (lists / "target.txt").write_text("a\nb\n")
-    assert refusal(lists) == "source.txt has 4 recordings but target.txt has 2 lines; they must be as many."
+    assert refusal(lists) == "source.txt has 4 recordings but target.txt has 2 lines; the counts must match."
 
 
 def test_blank_line_in_a_list(lists: Path, edit: Edit) -> None:

@@ -129,7 +129,7 @@ class Dataset:
 
 def check_count(what: str, found: int, other: str, expected: int) -> None:
     if found != expected:
-        raise DataError(f"{what} has {found} lines but {other} has {expected}; they must be as many.")
+        raise DataError(f"{what} has {found} lines but {other} has {expected}; the counts must match.")
 
 
 def blank_references(lines: Sequence[str], name: str) -> list[Problem]:

@@ -45,7 +45,7 @@ def read_lists(
         if len(lines) != len(names):
             raise DataError(
                 f"{source.name} has {len(names)} recordings but {target.name} has {len(lines)} lines; "
-                f"they must be as many."
+                f"the counts must match."
             )
         texts = list(lines)
         problems += blank_references(lines, target.name)

@@ -53,7 +53,7 @@ def read_segmentation(
     if len(entries) != len(references):
         raise DataError(
             f"{Path(path).name} has {len(entries)} segments but {references_name} {len(references)} lines; "
-            f"they must be as many."
+            f"the counts must match."
         )
     rows = zip(entries, references, segment_places(path, len(entries)), strict=True)
     return [_segment(index, entry, text, where) for index, (entry, text, where) in enumerate(rows)]

@@ -71,7 +71,7 @@ def instance_from_json(record: Mapping[str, object], where: str = "") -> Instanc
     delays, elapsed = _times(record, "delays", where), _times(record, "elapsed", where)
     prediction, delays, elapsed = _without_end_mark(record["prediction"], delays, elapsed)
     if elapsed and len(elapsed) != len(delays):
-        raise DataError(f"{where}: {len(delays)} delays but {len(elapsed)} elapsed times; they must be as many.")
+        raise DataError(f"{where}: {len(delays)} delays but {len(elapsed)} elapsed times; the counts must match.")
     length = _number(record.get("source_length"), "source_length", where)
     reference = record.get("reference")
     return Instance(

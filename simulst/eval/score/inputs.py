@@ -22,19 +22,6 @@ from simulst.eval.segment.recordings import match_recordings, shift_to_first_seg
 from simulst.eval.segment.resegmentation import Band
 
 
-def score_log(
-    log: str | os.PathLike[str],
-    references: str | os.PathLike[str] | None = None,
-    segmentation: str | os.PathLike[str] | None = None,
-    unit: Unit = "word",
-    lang: str = "",
-    profile: str = "auto",
-    **options: Any,
-) -> dict[str, float]:
-    """Score a log file; see `report_log`."""
-    return report_log(log, references, segmentation, unit=unit, lang=lang, profile=profile, **options).scores
-
-
 def score_instances(
     instances: Sequence[Instance],
     references: Sequence[str] | None = None,
@@ -177,7 +164,7 @@ def _with_sources(segments: list[ScoredSegment], sources: Sequence[str] | None) 
         return segments
     if len(sources) != len(segments):
         raise DataError(
-            f"There are {len(sources)} source sentences but {len(segments)} references; they must be as many."
+            f"There are {len(sources)} source sentences but {len(segments)} references; the counts must match."
         )
     return [replace(segment, source=text) for segment, text in zip(segments, sources, strict=True)]
 
@@ -196,7 +183,7 @@ def _with_references(instances: Sequence[Instance], references: Sequence[str] | 
         return ordered
     if len(references) != len(ordered):
         raise DataError(
-            f"The log has {len(ordered)} instances but there are {len(references)} references; they must be as many "
+            f"The log has {len(ordered)} instances but there are {len(references)} references; the counts must match "
             f"(recordings that are to be cut into segments need --segmentation)."
         )
     return [replace(instance, reference=text) for instance, text in zip(ordered, references, strict=True)]
