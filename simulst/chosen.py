@@ -47,8 +47,8 @@ def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
             chosen.model[short] = value
         else:
             raise SimulstError(
-                f"Unknown setting {key!r}; known: of policy {policy} {_listed(parameters)}; "
-                f"of model {model} {_listed(options)}; of the history {_listed(history)}."
+                f"Unknown setting {key!r}; known for policy {policy}: {_listed(parameters)}; "
+                f"for model {model}: {_listed(options)}; for the history: {_listed(history)}."
             )
     for key, value in options_for(model, rule.needs()).items():
         chosen.model.setdefault(key, value)

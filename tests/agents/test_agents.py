@@ -193,7 +193,7 @@ def test_the_chunk_is_the_segment_unless_that_is_the_harness_default() -> None:
     [
         ({"model": "nope"}, "simulst: Unknown model 'nope'; give one.\n"),
         ({"set": ["k=0"]}, "simulst: wait_k: k is 0; it must be at least 1.\n"),
-        ({"set": ["q=1"]}, "simulst: Unknown setting 'q'; known: of policy wait_k k, words"),
+        ({"set": ["q=1"]}, "simulst: Unknown setting 'q'; known for policy wait_k: k, words"),
         ({"policy": "emma"}, "simulst: Policy emma needs p_choose, which model toy does not provide"),
     ],
 )

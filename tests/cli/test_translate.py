@@ -97,8 +97,8 @@ def test_every_mistake_is_one_sentence_and_status_2(run: Run, speech: Path, tmp_
     assert refused(speech, *toy, "--policy", "nope").startswith("Unknown policy 'nope'; known: offline, wait_k")
     assert refused(speech, "--model", "nope").startswith("Unknown model 'nope'; known: tiny-en-de")
     assert refused(speech, *toy, "--policy", "wait_k", "--set", "nope=1").startswith(
-        "Unknown setting 'nope'; known: of policy wait_k k, words, word_ms, ratio, pause_s, strict; "
-        "model toy has look_ahead_s; history has history.method, history.audio, "
+        "Unknown setting 'nope'; known for policy wait_k: k, words, word_ms, ratio, pause_s, strict; "
+        "for model toy: look_ahead_s; for the history: history.method, history.audio, "
     )
     assert refused(speech, *toy, "--set", "k") == "--set takes KEY=VALUE, not 'k'."
     assert "must be a whole number" in refused(speech, *toy, "--policy", "wait_k", "--set", "k=x")

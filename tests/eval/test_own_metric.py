@@ -108,7 +108,7 @@ def test_three_ways_to_measure(
         ("MINE = Metric(name='a b', unit='', kind='run', corpus=len)", r"A metric cannot be called 'a b'; use letters"),
         (
             "MINE = Metric(name='StreamLAAL', unit='ms', kind='run', corpus=len)",
-            r"there is a metric StreamLAAL",
+            r"a metric StreamLAAL already exists",
         ),
         (
             "MINE = Metric(name='Mine', unit='', kind='run', segment=lambda view: view.times[0])",
