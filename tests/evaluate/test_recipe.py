@@ -8,7 +8,7 @@ from simulst.errors import DataError, PolicyError
 from simulst.eval.data import open_dataset
 from simulst.eval.run.recipe import read_recipe
 
-RECIPES = sorted((Path(__file__).parents[2] / "eval").glob("*.toml"))
+RECIPES = sorted(path for path in (Path(__file__).parents[2] / "eval").glob("*.toml") if path.stem != "tune")
 
 
 @pytest.fixture
