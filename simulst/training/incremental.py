@@ -60,7 +60,7 @@ def annotate_needs(
     *,
     only: Container[int] | None = None,
 ) -> None:
-    """One line per English sentence: for each of its translations the source word that each target word waits for.
+    """One line per source sentence: for each of its translations the source word that each target word waits for.
 
     Sentences that are not in `only` get an empty line.
     """
@@ -68,9 +68,9 @@ def annotate_needs(
     def texts(ids: Sequence[int]) -> list[str]:
         return [vocabulary.decode(list(one)).strip().lower().strip(".,!?;:\"'") for one in split_words(ids, vocabulary)]
 
-    groups = [g if only is None or number in only else [] for number, g in enumerate(corpus.german)]
-    english = [texts(ids) if group else [] for ids, group in zip(corpus.english, groups, strict=True)]
-    pairs = [(source, texts(ids)) for source, group in zip(english, groups, strict=True) for ids in group]
+    groups = [g if only is None or number in only else [] for number, g in enumerate(corpus.target)]
+    source = [texts(ids) if group else [] for ids, group in zip(corpus.source, groups, strict=True)]
+    pairs = [(one, texts(ids)) for one, group in zip(source, groups, strict=True) for ids in group]
     links = iter(zip(align(pairs, method), pairs, strict=True))
     with whole_file(path) as file, gzip.open(file, "wt", encoding="utf-8") as out:
         for group in groups:
@@ -88,7 +88,7 @@ class WordClock:
     blank: int = 0
 
     @torch.inference_mode()
-    def ends(self, talk: "Talk", vectors: Vectors | None, english: Sequence[Sequence[int]]) -> list[list[int]]:
+    def ends(self, talk: "Talk", vectors: Vectors | None, source: Sequence[Sequence[int]]) -> list[list[int]]:
         """For each sentence of a talk the vectors, from the talk's first, after which each word is over."""
         projected = None
         if self.model is not None and vectors is not None:
@@ -96,7 +96,7 @@ class WordClock:
             stacked = torch.from_numpy(stored.copy()).view(torch.bfloat16).float()
             projected = self.model.projector(stacked)
         ends = list[list[int]]()
-        for (_, begin, finish), ids in zip(talk.sentences, english, strict=True):
+        for (_, begin, finish), ids in zip(talk.sentences, source, strict=True):
             first, last = max(0, int(begin) - 1), min(talk.count, int(np.ceil(finish)) + 2)
             found = None
             if projected is not None and ids and 0 < last - first <= LONGEST_CTC:
@@ -120,7 +120,7 @@ class WordClock:
 def annotate_words(
     talks: "Sequence[Talk]",
     vectors: Vectors | None,
-    english: Sequence[Sequence[int]],
+    source: Sequence[Sequence[int]],
     clock: WordClock,
     path: Path,
 ) -> None:
@@ -128,7 +128,7 @@ def annotate_words(
     done = len(path.read_text().splitlines()) if path.exists() else 0
     with path.open("a") as out:
         for talk in talks[done:]:
-            found = clock.ends(talk, vectors, [english[sentence] for sentence, _, _ in talk.sentences])
+            found = clock.ends(talk, vectors, [source[sentence] for sentence, _, _ in talk.sentences])
             out.write(json.dumps(found, separators=(",", ":")) + "\n")
 
 
@@ -139,7 +139,7 @@ class Annotations:
     ends: list[list[list[int]]]
     """Talk, sentence, word."""
     needs: list[list[list[int]]]
-    """English sentence, translation, target word."""
+    """Source sentence, translation, target word."""
 
     @classmethod
     def read(cls, folder: Path) -> "Annotations":
@@ -184,7 +184,7 @@ class IncrementalSampler:
         tags = {name: find(f"<{name}>") for name in LATENCIES}
         tags |= {f"turn {m}": find(f"<spare{m - 1}>") for m in TURN_BLOCKS}
         self.marks = InterleavedMarks(
-            prompt=(marks.speech, marks.german), tags=tags, read=find("<read>"), write=find("<write>")
+            prompt=(marks.speech, marks.target), tags=tags, read=find("<read>"), write=find("<write>")
         )
 
     @property
@@ -205,8 +205,8 @@ class IncrementalSampler:
     def _timed(self, run: Run, i: int, rng: random.Random) -> TimedSentence:
         number = run.talk.sentences[run.first + i][0]
         ends = self.annotations.ends[run.talk_number][run.first + i]
-        which = rng.randrange(len(self.corpus.german[number]))
-        words = split_words(self.corpus.german[number][which], self.vocabulary)
+        which = rng.randrange(len(self.corpus.target[number]))
+        words = split_words(self.corpus.target[number][which], self.vocabulary)
         return TimedSentence(
             ends=tuple(max(1, one - run.start) for one in ends),
             words=tuple(words),
@@ -242,11 +242,11 @@ class IncrementalSampler:
             seen = grouped.aligned(needed, source, rng, slack=self.config.block_vectors)
         target = [token for word in words for token in word]
         rows = grouped.rows_of_words([i for i, word in enumerate(words) for _ in word], seen, source)
-        ids = [m.speech, *[-1] * (source - 1), m.german, *target, m.eos]
+        ids = [m.speech, *[-1] * (source - 1), m.target, *target, m.eos]
         weights = [0.0] * (source + 1) + [1.0] * (len(target) + 1)
         vectors = (run.talk.first + run.start, run.talk.first + run.end)
         return Sample(ids, weights, vectors, self._source(run), visible=[*rows, source])
 
     def _source(self, run: Run) -> list[int]:
         numbers = [one[0] for one in run.talk.sentences[run.first : run.first + run.count]]
-        return [token for number in numbers for token in self.corpus.english[number]]
+        return [token for number in numbers for token in self.corpus.source[number]]

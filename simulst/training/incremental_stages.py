@@ -62,8 +62,8 @@ def annotate(recipe: Recipe) -> None:
     # text alone moves the embeddings away from what the projector says, so its checkpoint does not tell words apart
     hears = recipe.model.start or (recipe.folder / "decoder" / "decoder.pt").exists()
     model = model_after(recipe, "decoder").eval() if hears else None
-    clock = WordClock(vocabulary=vocabulary, model=model, blank=Marks.of(vocabulary).blank)
+    clock = WordClock(vocabulary=vocabulary, model=model, blank=recipe.marks(vocabulary).blank)
     vectors = None
     if model is not None:
         vectors = open_vectors(where, model.config.stack * model.config.encoder.model_dim)
-    annotate_words(talks, vectors, corpus.english, clock, where / WORDS_FILE)
+    annotate_words(talks, vectors, corpus.source, clock, where / WORDS_FILE)

@@ -1,7 +1,7 @@
-"""People's recordings with transcripts: case and punctuation brought back, German added, stored as speech shards.
+"""People's recordings with transcripts: case and punctuation brought back, translations added, stored as speech shards.
 
 A manifest is a tab-separated file with a header: `audio` (a path inside a tar next to it that is named after the first
-folder of the path, or a file), `seconds`, `speaker`, `text`. Nobody has translated such recordings: their German is
+folder of the path, or a file), `seconds`, `speaker`, `text`. Nobody has translated them: their translation is
 made by the text model of the recipe, so their sentences weigh less than real pairs.
 """
 
