@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pkgutil
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
@@ -120,7 +121,22 @@ def main(args: Sequence[str] | None = None) -> None:
 
     A command may add a status of its own, as `evaluate` does for items that failed.
     """
-    sys.exit(run(args))
+    status = run(args)
+    if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
+        _leave(status)
+    sys.exit(status)
+
+
+def _leave(status: int) -> None:
+    """End without taking the interpreter down under a thread that still computes.
+
+    Such a thread is ended where it comes back from a model for the interpreter's lock, in the middle of C++ frames that
+    may not be left so: the process would die of `terminate called without an active exception`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def run(args: Sequence[str] | None = None) -> int:

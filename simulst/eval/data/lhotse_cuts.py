@@ -36,7 +36,8 @@ class LhotseCuts(DatasetKind):
         for index, (cut, audio) in enumerate(zip(cuts, recordings, strict=True)):
             item = _item(index, cut, audio, lang, place, probe)
             items.append(item)
-            if error := stretch_error(probe(audio), audio, item.offset_s, item.duration_s):
+            header = probe(audio, item.offset_s + (item.duration_s or 0.0))
+            if error := stretch_error(header, audio, item.offset_s, item.duration_s):
                 problems.append(Problem(where=item.where, what=error, index=index))
         return Dataset(
             name=place.name.partition(".")[0],

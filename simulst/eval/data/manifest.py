@@ -61,9 +61,9 @@ def read_manifest(path: Path, *, lang: str = "") -> Dataset:
 
 def _item(index: int, record: dict[str, object], where: str, folder: Path, probe: Probe) -> tuple[Item, Header]:
     audio = _audio(record, where, folder)
-    header = probe(audio)
     offset_s = _seconds(record, "offset", where) or 0.0
     duration_s = _seconds(record, "duration", where)
+    header = probe(audio, offset_s + (duration_s or 0.0))
     rest_s = max(0.0, header.duration_s - offset_s)
     item = Item(
         index=index,
