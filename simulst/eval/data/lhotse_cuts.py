@@ -81,7 +81,7 @@ def _cuts(place: Path) -> "list[Cut]":
 
 
 def _recording(cut: "Cut", place: Path, number: int) -> Path:
-    """The file of a cut; paths are meant from the manifest's folder."""
+    """The file of a cut; paths are relative to the manifest's folder."""
     sources = cut.recording.sources if cut.has_recording else []
     if len(sources) != 1 or sources[0].type != "file":
         raise DataError(f"{place.name}, line {number}: cut {cut.id} needs one recording of type file.")

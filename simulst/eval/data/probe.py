@@ -84,7 +84,7 @@ def _wav_header(path: Path, head: bytes, size: int) -> Header | None:
 
 def _read(path: Path) -> Header:
     if not path.is_file():
-        return Header(error=f"{path} does not exist" if not path.exists() else f"{path} is no file")
+        return Header(error=f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     if not path.stat().st_size:
         return Header(error=f"{path} is empty: it holds no audio")
     try:

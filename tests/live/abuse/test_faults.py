@@ -93,7 +93,7 @@ def test_a_model_that_fails_costs_one_stream_only(serve: Serve, client: Connect)
     bad.hello(model="broken")
     bad.audio(toy_audio(WORDS))
     error = bad.until("error")
-    assert (error["code"], error["message"]) == ("internal", "The translation failed; the server's log tells why.")
+    assert (error["code"], error["message"]) == ("internal", "The translation failed; the server's log says why.")
     good = client(server)
     good.hello()
     good.audio(toy_audio(WORDS))
@@ -108,7 +108,7 @@ def test_a_fault_of_the_server_costs_one_connection_only(bystander: Any, monkeyp
     one = bystander[1]()
     one.say(**HELLO)
     error = one.until("error")
-    assert (error["code"], error["message"]) == ("internal", "The server failed; its log tells why.")
+    assert (error["code"], error["message"]) == ("internal", "The server failed; its log says why.")
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def test_everything_can_be_saved_after_a_fatal_error(visit: Visit, browser: Any,
         path.unlink()
     page.choose("chunk", "320")
     page.translate_file(speech)
-    page.wait(lambda: page.find("#alert").text == "The translation failed; the server's log tells why.")
+    page.wait(lambda: page.find("#alert").text == "The translation failed; the server's log says why.")
     assert page.status == "Ready" and len(page.text.split()) >= 3
     time.sleep(4)  # the server has closed the connection
     for form in ("srt", "vtt", "txt", "jsonl"):

@@ -116,5 +116,5 @@ def test_a_file_that_is_no_audio_is_explained(visit: Visit, browser: Any, serve:
     page = visit(serve().address)
     for speed in ("fast", "play"):
         page.translate_file(path, speed)
-        page.wait(lambda: page.find("#alert").text.startswith("notes.wav is no audio that this browser can"))
+        page.wait(lambda: page.find("#alert").text.startswith("notes.wav is not audio that this browser can"))
         assert page.find("#toggle").text == "Start"
