@@ -4,7 +4,7 @@ import os
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -13,6 +13,7 @@ from simulst.cli import options
 from simulst.errors import DataError
 
 if TYPE_CHECKING:
+    from simulst.bench.soak_live import CrowdResult
     from simulst.bench.soak_marks import Marks, Report
     from simulst.core.events import Event
     from simulst.core.session import Session
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from simulst.policies import LoadedPolicy
 
 TALK_S = 120.0
-"""Speech that is said again and again."""
+"""Speech that is repeated."""
 
 
 def soak(
@@ -51,22 +52,42 @@ def soak(
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     translator, talk = load_model(model, **settings.model), speech(audio, TALK_S)
-    found: dict[str, Any] = {"model": model, "policy": policy, "hours": hours, "live": live}
+    found: dict[str, object] = {"model": model, "policy": policy, "hours": hours, "live": live}
     found["load_before"] = round(os.getloadavg()[0], 1)
     if live:
         from simulst.bench.soak_live import run_live
 
         server = ["--model", model, "--policy", policy, *(f"--set={pair}" for pair in set_ or [])]
         server += [f"--chunk-ms={chunk_ms}"] if chunk_ms else []
-        marks, result = run_live(translator, loaded, server, talk, hours, clients, printer(json_))
+        marks, crowd = run_live(translator, loaded, server, talk, hours, clients, printer(json_))
+        print(dump({**found, **crowd}, marks) if json_ else "\n".join(_lines(crowd, marks)))
     else:
         marks, result = run_session(translator, loaded, talk, hours, printer(json_))
-    print(dump(found | result, marks) if json_ else "\n".join(_lines(result, marks)))
+        print(dump({**found, **result}, marks) if json_ else "\n".join(_lines(result, marks)))
+
+
+class Totals(TypedDict):
+    """Of the whole stream."""
+
+    words: int
+    words_lost: int
+    silent_s_max: float
+    forced: int
+    not_finite: int
+    compute_rtf: float
+
+
+class SessionResult(Totals):
+    """What `run_session` finds besides its marks."""
+
+    interrupted: bool
+    audio_hours: float
+    left: dict[str, int]
 
 
 def run_session(
     model: "Translator", policy: "LoadedPolicy", talk: "FloatArray", hours: float, report: "Report"
-) -> "tuple[Marks, dict[str, Any]]":
+) -> "tuple[Marks, SessionResult]":
     """One session from beginning to end, a chunk at a time; `talk` is 16 kHz speech of at least one chunk."""
     import psutil
 
@@ -86,10 +107,10 @@ def run_session(
     ear = _Ear(Session(model, policy))
     marks = Marks(3_600 * hours, process, lambda: ear.cpu_s, report)
     interrupted = _hear_all(ear, pieces, marks)
-    result = {"interrupted": interrupted, "audio_hours": round(ear.session.audio_s / 3_600, 4), **ear.totals()}
+    totals, audio_hours = ear.totals(), round(ear.session.audio_s / 3_600, 4)
     del ear.session
     left = {"files": process.num_fds() - before[0], "threads": process.num_threads() - before[1]}
-    return marks, {**result, "left": left}
+    return marks, {"interrupted": interrupted, "audio_hours": audio_hours, **totals, "left": left}
 
 
 def _hear_all(ear: "_Ear", pieces: "list[FloatArray]", marks: "Marks") -> bool:
@@ -174,7 +195,7 @@ class _Ear:
         self._bytes_checked += len(fresh[:count].encode())
         self._checked, self._pieces = self._checked + count, [fresh[count:]]
 
-    def totals(self) -> dict[str, Any]:
+    def totals(self) -> Totals:
         """Of the whole stream."""
         stats = self.session.stats
         return {
@@ -187,7 +208,7 @@ class _Ear:
         }
 
 
-def _lines(result: dict[str, Any], marks: "Marks") -> list[str]:
+def _lines(result: "SessionResult | CrowdResult", marks: "Marks") -> list[str]:
     """What is printed after the table."""
     from simulst.bench.soak_marks import trend_lines
 

@@ -5,7 +5,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import psutil
@@ -130,7 +130,7 @@ class Marks:
         if len(kept) < 3:
             return {}
         hours = [mark.hours for mark in kept]
-        return {name: slope_of(hours, [float(getattr(mark, name)) for mark in kept]) for name in TRENDS}
+        return {name: slope_of(hours, [float(vars(mark)[name]) for mark in kept]) for name in TRENDS}
 
     def _whole(self, mark: Mark) -> bool:
         at = self.marks.index(mark)
@@ -195,13 +195,13 @@ def trend_lines(slopes: dict[str, Slope]) -> list[str]:
 
 
 def printer(as_json: bool) -> Report:
-    """Shows every mark at once: in the table, or beside the JSON document on stderr."""
+    """Shows every mark at once: in the table, or on stderr where stdout gets a JSON document."""
     stream = sys.stderr if as_json else sys.stdout
     print(HEADER, file=stream, flush=True)
     return lambda mark: print(row(mark), file=stream, flush=True)
 
 
-def dump(found: dict[str, object], marks: Marks) -> str:
+def dump(found: Mapping[str, object], marks: Marks) -> str:
     """The run as one JSON object."""
     slopes = {name: asdict(slope) | {"flat": slope.is_flat} for name, slope in marks.slopes().items()}
-    return json.dumps(found | {"marks": [asdict(mark) for mark in marks.marks], "slopes_per_hour": slopes})
+    return json.dumps({**found, "marks": [asdict(mark) for mark in marks.marks], "slopes_per_hour": slopes})

@@ -48,8 +48,8 @@ def tune(
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Begin no trial after this time.", metavar="N")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the search and of the split.", metavar="N")] = 0,
-    lang: Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the search and of the split.", metavar="N")] = 0,
+    lang: Annotated[str, typer.Option(help="Target language, if the folder does not name it.", metavar="XX")] = "",
     long: Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")] = False,
     device: options.Device = "cpu",
 ) -> None:
@@ -88,7 +88,9 @@ def _options(pairs: list[str], model: str) -> dict[str, object]:
 
     settings = read_settings(pairs, policy="offline", model=model)
     if settings.policy:
-        raise DataError(f"--set {next(iter(settings.policy))} is of the policy; ranges are in the file of --space.")
+        raise DataError(
+            f"--set {next(iter(settings.policy))} belongs to the policy, whose ranges are in the --space file."
+        )
     return dict(settings.model)
 
 

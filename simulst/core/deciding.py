@@ -62,18 +62,13 @@ class Deciding:
         return self._log.text_from(start)
 
     @property
-    def settled_text(self) -> str:
-        """What can no longer change: all that is shown, unless the policy may take back."""
-        return self._log.settled if self.revises else self._log.text
-
-    @property
     def audio_s(self) -> float:
         """Audio that has been decided on."""
         return self._report.audio_s
 
     @property
     def lag(self) -> float:
-        """Seconds from the end of the source words behind the latest write to that write, computing included."""
+        """Seconds from the end of the source words of the latest write to that write, computing included."""
         return self._report.lag_s
 
     @property

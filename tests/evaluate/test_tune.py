@@ -65,7 +65,7 @@ def test_a_limit_counts_seconds_of_a_score_in_ms() -> None:
     [
         ("", "must hold tables"),
         ("[[search]]\nranges = {}", "must name a policy"),
-        ("[[search]]\npolicy = 'wait_k'\nrange = {}", "unknown key 'range'; known are policy, ranges, options"),
+        ("[[search]]\npolicy = 'wait_k'\nrange = {}", "unknown key 'range'; known: policy, ranges, options"),
         ("[[search]]\npolicy = 'wait_k'\nranges = { k = 3 }", "k must be a list of values, or a table"),
         ("[[search]]\npolicy = 'wait_k'\nranges = { k = [] }", "k must be a list of values, or a table"),
         ("[[search]]\npolicy = 'wait_k'\nranges = { k = { low = 3, high = 3 } }", "low must be below high"),

@@ -36,7 +36,8 @@ class LhotseCuts(DatasetKind):
         for index, (cut, audio) in enumerate(zip(cuts, recordings, strict=True)):
             item = _item(index, cut, audio, lang, place, probe)
             items.append(item)
-            if error := stretch_error(probe(audio), audio, item.offset_s, item.duration_s):
+            header = probe(audio, item.offset_s + (item.duration_s or 0.0))
+            if error := stretch_error(header, audio, item.offset_s, item.duration_s):
                 problems.append(Problem(where=item.where, what=error, index=index))
         return Dataset(
             name=place.name.partition(".")[0],
@@ -80,7 +81,7 @@ def _cuts(place: Path) -> "list[Cut]":
 
 
 def _recording(cut: "Cut", place: Path, number: int) -> Path:
-    """The file of a cut; paths are meant from the manifest's folder."""
+    """The file of a cut; paths are relative to the manifest's folder."""
     sources = cut.recording.sources if cut.has_recording else []
     if len(sources) != 1 or sources[0].type != "file":
         raise DataError(f"{place.name}, line {number}: cut {cut.id} needs one recording of type file.")

@@ -73,7 +73,7 @@ def _search(table: object, where: str) -> Search:
     if not isinstance(table, dict) or not isinstance(table.get("policy"), str):
         raise DataError(f"{where} must name a policy.")
     if unknown := sorted(set(table) - {"policy", "ranges", "options"}):
-        raise DataError(f"{where}: unknown key {unknown[0]!r}; known are policy, ranges, options.")
+        raise DataError(f"{where}: unknown key {unknown[0]!r}; known: policy, ranges, options.")
     ranges, options = table.get("ranges", {}), table.get("options", {})
     if not isinstance(ranges, dict) or not isinstance(options, dict):
         raise DataError(f"{where}: `ranges` and `options` must be tables.")

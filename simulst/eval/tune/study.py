@@ -151,7 +151,7 @@ class Tuner:
             self.base,
             name=named,
             policy=search.policy,
-            parameters=values,
+            parameters={**values},
             chunk_ms=self.base.chunk_ms if chunk is None else int(chunk),
             options={**self.base.options, **search.options},
         )
