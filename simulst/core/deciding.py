@@ -60,10 +60,9 @@ class Deciding:
         """Everything that is shown now."""
         return self._log.text
 
-    @property
-    def settled_text(self) -> str:
-        """What can no longer change: all that is shown, unless the policy may take back."""
-        return self._log.settled if self.revises else self._log.text
+    def text_from(self, start: int) -> str:
+        """`text[start:]` for a `start` >= 0, without making what lies long before it."""
+        return self._log.text_from(start)
 
     @property
     def audio_s(self) -> float:
@@ -72,7 +71,7 @@ class Deciding:
 
     @property
     def lag(self) -> float:
-        """Seconds from the end of the source words behind the latest write to that write, computing included."""
+        """Seconds from the end of the source words of the latest write to that write, computing included."""
         return self._report.lag_s
 
     @property
@@ -82,7 +81,7 @@ class Deciding:
 
     def progress(self) -> ProgressEvent:
         """Where the stream stands now."""
-        settled, vocabulary = self._settled, self.model.vocabulary
+        settled, vocabulary = self.settled_characters, self.model.vocabulary
         whole = settled == self._log.chars and opens_word(self.last_decision, vocabulary)
         return self._report.progress(settled=settled, whole=whole or not vocabulary.spaced)
 
@@ -95,7 +94,7 @@ class Deciding:
         return self.drain()
 
     @property
-    def _settled(self) -> int:
+    def settled_characters(self) -> int:
         """Characters of the text that can no longer change."""
         return self._log.settled_chars if self.revises else self._log.chars
 
@@ -170,7 +169,7 @@ class Deciding:
         self.stats.words_written += self._log.words - words + change.words_retracted
         if change:
             self.stats.writes += 1
-            self._report.write(change, settled=self._settled)
+            self._report.write(change, settled=self.settled_characters)
         return change, times[history:]
 
     def _observed(self, decision: Decision, change: Change, times: Sequence[float | None]) -> Observed:

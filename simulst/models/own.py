@@ -11,7 +11,7 @@ from simulst.errors import ModelError, SimulstError
 from simulst.models.family import AnyFamily, ModelFamily
 from simulst.plugins import brief, module_from_file
 
-Provides = Callable[[Path, Any], frozenset[Evidence]]
+Provides = Callable[[Path, object], frozenset[Evidence]]
 
 
 def family_from_file(path: Path, attribute: str) -> AnyFamily:
@@ -24,13 +24,13 @@ def family_from_file(path: Path, attribute: str) -> AnyFamily:
         raise ModelError(f"{path} has no '{attribute}'; {advice}.")
     family = content[attribute]
     if not isinstance(family, ModelFamily):
-        raise ModelError(f"{spec} is no model family: it must be a simulst.models.ModelFamily, not {family!r:.80}.")
+        raise ModelError(f"{spec} is not a model family: it must be a simulst.models.ModelFamily, not {family!r:.80}.")
     provides = _checked_provides(family, spec)
     return replace(family, provides=provides, load=_checked_load(family, spec, provides))
 
 
 def _checked_provides(family: AnyFamily, spec: str) -> Provides:
-    def provides(directory: Path, options: Any) -> frozenset[Evidence]:
+    def provides(directory: Path, options: object) -> frozenset[Evidence]:
         with _told(f"{spec}: what it provides"):
             found = family.provides(directory, options)
         return _evidence(found, spec)
@@ -46,7 +46,7 @@ def _evidence(found: object, owner: str) -> frozenset[Evidence]:
 
 
 def _checked_load(family: AnyFamily, spec: str, checked_provides: Provides) -> Callable[..., Translator]:
-    def load(directory: Path, options: Any, **place: Any) -> Translator:
+    def load(directory: Path, options: object, **place: Any) -> Translator:
         with _told(f"{spec}: loading"):
             found = family.load(directory, options, **place)
         with _told(f"{spec}: what it loads"):
