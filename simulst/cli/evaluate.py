@@ -152,7 +152,12 @@ def evaluate(
         results = _run_together(recipe, output, settings)
     if results:
         _print(results, output, json_=json_)
-    worse = bool(results and old and _got_worse(old, results[0]))
+        _judge(results, old)
+
+
+def _judge(results: "list[Result]", old: "Run | None") -> None:
+    """Exit with SOME_FAILED where items are missing, or the run is worse than the one before."""
+    worse = old is not None and _got_worse(old, results[0])
     if worse or any(result.failed.keys() - result.skipped for result in results):
         raise typer.Exit(SOME_FAILED)
 
