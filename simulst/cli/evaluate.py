@@ -139,16 +139,15 @@ def evaluate(
         seed=seed,
         final_only=final_only or None,
     )
-    score = not no_score
     settings = Settings(
-        workers=workers, threads=threads, batch=batch, fresh=fresh, skip_bad=skip_bad, trace=trace, score=score
+        workers=workers, threads=threads, batch=batch, fresh=fresh, skip_bad=skip_bad, trace=trace, score=not no_score
     )
     with _exit_statuses():
         found = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
         scoring: dict[str, object] = {key: value for key, value in (("profile", profile), ("metrics", metric)) if value}
         recipe = _changed(found, chosen, set_ or [], scoring)
         settings = replace(settings, scoring=recipe.scoring, command=["simulst", *sys.argv[1:]])
-        old = _old_run(compare_to, output, recipe, scores=score)
+        old = _old_run(compare_to, output, recipe, scores=not no_score)
         results = _run_together(recipe, output, settings)
     if results:
         _print(results, output, json_=json_)
