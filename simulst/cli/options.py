@@ -26,7 +26,7 @@ Dtype = Annotated[
 ]
 Dataset = Annotated[
     str,
-    typer.Option("--dataset", help="Kind of test set (default: as it looks).", metavar="NAME|FILE.py:Class"),
+    typer.Option("--dataset", help="Kind of test set (default: detected).", metavar="NAME|FILE.py:Class"),
 ]
 Metric = Annotated[
     list[str] | None,

@@ -31,7 +31,7 @@ def choose_precision(name: str | None, device: "torch.device", *, int8: bool = F
     wanted = str(name or "float32").removeprefix("torch.")
     known = (*DTYPES, *(("int8",) if int8 else ()), "auto")
     if wanted not in known:
-        raise ModelError(f"There is no dtype '{name}' for this model; use one of {', '.join(known)}.")
+        raise ModelError(f"Unknown dtype '{name}' for this model; known: {', '.join(known)}.")
     if wanted == "auto":
         wanted = _quick(device, int8=int8)
     if wanted == "int8":

@@ -1,6 +1,7 @@
 """Several processes training one model: gradients are averaged after every step.
 
-torchrun starts them; gloo carries tensors of a CPU, nccl those of GPUs. On a CPU two processes of one thread each are faster than one process of two threads.
+torchrun starts them; gloo carries tensors of a CPU, nccl those of GPUs. On a CPU two processes of one
+thread each are faster than one process of two threads.
 """
 
 import os

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from simulst.core.query import Query
 from simulst.core.session import Session
 from simulst.models.attention import choose_heads
 from simulst.models.speech_llm.arithmetic import Arithmetic
@@ -97,7 +98,7 @@ def test_a_token_asks_for_one_value(folder: Path, counted: Pretend, rows: bool) 
     costs = []
     for count in (1, 11):
         before = counted.syncs, counted.copies
-        (found,) = session.hypothesise([], max_new=count, want=want)
+        (found,) = session.hypothesise([], Query(max_new=count, want=want))
         assert len(found.ids) == count
         costs.append((counted.syncs - before[0], counted.copies - before[1]))
     assert (costs[1][0] - costs[0][0]) / 10 <= 1
@@ -112,7 +113,7 @@ def test_streams_together(folder: Path) -> None:
         with Pretend():
             session = translator.open()
             session.extend_source((gain * AUDIO).astype(np.float32), is_final=True)
-            return session.hypothesise([], max_new=5)[0].ids
+            return session.hypothesise([], Query(max_new=5))[0].ids
 
     with Pretend():
         model = on(DEVICE, folder, Options())

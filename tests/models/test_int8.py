@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from simulst.core.query import Query
 from simulst.core.translator import Evidence, FloatArray
 from simulst.errors import ModelError
 from simulst.models import int8, load_model
@@ -90,8 +91,8 @@ def test_it_hears_in_pieces_what_it_hears_at_once(folder: Path) -> None:
     for at in range(0, len(audio), 7_000):
         pieces.extend_source(audio[at : at + 7_000], is_final=at + 7_000 >= len(audio))
     want = frozenset({Evidence.LOGPROBS})
-    (one,), (other,) = (s.hypothesise([], max_new=8, want=want) for s in (whole, pieces))
-    assert torch.equal(whole._vectors, pieces._vectors)
+    (one,), (other,) = (s.hypothesise([], Query(max_new=8, want=want)) for s in (whole, pieces))
+    assert torch.equal(whole._hearing.vectors, pieces._hearing.vectors)
     assert one.ids == other.ids and one.logprobs == other.logprobs
 
 
@@ -103,7 +104,7 @@ def test_streams_together_say_what_they_say_alone(folder: Path) -> None:
         assert isinstance(translator, SpeechLLMTranslator)
         session = translator.open()
         session.extend_source(audio, is_final=True)
-        return session.hypothesise([], max_new=6)[0].ids
+        return session.hypothesise([], Query(max_new=6))[0].ids
 
     model = load(folder)
     alone = [translate(model, audio) for audio in recordings]
@@ -114,7 +115,7 @@ def test_streams_together_say_what_they_say_alone(folder: Path) -> None:
 def test_beams_rows_and_marks_too(folder: Path) -> None:
     session = load(folder, beams="3").open()
     session.extend_source(np.random.default_rng(1).normal(0, 0.1, 40_000).astype(np.float32), is_final=True)
-    (best,) = session.hypothesise([5], max_new=5, want=frozenset({Evidence.ALIGNMENT}))
+    (best,) = session.hypothesise([5], Query(max_new=5, want=frozenset({Evidence.ALIGNMENT})))
     assert best.alignment is not None and np.isfinite(best.alignment.weights).all()
 
 

@@ -45,9 +45,9 @@ def test_no_kernels_no_gain(monkeypatch: pytest.MonkeyPatch) -> None:
             "int4",
             CPU,
             True,
-            "There is no dtype 'int4' for this model; use one of float32, bfloat16, float16, int8, auto.",
+            "Unknown dtype 'int4' for this model; known: float32, bfloat16, float16, int8, auto.",
         ),
-        ("int8", CPU, False, "There is no dtype 'int8' for this model; use one of float32, bfloat16, float16, auto."),
+        ("int8", CPU, False, "Unknown dtype 'int8' for this model; known: float32, bfloat16, float16, auto."),
         ("int8", GPU, True, "int8 is for CPUs, and the model runs on cuda; use dtype=bfloat16."),
     ],
 )

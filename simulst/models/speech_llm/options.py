@@ -36,7 +36,7 @@ class Options:
         "what multiplies matrices on a CPU: torch's own choice (plain) or oneDNN; auto: the one that is quicker "
         "when the model is loaded, with dtype=int8 also bfloat16 in the encoder; results differ in the last digits",
     )
-    heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
+    heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json in the model's folder")
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -1,10 +1,13 @@
 """The output layer of a causal language model: what turns hidden states into scores of tokens."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +20,7 @@ class OutputLayer:
     bias: Tensor | None
 
     @classmethod
-    def of(cls, decoder: Any) -> "OutputLayer":
+    def of(cls, decoder: "PreTrainedModel") -> "OutputLayer":
         """The layer of a causal language model of transformers."""
         layer = decoder.get_output_embeddings()
         if decoder.config.tie_word_embeddings:

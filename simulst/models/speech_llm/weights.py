@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulst.errors import ModelError
-from simulst.models.attention import Head, median_width
+from simulst.models.attention import median_width
 from simulst.models.speech_llm.arithmetic import Arithmetic
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.models.speech_llm.options import Options
@@ -26,7 +26,7 @@ class Weights:
         vocabulary: SentencePieceVocabulary,
         *,
         options: Options,
-        heads: Sequence[Head],
+        heads: Sequence[Sequence[int]],
         arithmetic: Arithmetic,
     ) -> None:
         config = model.config
