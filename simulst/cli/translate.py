@@ -56,7 +56,6 @@ def translate(
     loaded = load_policy_with(policy, settings, chunk_ms)
     with ExitStack() as stack:
         stream = stack.enter_context(open_audio(source))
-
         from simulst.cli.threads import one_thread_per_stream
         from simulst.core.session import Session
         from simulst.models import load_model
