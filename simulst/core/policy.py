@@ -89,6 +89,8 @@ class Decision:
     hypothesis: Hypothesis | None = None
     segment_end: bool = False
     """The segment is complete: the session may forget its text and audio."""
+    segment_end_s: float | None = None
+    """Absolute time at which it ended; None: now. Audio after it belongs to the next segment."""
     reason: str = ""
     diagnostics: dict[str, Any] = field(default_factory=dict)
 

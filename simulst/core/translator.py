@@ -30,6 +30,8 @@ class Evidence(StrEnum):
     P_CHOOSE = "p_choose"
     SOURCE_LM = "source_lm"
     """Transcript of the source, sampled continuations of it, and translation of text."""
+    CHAIN = "chain"
+    """The decoder itself writes a transcript of the source, and the translation after that."""
     SESSION_TOKENS = "session_tokens"
     """The model's own READ/WRITE tokens."""
     GROUPED = "grouped"
@@ -226,6 +228,26 @@ class SourceModel(SourceLanguageModel, Protocol):
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         """The best translation of each source text that begins with the target ids `prefix`: new ids only."""
+        ...
+
+
+class ChainSession(Protocol):
+    """What a session that provides CHAIN can do besides `TranslatorSession`."""
+
+    def write_source(self, *, max_new: int | None = None) -> Hypothesis:
+        """The transcript of all kept audio as the decoder writes it, with alignment; ids of the vocabulary."""
+        ...
+
+    def translate_after(
+        self,
+        source: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        until_s: float | None = None,
+        max_new: int | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> Hypothesis:
+        """Continue `prefix` after the transcript `source`, given the kept audio before the absolute time `until_s`."""
         ...
 
 

@@ -80,6 +80,8 @@ class ScriptedTranslator:
     """Samples after which new source becomes visible; none: all at once."""
     padding: int = 0
     """Columns after the valid ones, whose weights exceed all others."""
+    transcripts: Sequence[tuple[int, ...]] = ()
+    """What `write_source` answers, one per extension of the source; the last one stays."""
     opened: "list[ScriptedSession]" = field(default_factory=list)
 
     def open(self) -> "ScriptedSession":
@@ -97,6 +99,8 @@ class ScriptedSession:
         self.ends_s: list[float] = []
         self.prefixes: list[tuple[int, ...]] = []
         self.dropped_targets: list[int] = []
+        self.chained: list[tuple[tuple[int, ...], float | None]] = []
+        """Source and `until_s` of every call of `translate_after`."""
 
     @property
     def start_s(self) -> float:
@@ -192,6 +196,25 @@ class ScriptedSession:
                 attended[history:] = np.maximum(0, frames - 1 - np.asarray(line.frames, dtype=np.int64))
             weights[np.arange(rows), attended] = 1
         return weights
+
+    def write_source(self, *, max_new: int | None = None) -> Hypothesis:
+        """The transcript that belongs to what was heard; its tokens attend to frames all over it."""
+        said = self.model.transcripts
+        ids = said[min(self.extensions, len(said)) - 1] if said and self.extensions else ()
+        return self._best(Scripted(ids=ids), 0, max_new, None, frozenset({Evidence.ALIGNMENT}))
+
+    def translate_after(
+        self,
+        source: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        until_s: float | None = None,
+        max_new: int | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> Hypothesis:
+        """The next line of the script."""
+        self.chained.append((tuple(source), until_s))
+        return self._best(self._next(prefix), len(prefix), max_new, None, want)
 
     def read_write(
         self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()

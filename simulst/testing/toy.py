@@ -210,6 +210,24 @@ class ToySession:
         self._turns.append(Turn(tokens=len(written.ids), end_s=self.heard_s, entries=entries))
         return written
 
+    def write_source(self, *, max_new: int | None = None) -> Hypothesis:
+        """The words that were heard, as their own translation."""
+        return self._one((), 0, 10**9 if max_new is None else max_new, None, frozenset({Evidence.ALIGNMENT}))
+
+    def translate_after(
+        self,
+        source: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        until_s: float | None = None,
+        max_new: int | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> Hypothesis:
+        """The source as it is, where the prefix is its beginning; else what was heard."""
+        whole = self._one(prefix, 0, max_new, None, want)
+        room = len(source) - len(prefix)
+        return whole if until_s is None or room < 0 else self._one(prefix, 0, min(room, max_new or room), None, want)
+
     def turns(self) -> tuple[Sequence[Turn], int]:
         return self._turns, 0
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, SourceLanguageModel, Turn
-from simulst.errors import AudioError
+from simulst.errors import AudioError, ModelError
 from simulst.models.decoding import Candidate, Rules, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.speech_llm.cache import Tally
+from simulst.models.speech_llm.chain import translate_after, write_source
 from simulst.models.speech_llm.compute import Compute
 from simulst.models.speech_llm.contexts import BatchContext, Context, Rows
 from simulst.models.speech_llm.grouped import GroupedContext
@@ -220,7 +221,7 @@ class SpeechLLMSession:
         hypothesis = to_hypothesis(
             found,
             history=history,
-            n_valid=len(self._vectors),
+            n_valid=len(self._vectors) if history is None else history.shape[-1],
             frame_s=self.weights.frame_s,
             start_s=self.start_s,
             logprobs=Evidence.LOGPROBS in want,
@@ -228,6 +229,44 @@ class SpeechLLMSession:
         if hypothesis.alignment is not None and Evidence.ALIGNMENT_HEADS not in want:
             return replace(hypothesis, alignment=replace(hypothesis.alignment, heads=None))
         return hypothesis
+
+    def write_source(self, *, max_new: int | None = None) -> Hypothesis:
+        """The transcript of the kept vectors as the decoder writes it, with alignment."""
+        cap, want = self._cap(max_new, 0), frozenset({Evidence.ALIGNMENT})
+        nothing = Candidate(stop="eos")
+        if len(self._vectors) and cap > 0:
+            nothing = write_source(self.weights, self._batch_context(), self._vectors, self._first, cap)
+        return self._hypothesis(nothing, self._no_history(0, every_head=True), want)
+
+    def translate_after(
+        self,
+        source: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        until_s: float | None = None,
+        max_new: int | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> Hypothesis:
+        """Continue `prefix` after a transcript, given the kept vectors before `until_s`."""
+        frame_s = self.weights.frame_s
+        end = len(self._vectors) if until_s is None else max(0, int(until_s / frame_s + 1e-6) - self._first)
+        vectors, cap = self._vectors[:end], self._cap(max_new, len(prefix))
+        every_head = Evidence.ALIGNMENT_HEADS in want
+        rows = Rows(wanted=every_head or Evidence.ALIGNMENT in want, every_head=every_head)
+        if not len(vectors) or cap <= 0:
+            stop: Literal["eos", "length"] = "length" if len(vectors) else "eos"
+            history = self._no_history(len(prefix), every_head)[..., : len(vectors)] if rows.wanted else None
+            return self._hypothesis(Candidate(stop=stop), history, want)
+        rules, context = self._rules(prefix, cap), self._batch_context()
+        found, history = translate_after(self.weights, context, vectors, self._first, source, prefix, rules, rows)
+        return self._hypothesis(found, history, want)
+
+    def _batch_context(self) -> BatchContext:
+        if self._context is None:
+            self._context = self._new_context()
+        if not isinstance(self._context, BatchContext):
+            raise ModelError("The transcript comes before the translation with positions=batch only.")
+        return self._context
 
     def read_write(
         self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
