@@ -278,7 +278,9 @@ class Turn:
     end_s: float
     """Absolute end of its source."""
     entries: int
-    """Cache entries it takes."""
+    """Cache entries it takes: vectors of source, the mark of its write, its tokens, the mark of its end."""
+    vector_s: float = 0.0
+    """Seconds that an entry of source stands for; 0 where the turn cannot be cut."""
 
 
 class ReadWriteSession(Protocol):
@@ -295,6 +297,13 @@ class ReadWriteSession(Protocol):
 
     def turns(self) -> tuple[Sequence[Turn], int]:
         """The turns that are over, oldest first, and the number of cache entries after the last of them."""
+        ...
+
+    def keep_first(self, count: int) -> None:
+        """Keep the first `count` entries after the prompt in the cache although their source and text are forgotten.
+
+        Raises ModelError where forgetting empties the cache.
+        """
         ...
 
 

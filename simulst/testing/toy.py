@@ -231,6 +231,9 @@ class ToySession:
     def turns(self) -> tuple[Sequence[Turn], int]:
         return self._turns, 0
 
+    def keep_first(self, count: int) -> None:
+        """Nothing is cached."""
+
     def continuer(self, name: str) -> SourceLanguageModel:
         """The causal model `name`, or this one."""
         return load_source_model(name) if name else self

@@ -45,6 +45,7 @@ class SpeechLLMSession:
         self.tally = Tally()
         self._context: Context | None = None
         self._interleaved: InterleavedStream | None = None
+        self._sinks = 0
         self._received = 0
         self._source: tuple[SourceWord, ...] = ()
         self._last_ctc = weights.blank
@@ -277,7 +278,7 @@ class SpeechLLMSession:
         if self._interleaved is None or tag(self._interleaved.plan) != tag(plan):
             self._interleaved = InterleavedStream(self.weights, self.compute.new_cache(self.tally), plan)
         stream, count = self._interleaved, len(self._vectors)
-        stream.plan = plan
+        stream.plan, stream.sinks = plan, self._sinks
         stream.follow(prefix)
         rows = bool(want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
         written = stream.advance(self._heard(), rows, final=final)
@@ -293,6 +294,11 @@ class SpeechLLMSession:
 
     def turns(self) -> tuple[Sequence[Turn], int]:
         return ((), 0) if self._interleaved is None else self._interleaved.turns()
+
+    def keep_first(self, count: int) -> None:
+        if count and not self.weights.evicts_turns:
+            raise ModelError("Attention sinks are cached entries that outlive their source; load with cache=evict.")
+        self._sinks = count
 
     def _heard(self) -> Heard:
         starts, marks = self.weights.vocabulary.starts_word, self.weights.sentence_marks
