@@ -36,7 +36,8 @@ class HistoryConfig:
     method: str = setting(
         "auto",
         "what text is kept: all, the last words or tokens, what follows the last sentence end, nothing after a "
-        "segment, whole newest turns, first and newest entries of the cache (sinks); auto: punctuation where the model aligns, else fixed_words",
+        "segment, whole newest turns, first and newest entries of the cache (sinks); auto: punctuation where the model "
+        "aligns, else fixed_words",
         choices=METHOD_NAMES,
         published="fixed_words, punctuation",
     )
@@ -56,8 +57,8 @@ class HistoryConfig:
     )
     max_entries: int = setting(
         320,
-        "cache entries (speech vectors, tokens, marks) above which turns forgets whole oldest turns and sinks the oldest "
-        "entries",
+        "cache entries (speech vectors, tokens, marks) above which turns forgets whole oldest turns and sinks the "
+        "oldest entries",
         unit="entries",
         at_least=1,
     )

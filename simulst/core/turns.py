@@ -3,8 +3,8 @@
 The system prompt stays (it is the attention sink), the newest turn too; nothing that stays is computed again when the
 model is loaded with `cache=evict`.
 
-`sinks` is StreamingLLM's rule (2309.17453) on the same streams: the prompt, the first entries after it and the newest ones
-stay. A turn may be cut, a word of text not.
+`sinks` is StreamingLLM's rule (2309.17453) on the same streams: the prompt, the first entries after it and the newest
+ones stay. A turn may be cut, a word of text not.
 """
 
 from collections.abc import Sequence
