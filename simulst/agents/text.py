@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.agents.base import PolicyAgent, SessionStates
-from simulst.agents.harness import TextToTextAgent
+from simulst.agents.harness import Segment, TextToTextAgent
 from simulst.core.boundary import opens_word
 from simulst.core.checked import NotFinite, SessionDecoder
 from simulst.core.commit import CommitLog
@@ -36,7 +36,7 @@ class TextSession:
     def text(self) -> str:
         return self._log.text
 
-    def feed(self, words: Sequence[str]) -> list[Event]:
+    def feed(self, words: Sequence[str], /) -> list[Event]:
         self._report.begin()
         for word in words:
             self._translator.extend_text([word])
@@ -80,21 +80,23 @@ class TextSession:
         self._stats.steps += 1
 
 
-class WordStates(SessionStates):
+class WordStates(SessionStates[list[str]]):
     """One source text; a segment is a word."""
 
-    def prepare(self, segment: Any) -> list[str]:
-        return list(segment.content.split())
+    def prepare(self, segment: Segment) -> list[str]:
+        return str(segment.content).split()
 
 
-class TextAgent(PolicyAgent, TextToTextAgent):  # type: ignore[misc]
+class TextAgent(PolicyAgent[list[str], TextTranslator], TextToTextAgent):
     """One policy on the text side of one model. SimulEval asks on after the source's end until a write is finished."""
 
     policy_name: ClassVar[str] = "wait_k"
-    states_kind: ClassVar[type[SessionStates]] = WordStates
 
     def load(self, device: str, dtype: str | None) -> TextTranslator:
-        return TextTranslator(super().load(device, dtype))
+        return TextTranslator(self.settings.load(device, dtype))
 
     def open_session(self) -> TextSession:
         return TextSession(self.model, self.settings.policy)
+
+    def build_states(self) -> WordStates:
+        return WordStates(self.open_session)

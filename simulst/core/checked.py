@@ -113,7 +113,7 @@ def _contradiction(hypothesis: Hypothesis, prefix_length: int, eos: int) -> str:
     if len(shape) != 2 or shape[0] != prefix_length + len(ids):
         return f"alignment has shape {shape} for {prefix_length} prefix and {len(ids)} new tokens"
     if alignment.heads is not None and (alignment.heads.ndim != 3 or alignment.heads.shape[1:] != shape):
-        return f"alignment heads have shape {alignment.heads.shape} beside rows of {shape}"
+        return f"alignment heads have shape {alignment.heads.shape}, the rows {shape}"
     if not 0 <= alignment.n_valid <= shape[1]:
         return f"{alignment.n_valid} valid frames of {shape[1]}"
     if not alignment.frame_s > 0:

@@ -72,7 +72,7 @@ class ProgressEvent:
     wall_s: float
     compute_s: float
     lag_s: float = 0.0
-    """Seconds from the end of the source words behind the latest write to that write, computing included."""
+    """Seconds from the end of the source words of the latest write to that write, computing included."""
     settled: int | None = None
     """As in WriteEvent; it also grows where nothing is written."""
     whole: bool = True

@@ -51,9 +51,9 @@ class HistoryConfig:
     words: int = setting(20, "words that fixed_words keeps", unit="words", at_least=1, published="20")
     tokens: int = setting(40, "tokens that fixed_tokens keeps", unit="tokens", at_least=1)
     ms_per_word: int = setting(280, "audio that one dropped word takes with it under fixed", unit="ms", at_least=1)
-    max_tokens: int = setting(128, "most text that is ever kept", unit="tokens", at_least=1)
+    max_tokens: int = setting(128, "limit of the text that is kept", unit="tokens", at_least=1)
     max_audio_s: float | None = setting(
-        None, "most audio that is ever kept; the model's own limit holds besides", unit="s", above=0
+        None, "limit of the audio that is kept; the model's own limit applies too", unit="s", above=0
     )
     max_entries: int = setting(
         320,
@@ -78,7 +78,7 @@ class HistoryConfig:
         check(self, "", PolicyError, label="history.{key}")
 
     def resolve(self, provides: frozenset[Evidence]) -> "HistoryConfig":
-        """The same with `auto` settled for a model."""
+        """This configuration, with `auto` replaced by what fits a model."""
         aligns = Evidence.ALIGNMENT in provides
         method = ("punctuation" if aligns else "fixed_words") if self.method == "auto" else self.method
         if method in CACHE_METHODS and Evidence.SESSION_TOKENS not in provides:

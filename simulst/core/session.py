@@ -16,7 +16,7 @@ from simulst.core.commit import CommitLog
 from simulst.core.events import Event, ProgressEvent
 from simulst.core.forced import SILENCE_KEPT_S, segment_cut
 from simulst.core.history import HistoryConfig, HistorySelector, Selector
-from simulst.core.loaded import LoadedPolicy, as_loaded, check_fits
+from simulst.core.loaded import LoadedPolicy, as_loaded, check_fits, chunk_samples
 from simulst.core.policy import Committed, Decision, Policy, SourceView
 from simulst.core.report import Report, SessionStats
 from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
@@ -52,8 +52,7 @@ class Session:
         self.policy = loaded.policy
         self.name = loaded.name
         self.chunk_ms = loaded.chunk_ms if chunk_ms is None else chunk_ms
-        if not (isinstance(self.chunk_ms, int | float | np.number) and np.isfinite(self.chunk_ms)):
-            raise PolicyError(f"chunk_ms is {chunk_ms!r:.80}; it must be a number of milliseconds")
+        self._chunk = chunk_samples(self.chunk_ms)
         check_fits(loaded, model)
         self.revises = Evidence.RETRACT in loaded.policy.needs()
         """Whether the policy may take text back that was shown."""
@@ -66,9 +65,6 @@ class Session:
         self.selector: Selector = selector
         self._segments = chosen if isinstance(chosen, HistoryConfig) else HistoryConfig()
         self._max_source_s = min(model.max_source_s, selector.max_audio_s or model.max_source_s)
-        self._chunk = round(self.chunk_ms * SAMPLE_RATE / 1000)
-        if self._chunk < 1:
-            raise PolicyError(f"chunk_ms is {self.chunk_ms}; it must be at least 1")
         if self._chunk / SAMPLE_RATE >= self._max_source_s:
             raise PolicyError(
                 f"A chunk of {self.chunk_ms} ms does not fit into the {self._max_source_s:g} s of audio that "
@@ -106,10 +102,9 @@ class Session:
         """Everything that is shown now."""
         return self._log.text
 
-    @property
-    def settled_text(self) -> str:
-        """What can no longer change: all that is shown, unless the policy may take back."""
-        return self._log.settled if self.revises else self._log.text
+    def text_from(self, start: int) -> str:
+        """`text[start:]` for a `start` >= 0, without making what lies long before it."""
+        return self._log.text_from(start)
 
     @property
     def audio_s(self) -> float:
@@ -118,7 +113,7 @@ class Session:
 
     @property
     def lag(self) -> float:
-        """Seconds from the end of the source words behind the latest write to that write, computing included."""
+        """Seconds from the end of the source words of the latest write to that write, computing included."""
         return self._report.lag_s
 
     @property
@@ -172,7 +167,7 @@ class Session:
 
     def progress(self) -> ProgressEvent:
         """Where the stream stands now."""
-        settled, vocabulary = self._settled, self.model.vocabulary
+        settled, vocabulary = self.settled_characters, self.model.vocabulary
         whole = settled == self._log.chars and opens_word(self.last_decision, vocabulary)
         return self._report.progress(settled=settled, whole=whole or not vocabulary.spaced)
 
@@ -209,7 +204,7 @@ class Session:
         return self.drain()
 
     @property
-    def _settled(self) -> int:
+    def settled_characters(self) -> int:
         """Characters of the text that can no longer change."""
         return self._log.settled_chars if self.revises else self._log.chars
 
@@ -305,7 +300,7 @@ class Session:
         self.stats.words_written += self._log.words - words + change.words_retracted
         if change:
             self.stats.writes += 1
-            self._report.write(change, settled=self._settled)
+            self._report.write(change, settled=self.settled_characters)
 
     def _trim(self, tokens: int, to_s: float | None) -> None:
         if tokens:

@@ -204,9 +204,9 @@ class _Reader:
     def _unknown(self, key: str, known: list[str]) -> str:
         names = ", ".join(known) or "none"
         if self.kind:
-            return f"{self.where} has no {self.kind} {key!r}; it has: {names}."
+            return f"{self.where}: unknown {self.kind} {key!r}; known: {names}."
         full = self.label.removeprefix("{where}: ").format(where=self.where, key=key)
-        return f"{self.where}: unknown key {full!r}; known are {names}."
+        return f"{self.where}: unknown key {full!r}; known: {names}."
 
 
 def _literal(known: tuple[Any, ...], value: Any) -> Any:

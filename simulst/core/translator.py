@@ -19,7 +19,7 @@ class Evidence(StrEnum):
     ALIGNMENT = "alignment"
     """Attention of every token over source frames."""
     ALIGNMENT_HEADS = "alignment_heads"
-    """The same, with the rows of every alignment head beside their mean."""
+    """The same, with the rows of every alignment head besides their mean."""
     LOGPROBS = "logprobs"
     NO_SPEECH = "no_speech"
     """The model's own probability that the kept audio holds no speech."""
@@ -66,7 +66,6 @@ class Alignment:
     n_valid: int
     frame_s: float
     start_s: float
-    normalised: Literal["none", "zscore", "l2"] = "none"
     heads: FloatArray | None = None
     """[heads, history + new, frames] when ALIGNMENT_HEADS was wanted; `weights` is their mean."""
 

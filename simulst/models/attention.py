@@ -173,7 +173,7 @@ def ordered_heads(heads: Sequence[Head] | None, *, layers: int, num_heads: int) 
 
 
 def choose_heads(directory: Path, heads_file: str | None, default: Sequence[Any]) -> list[Any]:
-    """Heads from that file, else from the file beside the model, else the default."""
+    """Heads from that file, else from the file in the model's folder, else the default."""
     if heads_file is not None:
         return read_heads(Path(heads_file).expanduser())
     if (directory / HEADS_FILE).is_file():

@@ -24,7 +24,7 @@ def family_from_file(path: Path, attribute: str) -> AnyFamily:
         raise ModelError(f"{path} has no '{attribute}'; {advice}.")
     family = content[attribute]
     if not isinstance(family, ModelFamily):
-        raise ModelError(f"{spec} is no model family: it must be a simulst.models.ModelFamily, not {family!r:.80}.")
+        raise ModelError(f"{spec} is not a model family: it must be a simulst.models.ModelFamily, not {family!r:.80}.")
     provides = _checked_provides(family, spec)
     return replace(family, provides=provides, load=_checked_load(family, spec, provides))
 

@@ -98,11 +98,9 @@ def policy_class(spec: str) -> type[Policy]:
             raise PolicyError(f"The policy {spec} cannot be imported: {error}.") from error
     else:
         known = ", ".join([*POLICIES, *(name for name in preset_names() if name not in POLICIES)])
-        raise PolicyError(
-            f"Unknown policy {spec!r}; known are {known}, a .toml preset, file.py:Class or package.Class."
-        )
+        raise PolicyError(f"Unknown policy {spec!r}; known: {known}, a .toml preset, file.py:Class or package.Class.")
     if not (isinstance(found, type) and issubclass(found, Policy)):
-        raise PolicyError(f"{spec} is no policy: it must name a subclass of simulst.core.policy.Policy.")
+        raise PolicyError(f"{spec} is not a policy: it must name a subclass of simulst.core.policy.Policy.")
     if not dataclasses.is_dataclass(found):
         raise PolicyError(f"{spec} must be a frozen dataclass: its fields are its parameters.")
     return found
@@ -137,7 +135,7 @@ def preset_path(name: str) -> Path | None:
 
 
 def read_preset(path: Path) -> Preset:
-    """The checked content of a preset file; a policy of one's own is meant from the preset's folder."""
+    """The checked content of a preset file; the file of a policy of one's own is relative to the preset's folder."""
     try:
         if path.stat().st_size > _MAX_PRESET_BYTES:
             raise PolicyError(f"The preset {path} is larger than {_MAX_PRESET_BYTES} bytes.")

@@ -163,7 +163,8 @@ class ToySession:
         for row, heard in enumerate(attended):
             if heard is not None:
                 rows[row, min(heard.frame, frames - 1)] = 0.9
-        stop, next_id, count = "eos", None, len(new)
+        stop: Literal["eos", "length", "gate"] = "eos"
+        next_id, count = None, len(new)
         if max_new is not None and max_new < count:
             stop, next_id, count = "length", None, max_new
         for i, (token, sound) in enumerate(new[:count]):
@@ -189,7 +190,7 @@ class ToySession:
         )
         return Hypothesis(
             ids=tuple(token for token, _ in new[:count]),
-            stop=stop,  # type: ignore[arg-type]
+            stop=stop,
             next_id=next_id,
             logprobs=tuple(-0.05 if sound.certain else -2.0 for _, sound in new[:count]),
             alignment=alignment if want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS} else None,

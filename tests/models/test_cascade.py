@@ -90,7 +90,7 @@ def test_two_directories_make_a_cascade(tmp_path: Path) -> None:
     session = Session(model, load_policy("offline"))
     session.feed(noise)
     assert session.finish()[-1].text == session.text
-    with pytest.raises(ModelError, match=r"translates no text; take one that provides source_lm"):
+    with pytest.raises(ModelError, match=r"cannot translate text; use one that provides source_lm"):
         load_model(f"{first}+{first}")
-    with pytest.raises(ModelError, match=r"^There is no model 'nope'"):
+    with pytest.raises(ModelError, match=r"^Unknown model 'nope'"):
         load_model(f"{first}+nope")

@@ -84,7 +84,7 @@ def test_it_is_loaded_described_and_told_apart(written: Callable[..., str], tmp_
     [
         ([("FAMILY = ModelFamily(", "OTHER = ModelFamily(")], "has no 'FAMILY'; its model families are: OTHER."),
         ([("FAMILY = ModelFamily(", "dict(")], "has no 'FAMILY'; it must hold a simulst.models.ModelFamily."),
-        ([("FAMILY = ModelFamily(", "FAMILY = dict(")], "mine.py:FAMILY is no model family: it must be a simulst"),
+        ([("FAMILY = ModelFamily(", "FAMILY = dict(")], "mine.py:FAMILY is not a model family: it must be a simulst"),
         ([("FAMILY = ", "FAMILY = 1 / 0, ")], "mine.py fails: ZeroDivisionError: division by zero"),
         ([("FAMILY = ", "raise SystemExit(3)\nFAMILY = ")], "mine.py fails: SystemExit: 3"),
         ([("FAMILY = ", "FAMILY = = ")], "mine.py fails: SyntaxError: invalid syntax"),
@@ -123,7 +123,7 @@ def test_what_is_wrong_is_one_sentence(
 def test_wrong_options_are_one_sentence(written: Callable[..., str]) -> None:
     spec = written()
     for options, sentence in (
-        ({"nope": 1}, r"^mine\.py:FAMILY has no option 'nope'; it has: look_ahead_s\.$"),
+        ({"nope": 1}, r"^mine\.py:FAMILY: unknown option 'nope'; known: look_ahead_s\.$"),
         ({"look_ahead_s": "x"}, r"^Option 'look_ahead_s' of mine\.py:FAMILY must be a number, not 'x'\.$"),
         ({"look_ahead_s": -1}, r"^The options of mine\.py:FAMILY are refused: look_ahead_s must not be negative$"),
     ):

@@ -169,7 +169,7 @@ def test_grouped_sessions_feed_every_vector_and_token_once(folder: Path) -> None
 
 @pytest.mark.parametrize("cache", ["rebuild", "evict"])
 def test_grouped_sessions_equal_one_forward_with_the_training_mask(folder: Path, cache: str) -> None:
-    from simulst.training.grouped import additive, positions, visibility
+    from simulst.training.grouped import positions, visibility
 
     model = load(folder, positions="grouped", cache=cache, no_repeat_ngram=0)
     session, prefix, seen = model.open(), list[int](), [0]
@@ -188,7 +188,7 @@ def test_grouped_sessions_equal_one_forward_with_the_training_mask(folder: Path,
     with torch.no_grad():
         logits = llm.decoder(
             inputs_embeds=torch.cat((source, target))[None],
-            attention_mask=additive(visibility(count, seen), torch.float32)[None, None],
+            attention_mask=visibility(count, seen)[None, None],
             position_ids=positions(count, len(target))[None],
         ).logits[0, count + len(prefix) :]
     logprobs = logits.masked_fill(model.weights.suppress, -torch.inf).log_softmax(-1)
@@ -218,7 +218,8 @@ def test_grouped_sessions_go_on_after_trims_and_rollback(folder: Path, cache: st
     np.testing.assert_array_equal(results[0][1], results[1][1])
     context = session._context
     assert isinstance(context, GroupedContext)
-    assert context.grouped.source_positions == list(range(context.grouped.source))
+    grouped = context.grouped
+    assert grouped.cache.positions[: grouped.source] == list(range(grouped.source))
 
 
 def test_grouped_beams_and_samples(folder: Path) -> None:

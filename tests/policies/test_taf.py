@@ -126,5 +126,5 @@ def test_single_continuation_is_refused() -> None:
 
 def test_the_source_is_continued_by_the_model_that_is_named() -> None:
     session = Session(ToyTranslator(), Taf(source_model="nowhere"))
-    with pytest.raises(ModelError, match="There is no source model 'nowhere': give a directory or a hub name"):
+    with pytest.raises(ModelError, match="Unknown source model 'nowhere'; give a directory or a hub name"):
         session.feed(toy_audio([5, 17, 30, 2, 41, 8, 60, 11]))

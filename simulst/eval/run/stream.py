@@ -52,7 +52,7 @@ def _while(go_on: Callable[[], bool], source: Iterable[FloatArray]) -> Iterator[
 
 
 def pieces(blocks: Iterable[FloatArray], size: int) -> Iterator[FloatArray]:
-    """The same samples in pieces of `size`, the last one shorter (and absent where nothing is left)."""
+    """The samples in pieces of `size`, the last one shorter (and absent where nothing is left)."""
     kept: list[FloatArray] = []
     count = 0
     for block in blocks:

@@ -32,7 +32,7 @@ class Seq2SeqOptions:
         at_least=0,
         at_most=5,
     )
-    heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} beside the model")
+    heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} in the model's folder")
 
     def __post_init__(self) -> None:
         check_options(self)

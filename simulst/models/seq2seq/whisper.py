@@ -200,7 +200,7 @@ class WhisperSession(Seq2SeqSession):
         return guess
 
     def _suppress_first(self, prefix: tuple[int, ...]) -> Sequence[int]:
-        """Neither a blank nor the end as the very first token; after committed text the end is a fair answer."""
+        """Neither a space nor the end as the very first token; after committed text the end is a fair answer."""
         if prefix:
             return ()
         return list(getattr(self.translator.generation, "begin_suppress_tokens", None) or ())

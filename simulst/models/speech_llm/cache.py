@@ -44,9 +44,6 @@ class Slab:
                 new[: len(old), :, : old.shape[2]] = old
             buffers[layer] = new
 
-    def size_bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (*self.keys.values(), *self.values.values()))
-
 
 class RowLayer(DynamicLayer):  # type: ignore[misc]
     """One layer of one row, as transformers' attention modules use it."""

@@ -200,7 +200,7 @@ class StoredRow:
     weights: FloatArray
 
     def over(self, first: int, count: int) -> FloatArray:
-        """The same over the vectors [first, first + count): nothing where its peak is forgotten, 0 at newer ones."""
+        """The row over the vectors [first, first + count): zeros where its peak is forgotten, and at newer ones."""
         placed = np.zeros((len(self.weights), count), dtype=np.float32)
         gone = first - self.first
         if self.weights.shape[1] and gone <= int(self.weights.mean(axis=0).argmax()):

@@ -29,7 +29,7 @@ class OutputLayer:
         return F.linear(hidden, self.weight, self.bias)
 
     def scores_of_many(self, hidden: Tensor) -> Tensor:
-        """The same, without gradients, by what is fast for many rows."""
+        """Scores without gradients, computed in a way that is fast for many rows."""
         return onednn.linear(hidden, self.weight, self.bias)
 
     def scores_of(self, hidden: Tensor, tokens: list[int]) -> Tensor:

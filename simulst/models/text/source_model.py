@@ -10,7 +10,7 @@ from simulst.models.checkpoint import load_pretrained
 from simulst.models.hub import fetch, is_hub_name
 
 _DRAWING = threading.Lock()
-"""There is one global generator, and streams may be decoded in threads."""
+"""The random generator is global, and streams may be decoded in threads."""
 
 
 class SourceContinuer:
@@ -52,7 +52,7 @@ def load_source_model(name: str) -> SourceContinuer:
     directory = Path(name)
     if not directory.is_dir():
         if not is_hub_name(name):
-            raise ModelError(f"There is no source model '{name}': give a directory or a hub name (owner/name).")
+            raise ModelError(f"Unknown source model '{name}'; give a directory or a hub name (owner/name).")
         directory = fetch(name)
     model = load_pretrained(AutoModelForCausalLM, directory, device="cpu", dtype=None)
     try:

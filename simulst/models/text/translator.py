@@ -40,7 +40,7 @@ class TextTranslator:
 
     def __init__(self, model: Translator) -> None:
         if Evidence.SOURCE_LM not in model.provides:
-            raise ModelError(f"Model {model.name} translates no text; take one that provides source_lm (tiny-en-de).")
+            raise ModelError(f"Model {model.name} cannot translate text; use one that provides source_lm (tiny-en-de).")
         self.model = model
         self.name = f"{model.name} (text)"
         self.vocabulary = model.vocabulary
@@ -119,10 +119,10 @@ class TextTranslatorSession:
         return self._model.translate_text(texts, prefix, max_new=max_new)
 
     def drop_source(self, to_s: float) -> None:
-        """Sentences are short: nothing is forgotten."""
+        """Does nothing: sentences are short."""
 
     def drop_target(self, count: int) -> None:
-        """The same."""
+        """Does nothing, as `drop_source`."""
 
     def snapshot(self) -> object:
         return (self.words, self.is_final)
