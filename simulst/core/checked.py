@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
 from simulst.core.activity import SpeechActivity
-from simulst.core.translator import Evidence, Gate, Hypothesis, Translator, TranslatorSession, Vocabulary
+from simulst.core.translator import ChainSession, Evidence, Gate, Hypothesis, Translator, TranslatorSession, Vocabulary
 from simulst.errors import EvidenceError
 
 TOKENS_PER_SECOND = 5.0
@@ -86,6 +87,22 @@ class SessionDecoder:
             return list(self._activity.runs(since_s))
         heard_s = self.session.heard_s  # text has no pauses
         return [(since_s, heard_s)] if heard_s > since_s else []
+
+    def write_source(self) -> Hypothesis:
+        return self.checked(cast(ChainSession, self.session).write_source(max_new=self.max_new(0)), 0)
+
+    def translate_after(
+        self, source: Sequence[int], *, until_s: float | None = None, max_new: int | None = None
+    ) -> Hypothesis:
+        cap = self.max_new(len(self.prefix))
+        found = cast(ChainSession, self.session).translate_after(
+            source,
+            self.prefix,
+            until_s=until_s,
+            max_new=cap if max_new is None else min(cap, max_new),
+            want=self.wants,
+        )
+        return self.checked(found, len(self.prefix))
 
     def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
         """The hypothesis if its evidence fits its ids and the prefix, EvidenceError or NotFinite if not."""

@@ -75,6 +75,16 @@ class Decoder(Protocol):
         """Begin and end of every stretch of speech received from `since_s` on (decoding may not see the newest yet)."""
         ...
 
+    def write_source(self) -> Hypothesis:
+        """The transcript of the kept audio as the model itself writes it, with alignment; needs CHAIN."""
+        ...
+
+    def translate_after(
+        self, source: Sequence[int], *, until_s: float | None = None, max_new: int | None = None
+    ) -> Hypothesis:
+        """What follows the committed prefix after the transcript `source`, given the kept audio before `until_s`."""
+        ...
+
     def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
         """A hypothesis that a policy got from the session itself, its evidence judged as that of `hypothesise`."""
         ...

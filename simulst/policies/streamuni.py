@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from simulst.core.alignment import anchors
 from simulst.core.boundary import complete, count_units, word_starts
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.sentences import ends_sentence
 from simulst.core.settings import setting
-from simulst.core.translator import ChainSession, Evidence, Hypothesis
-from simulst.policies.read_write import budget
+from simulst.core.translator import Evidence, Hypothesis
 
 _MARKS = ".,;:!?…\"'»«”“’‘()[]"
 
@@ -83,7 +82,7 @@ class StreamUni(Policy):
         if cut is not None and not cut.source and not committed.prefix:
             return Decision(segment_end=True, segment_end_s=cut.at_s, reason="silence")
         if cut is not None:
-            return self._end(cut, view, committed, decoder)
+            return self._end(cut, decoder)
         due = count_units(newest.text, decoder.vocabulary) - committed.kept_words - self.k + 1
         if due < 1:
             return Decision(reason="read", diagnostics={"due": due})
@@ -91,10 +90,10 @@ class StreamUni(Policy):
 
     def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
         _, newest = self._hear(view, decoder)
-        return self._end(Cut(source=newest.ids, at_s=view.heard_s), view, committed, decoder)
+        return self._end(Cut(source=newest.ids, at_s=view.heard_s), decoder)
 
     def _hear(self, view: SourceView, decoder: Decoder) -> tuple[Hypothesis, Transcript]:
-        written = cast(ChainSession, decoder.session).write_source()
+        written = decoder.write_source()
         text = decoder.vocabulary.decode(written.ids).strip()
         return written, Transcript(ids=written.ids, text=text, heard_s=view.heard_s)
 
@@ -107,25 +106,22 @@ class StreamUni(Policy):
             return None
         if back >= 0:
             return Cut(source=queue[-1 - back].ids, at_s=queue[-1 - back].heard_s)
-        at_s = anchors(written.alignment, len(newest.ids), self.attended)[finished]
-        return None if at_s is None or at_s <= decoder.session.start_s else Cut(source=newest.ids[:finished], at_s=at_s)
+        at_s, rows = anchors(written.alignment, len(newest.ids), self.attended)[finished], written.alignment
+        if at_s is None or rows is None or at_s <= rows.start_s:
+            return None
+        return Cut(source=newest.ids[:finished], at_s=at_s)
 
-    def _end(self, cut: Cut, view: SourceView, committed: Committed, decoder: Decoder) -> Decision:
+    def _end(self, cut: Cut, decoder: Decoder) -> Decision:
         """Translate the segment up to the cut to its end."""
-        translated = cast(ChainSession, decoder.session).translate_after(
-            cut.source, committed.prefix, until_s=cut.at_s, max_new=budget(view, committed), want=decoder.wants
-        )
-        found = decoder.checked(translated, len(committed.prefix))
+        found = decoder.translate_after(cut.source, until_s=cut.at_s)
         return Decision(
             commit=len(found.ids), hypothesis=found, segment_end=True, segment_end_s=cut.at_s, reason="segment end"
         )
 
     def _write(self, newest: Transcript, words: int, committed: Committed, decoder: Decoder) -> Decision:
         """As many words as are due."""
-        translated = cast(ChainSession, decoder.session).translate_after(
-            newest.ids, committed.prefix, max_new=self.tokens_per_word * words, want=decoder.wants
-        )
-        found, vocabulary = decoder.checked(translated, len(committed.prefix)), decoder.vocabulary
+        vocabulary = decoder.vocabulary
+        found = decoder.translate_after(newest.ids, max_new=self.tokens_per_word * words)
         starts = word_starts(found.ids, vocabulary, fresh=not committed.prefix)
         keep = complete(found, starts[words] if len(starts) > words else len(found.ids), vocabulary)
         return Decision(commit=keep, hypothesis=found, reason="words" if keep else "read", diagnostics={"due": words})
