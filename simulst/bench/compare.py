@@ -94,7 +94,7 @@ def _rate(before: tuple[int, int], after: tuple[int, int]) -> float:
 
 def capture_cost(model: "Translator", pieces: "Sequence[FloatArray]") -> dict[str, float]:
     """What attention rows cost: a chunk's encoding and decoding with them over that without, same prefix and tokens."""
-    from simulst.core.translator import Evidence
+    from simulst.core.translator import Evidence, Query
 
     session, clock, prefix = model.open(), clock_of(model), list[int]()
     spent = {"encoder": 0.0, "with": 0.0, "without": 0.0}
@@ -106,7 +106,7 @@ def capture_cost(model: "Translator", pieces: "Sequence[FloatArray]") -> dict[st
         new: tuple[int, ...] = ()
         for name in ("with", "without") if number % 2 else ("without", "with"):
             began = clock()
-            new = session.hypothesise(prefix, max_new=4, want=wants[name])[0].ids
+            new = session.hypothesise(prefix, Query(max_new=4, want=wants[name]))[0].ids
             spent[name] += clock() - began
         prefix += new[:2]
         if session.heard_s - session.start_s > WINDOW_S:

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("simulst.cli.score:score", "Quality and latency of a log."),
     "convert": ("simulst.cli.convert:convert", "Logs and test sets from one format to another."),
     "curve": ("simulst.cli.curve:curve", "Plot quality against latency of several evaluations."),
+    "explain": ("simulst.cli.explain:explain", "Why a policy waited and why it wrote, on a time line."),
     "tune": ("simulst.cli.tune:tune", "Find the best policy and parameters under a limit of latency."),
     "compare": ("simulst.cli.compare:compare", "What changed from one evaluation to another."),
     "report": ("simulst.cli.report:report", "One page about one or more evaluations."),

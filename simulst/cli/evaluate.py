@@ -84,6 +84,7 @@ FinalOnly = Annotated[
     typer.Option("--final-only", help="Re-translation: words count once they cannot change (as in SimulEval)."),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out items that cannot be used.")]
+WithTrace = Annotated[bool, typer.Option("--trace", help="Keep every decision in OUT/traces, for `simulst explain`.")]
 CompareTo = Annotated[
     Path | None,
     typer.Option(help="A run before: exit with 3 if quality fell or latency rose significantly.", metavar="OLD"),
@@ -115,6 +116,7 @@ def evaluate(
     seed: Seed = None,
     final_only: FinalOnly = False,
     skip_bad: SkipBad = False,
+    trace: WithTrace = False,
     no_score: NoScore = False,
     compare_to: CompareTo = None,
     json_: options.Json = False,
@@ -138,7 +140,9 @@ def evaluate(
         final_only=final_only or None,
     )
     score = not no_score
-    settings = Settings(workers=workers, threads=threads, batch=batch, fresh=fresh, skip_bad=skip_bad, score=score)
+    settings = Settings(
+        workers=workers, threads=threads, batch=batch, fresh=fresh, skip_bad=skip_bad, trace=trace, score=score
+    )
     with _exit_statuses():
         found = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
         scoring: dict[str, object] = {key: value for key, value in (("profile", profile), ("metrics", metric)) if value}

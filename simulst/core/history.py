@@ -7,7 +7,7 @@ source; caps on both always hold. Only whole words go.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from simulst.core.commit import CommittedToken
 from simulst.core.sentences import CLOSERS, STRONG_MARKS, ends_sentence
@@ -161,6 +161,7 @@ def _word_start_at_or_after(kept: Sequence[CommittedToken], index: int) -> int:
     return next((i for i in range(max(0, index), len(kept)) if kept[i].starts_word), max(0, index))
 
 
+@runtime_checkable
 class Selector(Protocol):
     """What a session asks after every decision; `HistorySelector` is the one that presets configure."""
 

@@ -5,9 +5,9 @@ from math import isfinite
 from numbers import Real
 
 from simulst.core.history import HistoryConfig
-from simulst.core.policy import Policy
+from simulst.core.policy import AnyPolicy, Policy
 from simulst.core.source import SAMPLE_RATE
-from simulst.core.translator import Evidence, Translator
+from simulst.core.translator import Translator
 from simulst.errors import PolicyError
 
 
@@ -16,14 +16,14 @@ class LoadedPolicy:
     """A policy with everything a Session needs besides the model."""
 
     name: str
-    policy: Policy
+    policy: AnyPolicy
     chunk_ms: int = 640
     history: HistoryConfig = field(default_factory=HistoryConfig)
     source: str = ""
     """The published setting that this mirrors."""
 
 
-def as_loaded(policy: LoadedPolicy | Policy) -> LoadedPolicy:
+def as_loaded(policy: LoadedPolicy | AnyPolicy) -> LoadedPolicy:
     """A policy object with the chunk and history of its class. Raises PolicyError for a name, which is not loaded."""
     if isinstance(policy, LoadedPolicy):
         return policy
@@ -52,9 +52,8 @@ def check_fits(loaded: LoadedPolicy, model: Translator) -> None:
     missing = loaded.policy.needs() - model.provides
     if not missing:
         return
-    unlocks: dict[Evidence, str] = getattr(model, "unlocks", {})
     lacks = f"Policy {loaded.name} needs {', '.join(sorted(missing))}, which model {model.name} does not provide"
-    if missing <= set(unlocks):
-        options = ", ".join(sorted(unlocks[one] for one in missing))
+    if missing <= set(model.unlocks):
+        options = ", ".join(sorted(model.unlocks[one] for one in missing))
         raise PolicyError(f"{lacks} as it was loaded; load it with {options}.")
     raise PolicyError(f"{lacks}; `simulst policies {loaded.name}` lists the models that work with it.")

@@ -23,7 +23,7 @@ class SessionStats:
     """Steps whose evidence held NaN or infinities."""
     compute_s: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
-    """What the policy counts: the sums of its decisions' `diagnostics["counts"]`."""
+    """What the policy counts: the sums of its decisions' `counts`."""
 
 
 class Report:

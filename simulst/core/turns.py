@@ -9,27 +9,33 @@ ones stay. A turn may be cut, a word of text not.
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import cast
 
 from simulst.core.commit import CommittedToken
 from simulst.core.history import CACHE_METHODS, HistoryConfig, HistorySelector, Selector, Trim, cap_audio
 from simulst.core.translator import Evidence, ReadWriteSession, TranslatorSession, Turn
+from simulst.errors import PolicyError
 
 
 def selector_of_stream(selector: Selector, session: TranslatorSession) -> Selector:
-    """The selector of one stream: some look at what its session has cached, all others are shared by all streams."""
+    """The selector of one stream: some look at what its session has cached, all others are shared by all streams.
+
+    Raises PolicyError for those on a session without turns.
+    """
     if not isinstance(selector, HistorySelector) or selector.config.method not in CACHE_METHODS:
         return selector
-    if selector.config.method == "sinks":
-        return SinkSelector(selector.config, session)
-    return TurnSelector(selector.config, session)
+    method, able = selector.config.method, session.reads_and_writes
+    if able is None:
+        raise PolicyError(
+            f"history.method = {method} needs session_tokens, which the model lacks; use punctuation or fixed_words"
+        )
+    return SinkSelector(selector.config, able) if method == "sinks" else TurnSelector(selector.config, able)
 
 
 class TurnSelector:
     """Asks the session of one stream for its turns; implements `simulst.core.history.Selector`."""
 
-    def __init__(self, config: HistoryConfig, session: TranslatorSession) -> None:
-        self.config, self.session = config, cast(ReadWriteSession, session)
+    def __init__(self, config: HistoryConfig, session: ReadWriteSession) -> None:
+        self.config, self.session = config, session
         self.wants: frozenset[Evidence] = frozenset()
         self.max_audio_s = config.max_audio_s
 
@@ -56,7 +62,7 @@ class TurnSelector:
 class SinkSelector(TurnSelector):
     """The same with the oldest entries instead of whole turns; the first ones stay as attention sinks."""
 
-    def __init__(self, config: HistoryConfig, session: TranslatorSession) -> None:
+    def __init__(self, config: HistoryConfig, session: ReadWriteSession) -> None:
         super().__init__(config, session)
         self.session.keep_first(config.sinks)
 

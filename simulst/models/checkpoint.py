@@ -54,8 +54,7 @@ def torch_dtype(dtype: str | None) -> "torch.dtype":
     name = str(dtype or "float32").removeprefix("torch.")
     if name not in DTYPES:
         raise ModelError(f"Unknown dtype '{dtype}'; known: {', '.join(DTYPES)}.")
-    found: torch.dtype = getattr(torch, name)
-    return found
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
 def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | None, attention: str = "sdpa") -> Any:

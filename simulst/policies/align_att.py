@@ -5,7 +5,7 @@ online z-score, median filter over frames, lower median of the attended frames o
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from simulst.core.alignment import (
 from simulst.core.boundary import complete, hold_back
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Alignment, Evidence, TokenStep
+from simulst.core.translator import Alignment, Evidence, TokenStep, Verdict
 from simulst.errors import PolicyError
 
 
@@ -33,7 +33,7 @@ class AlignAttState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignAtt(Policy):
+class AlignAtt(Policy[AlignAttState]):
     """Emit a token when the audio frame it attends to most lies before the last `f` frames heard.
 
     The decision runs inside the decoding loop where rows are judged one by one, and gives what a cut of the whole
@@ -115,11 +115,11 @@ class AlignAtt(Policy):
             return self.f
         return max(1, int(border_s / frame_s + 0.5)) if border_s else 0
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: AlignAttState) -> Decision:
         gated = (self.max_mass, self.pass_mass, self.consensus) != (None, None, None)
         in_loop = self.normalise in ("none", "l2") and self.heads == "mean" and not gated
         gate = BorderGate(policy=self, frame_s=decoder.frame_s) if in_loop else None
-        hypothesis = decoder.hypothesise(gate=gate, want=self.needs())[0]
+        hypothesis = decoder.hypothesise(gate=gate, post_hoc=True, want=self.needs())[0]
         alignment = hypothesis.alignment
         if not hypothesis.ids or alignment is None:
             return Decision(hypothesis=hypothesis, reason="read")
@@ -180,9 +180,8 @@ class BorderGate:
 
     policy: AlignAtt
     frame_s: float
-    post_hoc: ClassVar[bool] = True
 
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+    def __call__(self, step: TokenStep) -> Verdict:
         valid = step.n_valid - self.policy.drop_last
         if step.weights is None or valid <= 0:
             return "continue"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -43,7 +43,7 @@ class BlockwiseBeamState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockwiseBeam(Policy):
+class BlockwiseBeam(Policy[BlockwiseBeamState]):
     """Search with several beams in what is heard until one of the best ends or repeats itself: there the block is used
     up. The last tokens are rolled back, the beams wait for the next block, and what all of them begin with is written.
     """
@@ -63,10 +63,10 @@ class BlockwiseBeam(Policy):
     def start(self) -> BlockwiseBeamState:
         return BlockwiseBeamState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        if decoder.session.source_end == state.source_end:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: BlockwiseBeamState) -> Decision:
+        if decoder.source_end == state.source_end:
             return Decision(reason="source unchanged")
-        state.source_end = decoder.session.source_end
+        state.source_end = decoder.source_end
         state.beams = self._search(state.at(committed.total), committed, decoder, state)
         agreeing = [Hypothesis(ids=one.ids, stop="length", score=one.score) for one in state.beams[: self.agreeing]]
         agreed = common_prefix(*(one.ids for one in agreeing))
@@ -75,11 +75,13 @@ class BlockwiseBeam(Policy):
             return Decision(hypothesis=found, reason="read")
         return Decision(commit=keep, hypothesis=with_rows(found, keep, committed, decoder), reason="beams")
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: BlockwiseBeamState) -> Decision:
         best = decoder.hypothesise(n_best=self.beams)[0]
         return Decision(commit=len(best.ids), hypothesis=best, segment_end=True, reason="finish")
 
-    def _search(self, beams: list[Beam], committed: Committed, decoder: Decoder, state: Any) -> list[Beam]:
+    def _search(
+        self, beams: list[Beam], committed: Committed, decoder: Decoder, state: BlockwiseBeamState
+    ) -> list[Beam]:
         """The beams as they stand at the end of the block, the best first."""
         steps = [beams]
         while True:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from simulst.core.boundary import complete, word_starts
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -41,7 +41,7 @@ class Confidence(Policy):
     def needs(self) -> frozenset[Evidence]:
         return self.requires | ({Evidence.NO_SPEECH} if self.signal == "no_speech" else set())
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         hypothesis = decoder.hypothesise(want=self.requires | {Evidence.NO_SPEECH})[0]
         logprobs = hypothesis.logprobs
         if hypothesis.no_speech is not None and self.signal != "logprob":

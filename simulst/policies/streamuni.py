@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.alignment import anchors
 from simulst.core.boundary import complete, count_units, word_starts
@@ -46,7 +46,7 @@ class StreamUniState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamUni(Policy):
+class StreamUni(Policy[StreamUniState]):
     """Write the transcript of the segment, then as much of its translation as wait-k over that transcript allows.
 
     A segment ends where the transcript stays the same, or where a sentence of it is over and another has begun; the
@@ -70,10 +70,10 @@ class StreamUni(Policy):
     def start(self) -> StreamUniState:
         return StreamUniState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        if decoder.session.source_end == state.source_end:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: StreamUniState) -> Decision:
+        if decoder.source_end == state.source_end:
             return Decision(reason="no new source")
-        state.source_end = decoder.session.source_end
+        state.source_end = decoder.source_end
         state.start_s = view.start_s if state.start_s is None else state.start_s
         full = view.heard_s - view.start_s >= self.segment_s or view.start_s > state.start_s
         written, newest = self._hear(view, decoder)
@@ -88,7 +88,7 @@ class StreamUni(Policy):
             return Decision(reason="read", diagnostics={"due": due})
         return self._write(newest, min(due, self.most), committed, decoder)
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: StreamUniState) -> Decision:
         _, newest = self._hear(view, decoder)
         return self._end(Cut(source=newest.ids, at_s=view.heard_s), decoder)
 

@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from simulst.core.translator import Evidence, FloatArray, Translator
+from simulst.core.translator import Evidence, FloatArray, Query, Translator
 from simulst.errors import DataError, ModelError
 from simulst.models.attention import HEADS_FILE, Head
 from simulst.training.calibration_data import TimedExample, read_examples
@@ -170,7 +170,7 @@ def attention_rows(model: Translator, example: TimedExample) -> FloatArray:
     session = model.open()
     session.extend_source(example.samples, is_final=True)
     wants = frozenset({Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
-    alignment = session.hypothesise(example.ids, max_new=1, want=wants)[0].alignment
+    alignment = session.hypothesise(example.ids, Query(max_new=1, want=wants))[0].alignment
     if alignment is None or alignment.heads is None or not alignment.n_valid:
         raise ModelError(
             f"Model '{model.name}' gave an empty attention map for {example.name}; it cannot be calibrated."

@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 
-from simulst.bundled import talk
 from simulst.core.session import Session
 from simulst.core.translator import FloatArray, Translator
-from simulst.models import load_model
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio
 
@@ -63,11 +60,3 @@ def test_a_stream_keeps_nothing_but_its_text(policy: str) -> None:
     objects, size, text = grown(ToyTranslator(), policy, speech, 12)
     assert text > 800
     assert objects < 80 and size < 2 * text + 10_000  # of some 230 words and 120 chunks
-
-
-@pytest.mark.slow
-def test_a_stream_of_a_model_keeps_nothing_but_its_text() -> None:
-    samples, _ = soundfile.read(talk(), dtype="float32", frames=15 * 16_000)
-    objects, size, text = grown(load_model("tiny-en-de"), "read_write", samples, 6)
-    assert text > 200
-    assert objects < 150 and size < 2 * text + 20_000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from simulst.core.translator import Evidence
+from simulst.core.translator import Evidence, Query
 from simulst.errors import ModelError
 from simulst.models import load_model
 from simulst.models.speech_llm.session import SpeechLLMSession
@@ -38,7 +38,7 @@ def likeliest(session: SpeechLLMSession, text: list[int], allowed: torch.Tensor)
     weights = session.weights
     marks = torch.tensor([weights.speech_mark])
     embeds = torch.cat(
-        (weights.model.embeddings[marks], session._vectors, weights.model.embeddings[torch.tensor(text)])
+        (weights.model.embeddings[marks], session._hearing.vectors, weights.model.embeddings[torch.tensor(text)])
     )
     with torch.no_grad():
         logits = weights.model.decoder(inputs_embeds=embeds[None]).logits[0, -1]
@@ -58,7 +58,7 @@ def test_transcript_follows_the_source_mark_and_ends_where_the_translation_would
         after = likeliest(session, [weights.source_mark, *written.ids], allowed)
         assert after in (weights.text_target_mark, weights.vocabulary.eos)
     assert written.ids and written.alignment is not None
-    assert written.alignment.weights.shape == (len(written.ids), len(session._vectors))
+    assert written.alignment.weights.shape == (len(written.ids), len(session._hearing.vectors))
 
 
 def test_translation_follows_the_transcript_and_the_prefix(model: SpeechLLMTranslator) -> None:
@@ -69,20 +69,20 @@ def test_translation_follows_the_transcript_and_the_prefix(model: SpeechLLMTrans
     for i, token in enumerate(found.ids):
         assert token == likeliest(session, [*text, *found.ids[:i]], ~weights.suppress)
     assert found.alignment is not None and found.alignment.history == 2
-    assert found.alignment.weights.shape == (2 + len(found.ids), len(session._vectors))
+    assert found.alignment.weights.shape == (2 + len(found.ids), len(session._hearing.vectors))
 
 
 def test_audio_after_a_cut_is_not_seen_and_seen_again_afterwards(model: SpeechLLMTranslator) -> None:
     long, short = session_of(model, 4.2), session_of(model, 2.6)
     until_s = short.heard_s
-    whole = long.hypothesise((), max_new=6)[0].ids
+    whole = long.hypothesise((), Query(max_new=6))[0].ids
     cut = long.translate_after([20], (), until_s=until_s, max_new=6, want=frozenset({Evidence.ALIGNMENT}))
     expected = short.translate_after([20], (), max_new=6, want=frozenset({Evidence.ALIGNMENT}))
     assert cut.ids == expected.ids
     assert cut.alignment is not None and expected.alignment is not None
-    assert cut.alignment.n_valid == len(short._vectors) < len(long._vectors)
+    assert cut.alignment.n_valid == len(short._hearing.vectors) < len(long._hearing.vectors)
     np.testing.assert_allclose(cut.alignment.weights, expected.alignment.weights, atol=1e-5)
-    assert long.hypothesise((), max_new=6)[0].ids == whole
+    assert long.hypothesise((), Query(max_new=6))[0].ids == whole
 
 
 def test_no_audio_before_the_cut_is_nothing_to_translate(model: SpeechLLMTranslator) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simulst.core.translator import Evidence
+from simulst.core.translator import Evidence, Query
 from simulst.errors import ModelError
 from simulst.models import FAMILIES, MODELS, describe_model, describe_models, load_model, option_names
 from simulst.testing.checkpoints import tiny_moonshine, tiny_whisper
@@ -208,5 +208,5 @@ def test_half_precision_decodes(moonshine_dir: Path) -> None:
 
     session = load_model(moonshine_dir, dtype="bfloat16").open()
     session.extend_source(np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32))
-    found = session.hypothesise((), max_new=3, want=frozenset({Evidence.ALIGNMENT}))[0]
+    found = session.hypothesise((), Query(max_new=3, want=frozenset({Evidence.ALIGNMENT})))[0]
     assert found.alignment is not None and found.alignment.weights.dtype == np.float32

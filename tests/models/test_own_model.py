@@ -50,6 +50,13 @@ def load(directory, options, *, name, device, dtype):
 FAMILY = ModelFamily(name="toy", options=Options, provides=provides, load=load, unlocks={})
 """
 
+TEXTLESS = """from simulst.testing.toy import ToySession
+    class Textless(ToySession):
+        text = None
+    model.open = lambda: Textless(model)
+    return model
+"""
+
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., str]:
@@ -105,7 +112,15 @@ def test_it_is_loaded_described_and_told_apart(written: Callable[..., str], tmp_
         ([("return model", "model.vocabulary = 'ab'; return model")], "The vocabulary of mine.py:FAMILY lacks closes"),
         ([("return model", "model.frame_s = None; return model")], "frame_s of what mine.py:FAMILY loads is None; it"),
         ([("return model", "model.max_source_s = 0; return model")], "max_source_s of what mine.py:FAMILY loads is 0;"),
-        ([("return model", "model.open = dict; return model")], "A session of mine.py:FAMILY lacks drop_source, "),
+        (
+            [("return model", "model.open = dict; return model")],
+            "A session of mine.py:FAMILY lacks decoder_positions, ",
+        ),
+        ([("return model", "model.open = dict; return model")], "; extend PlainSession, beside it, for what is the"),
+        (
+            [("({Evidence.PREFIX", "({Evidence.SOURCE_LM, Evidence.PREFIX"), ("return model", TEXTLESS)],
+            "mine.py:FAMILY provides source_lm, but text of its sessions is None.",
+        ),
         ([("return model", "model.open = 3; return model")], "mine.py:FAMILY: opening a session fails: TypeError: "),
     ],
 )

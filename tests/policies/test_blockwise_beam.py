@@ -94,7 +94,7 @@ def test_two_beams_write_what_both_begin_with() -> None:
     session.feed(SOUND)
     assert prefixes(model) == ["", "a", "b", "a c", "a e", "a c f", "a e f"]
     assert session.text == "a"
-    state = session._state
+    state = session._rule.state
     assert [VOCABULARY.decode(beam.ids).strip() for beam in state.beams] == ["a c", "a e"]
 
 
@@ -103,7 +103,7 @@ def test_word_is_written_once_all_beams_begin_another_one() -> None:
     session, _ = session_of(lines, beams=2)
     session.feed(SOUND)
     assert session.text == "a"
-    assert [beam.ids for beam in session._state.at(1)] == [ids("_b"), ids("_c")]
+    assert [beam.ids for beam in session._rule.state.at(1)] == [ids("_b"), ids("_c")]
 
 
 def test_word_that_one_beam_goes_on_with_waits() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simulst.core.policy import Policy
+from simulst.core.policy import AnyPolicy
 from simulst.core.session import Session
 from simulst.core.translator import DECODING
 from simulst.errors import PolicyError
@@ -26,7 +26,7 @@ def says(text: str) -> Scripted:
     return Scripted(ids=VOCABULARY.encode(text.split()))
 
 
-def session_of(policy: Policy, heard: list[str], script: list[str]) -> tuple[Session, ScriptedSession]:
+def session_of(policy: AnyPolicy, heard: list[str], script: list[str]) -> tuple[Session, ScriptedSession]:
     model = ScriptedTranslator(
         vocabulary=VOCABULARY, transcripts=transcripts(*heard), script=[says(line) for line in script]
     )

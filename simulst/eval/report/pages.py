@@ -8,6 +8,7 @@ import numpy as np
 
 from simulst.eval.metrics.metric import Kind
 from simulst.eval.report.curve import build_curve, curve_data
+from simulst.eval.report.explain import explain_rows
 from simulst.eval.report.page import render
 from simulst.eval.score.runs import Run, latency_metric
 from simulst.eval.score.significance import DEFAULT_RESAMPLES, Interval, Sample, intervals, resampling_weights
@@ -37,7 +38,7 @@ def write_report(
         "scores": _score_table(run),
         "histogram": _histogram(run, latency),
         "talks": _talks(run, sample, latency),
-        "segments": _segments(run, latency),
+        "segments": _segments(run, latency, path.parent),
         "shown": SHOWN_SEGMENTS,
         "facts": _facts(run),
         "curve": curve,
@@ -138,13 +139,14 @@ def _talks(run: Run, sample: Sample, latency: str) -> dict[str, object] | None:
     return {"metrics": metrics, "rows": rows}
 
 
-def _segments(run: Run, latency: str) -> list[dict[str, object]]:
-    """The worst by quality and the worst by latency."""
+def _segments(run: Run, latency: str, folder: Path) -> list[dict[str, object]]:
+    """The worst by quality and the worst by latency; pages that explain them go to `folder`."""
     rows = [row for row in run.rows if row.reference.strip()]
     quality = sorted(rows, key=lambda row: row.scores.get("chrF2") or 0.0)[:SHOWN_SEGMENTS]
     late = sorted(rows, key=lambda row: -(row.scores.get(latency) or float("-inf")))[:SHOWN_SEGMENTS]
     chosen = {row.index: row for row in (*quality, *late)}
-    return [_segment(row, latency) for row in chosen.values()]
+    explained = explain_rows(run, list(chosen.values()), folder)
+    return [{**_segment(row, latency), "explained": explained.get(row.index, "")} for row in chosen.values()]
 
 
 def _segment(row: SegmentRow, latency: str) -> dict[str, object]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from simulst.eval.score.scoring import ScoreReport
 
 logger = logging.getLogger(__name__)
+TRACES = "traces"
+"""Folder of a run for the traces of its items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class Settings:
     fresh: bool = False
     skip_bad: bool = False
     score: bool = True
+    trace: bool = False
+    """Whether the decisions of every item are written to `traces/INDEX.jsonl`."""
     scoring: dict[str, object] = field(default_factory=dict)
     """Options of the scorer; the language and the unit are known without them."""
     command: Sequence[str] = ()
@@ -135,14 +139,14 @@ def _load_checked(load: Callable[[RunSpec], Translator], spec: RunSpec) -> Trans
     return model
 
 
-def _load_work(load: Callable[[RunSpec], Translator], spec: RunSpec, batch: int) -> Work:
+def _load_work(load: Callable[[RunSpec], Translator], spec: RunSpec, batch: int, traces: Path | None) -> Work:
     model = _load_checked(load, spec)
     if batch > 1:
         try:
-            return batched(model, spec, batch=batch)
+            return batched(model, spec, batch=batch, traces=traces)
         except ModelError as error:
             logger.warning("%s One item at a time, without --batch.", error)
-    return partial(run_here, translate=partial(translate_item, model, spec))
+    return partial(run_here, translate=partial(translate_item, model, spec, traces=traces))
 
 
 def _translate_rest(
@@ -163,7 +167,7 @@ def _translate_rest(
     progress.begin(spec.name or dataset.name, items=total, done=finished, audio_s=sum(i.audio_s for i in pending))
     if not rest:
         return
-    with closing(_outcomes(pending, load, spec, settings)) as outcomes:
+    with closing(_outcomes(pending, load, spec, settings, leader.path)) as outcomes:
         for outcome in outcomes:
             if outcome.instance is not None:
                 mine.add(outcome.instance)
@@ -174,10 +178,10 @@ def _translate_rest(
 
 
 def _outcomes(
-    items: Sequence[Item], load: Callable[[RunSpec], Translator], spec: RunSpec, settings: Settings
+    items: Sequence[Item], load: Callable[[RunSpec], Translator], spec: RunSpec, settings: Settings, folder: Path
 ) -> Generator[Outcome, None, None]:
     """A rank without items loads the model too, so that all ranks find out together what cannot be."""
-    loader = partial(_load_work, load, spec, settings.batch)
+    loader = partial(_load_work, load, spec, settings.batch, folder / TRACES if settings.trace else None)
     if settings.workers > 1:
         share = spec.device == "cpu" and sys.platform == "linux"
         yield from run_workers(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simulst.core.policy import Policy
+from simulst.core.policy import AnyPolicy
 from simulst.eval.data import Dataset
 from simulst.eval.logs.units import Unit
 from simulst.policies import POLICIES, LoadedPolicy
@@ -74,7 +74,7 @@ def registered_name(policy: LoadedPolicy) -> str:
     return next((name for name, known in POLICIES.items() if known == target), kind.__name__)
 
 
-def code_fingerprint(policy: Policy) -> str:
+def code_fingerprint(policy: AnyPolicy) -> str:
     """A digest of the file that a policy of one's own stands in; "" for those of simulst, which `versions` covers.
 
     What the file imports does not count.

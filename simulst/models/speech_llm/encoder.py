@@ -8,7 +8,7 @@ same frames, and a step costs the same at any time of the stream.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -103,9 +103,7 @@ class EncoderState:
 
     def clone(self) -> "EncoderState":
         """An independent copy; tensors are shared because steps replace and never modify them."""
-        copy = EncoderState(**{f.name: getattr(self, f.name) for f in fields(self)})
-        copy.keys, copy.values = list(self.keys), list(self.values)
-        return copy
+        return replace(self, keys=list(self.keys), values=list(self.values))
 
 
 def padded_samples(samples: int, frame_multiple: int) -> int:

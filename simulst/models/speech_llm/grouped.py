@@ -72,11 +72,6 @@ class GroupedCache:
         self.source = 0
         self.cache.put(held)
 
-    def fork(self) -> "GroupedCache":
-        forked = GroupedCache(self.cache.fork(), phi=self.phi)
-        forked.source = self.source
-        return forked
-
 
 class GroupedContext:
     """`<sp> v1 .. vk` and `<de> y1 .. yn` in two groups: both stay cached from call to call.
@@ -157,12 +152,6 @@ class GroupedContext:
     def _clear(self) -> None:
         self._clear_target()
         self.grouped.clear_source()
-
-    def fork(self) -> "GroupedContext":
-        forked = GroupedContext.__new__(GroupedContext)
-        vars(forked).update(vars(self))
-        forked.grouped, forked.ids, forked.rows = self.grouped.fork(), list(self.ids), list(self.rows)
-        return forked
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
