@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from simulst.core.translator import Evidence, Query
-from simulst.errors import ModelError
 from simulst.models import load_model
 from simulst.models.speech_llm.session import SpeechLLMSession
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
@@ -92,9 +91,15 @@ def test_no_audio_before_the_cut_is_nothing_to_translate(model: SpeechLLMTransla
     assert found.alignment is not None and found.alignment.weights.shape == (1, 0)
 
 
-def test_grouped_positions_were_not_trained_for_it(folder: Path, model: SpeechLLMTranslator) -> None:
-    grouped = load_model(folder, positions="grouped")
+def test_grouped_positions_change_nothing_here(folder: Path, model: SpeechLLMTranslator) -> None:
+    grouped = load_model(folder, positions="grouped", no_repeat_ngram=0)
     assert isinstance(grouped, SpeechLLMTranslator)
-    assert Evidence.CHAIN in model.provides and Evidence.CHAIN not in grouped.provides
-    with pytest.raises(ModelError, match="with positions=batch only"):
-        session_of(grouped, 2.0).write_source()
+    assert Evidence.CHAIN in model.provides and Evidence.CHAIN in grouped.provides
+    found = []
+    for one in (model, grouped):
+        session = session_of(one, 3.0)
+        session.hypothesise((), Query(max_new=3))
+        session.drop_source(1.0)
+        written = session.write_source(max_new=6).ids
+        found.append((written, session.translate_after(written, [30], max_new=6).ids))
+    assert found[0] == found[1]

@@ -43,6 +43,7 @@ class SpeechLLMSession(PlainSession):
         self._hearing = Hearing.begin(weights, compute)
         self.tally = Tally()
         self._context: Context | None = None
+        self._chained: BatchContext | None = None
         self._interleaved: InterleavedStream | None = None
         self._sinks = 0
         self._received = 0
@@ -128,8 +129,9 @@ class SpeechLLMSession(PlainSession):
         count = min(int(to_s / self.weights.frame_s + 1e-6) - hearing.first, len(hearing.vectors))
         if count > 0:
             hearing.forget(count)
-            if self._context is not None:
-                self._context.drop_source(count)
+            for context in (self._context, self._chained):
+                if context is not None:
+                    context.drop_source(count)
             if self._interleaved is not None:
                 self._interleaved.drop_source(hearing.first)
 
@@ -221,11 +223,15 @@ class SpeechLLMSession(PlainSession):
         return self._hypothesis(found, history, want)
 
     def _batch_context(self) -> BatchContext:
-        if self._context is None:
+        """Where a transcript stands before the translation, with positions of one count; with grouped ones it has a
+        cache of its own."""
+        if self._context is None and self.weights.options.positions != "grouped":
             self._context = self._new_context()
-        if not isinstance(self._context, BatchContext):
-            raise ModelError("The transcript comes before the translation with positions=batch only.")
-        return self._context
+        if isinstance(self._context, BatchContext):
+            return self._context
+        if self._chained is None:
+            self._chained = BatchContext(self.weights, self.compute.new_cache(self.tally))
+        return self._chained
 
     def read_write(
         self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
