@@ -9,7 +9,7 @@ from simulst.core.session import Session
 from simulst.core.translator import DECODING, Evidence
 from simulst.errors import PolicyError
 from simulst.policies import load_policy
-from simulst.policies.blockwise_beam import BlockwiseBeam
+from simulst.policies.blockwise_beam import BlockwiseBeam, BlockwiseBeamState
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary
 
 VOCABULARY = ToyVocabulary(["_a", "_b", "_c", "d", "_e", "_f"])
@@ -32,6 +32,12 @@ def next_token(best: str, second: str = "") -> Scripted:
 def session_of(lines: Sequence[Scripted], **parameters: int) -> tuple[Session, ScriptedTranslator]:
     model = ScriptedTranslator(vocabulary=VOCABULARY, script=lines, provides=PLAIN)
     return Session(model, BlockwiseBeam(**parameters), chunk_ms=400, history="keep_all"), model
+
+
+def state_of(session: Session) -> BlockwiseBeamState:
+    state = session._rule.state
+    assert isinstance(state, BlockwiseBeamState)
+    return state
 
 
 def prefixes(model: ScriptedTranslator) -> list[str]:
@@ -94,8 +100,7 @@ def test_two_beams_write_what_both_begin_with() -> None:
     session.feed(SOUND)
     assert prefixes(model) == ["", "a", "b", "a c", "a e", "a c f", "a e f"]
     assert session.text == "a"
-    state = session._rule.state
-    assert [VOCABULARY.decode(beam.ids).strip() for beam in state.beams] == ["a c", "a e"]
+    assert [VOCABULARY.decode(beam.ids).strip() for beam in state_of(session).beams] == ["a c", "a e"]
 
 
 def test_word_is_written_once_all_beams_begin_another_one() -> None:
@@ -103,7 +108,7 @@ def test_word_is_written_once_all_beams_begin_another_one() -> None:
     session, _ = session_of(lines, beams=2)
     session.feed(SOUND)
     assert session.text == "a"
-    assert [beam.ids for beam in session._rule.state.at(1)] == [ids("_b"), ids("_c")]
+    assert [beam.ids for beam in state_of(session).at(1)] == [ids("_b"), ids("_c")]
 
 
 def test_word_that_one_beam_goes_on_with_waits() -> None:
