@@ -139,20 +139,24 @@ def evaluate(
         seed=seed,
         final_only=final_only or None,
     )
-    score = not no_score
     settings = Settings(
-        workers=workers, threads=threads, batch=batch, fresh=fresh, skip_bad=skip_bad, trace=trace, score=score
+        workers=workers, threads=threads, batch=batch, fresh=fresh, skip_bad=skip_bad, trace=trace, score=not no_score
     )
     with _exit_statuses():
         found = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
         scoring: dict[str, object] = {key: value for key, value in (("profile", profile), ("metrics", metric)) if value}
         recipe = _changed(found, chosen, set_ or [], scoring)
         settings = replace(settings, scoring=recipe.scoring, command=["simulst", *sys.argv[1:]])
-        old = _old_run(compare_to, output, recipe, scores=score)
+        old = _old_run(compare_to, output, recipe, scores=not no_score)
         results = _run_together(recipe, output, settings)
     if results:
         _print(results, output, json_=json_)
-    worse = bool(results and old and _got_worse(old, results[0]))
+        _judge(results, old)
+
+
+def _judge(results: "list[Result]", old: "Run | None") -> None:
+    """Exit with SOME_FAILED where items are missing, or the run is worse than the one before."""
+    worse = old is not None and _got_worse(old, results[0])
     if worse or any(result.failed.keys() - result.skipped for result in results):
         raise typer.Exit(SOME_FAILED)
 
