@@ -21,7 +21,12 @@ Host = Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 opens it t
 Port = Annotated[int, typer.Option(help="Port to serve at; 0 takes a free one.")]
 Model = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", help="Model on offer; repeatable, the first is the default.", metavar="NAME|DIR"),
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model on offer, with options of its own; repeatable, the first is the default.",
+        metavar="NAME|DIR[:KEY=VALUE,..]",
+    ),
 ]
 Terminal = Annotated[bool, typer.Option("--terminal", help="Show SRC in this terminal; no server.")]
 MaxClients = Annotated[int, typer.Option(help="Streams at a time; others are told to wait.")]
@@ -60,10 +65,12 @@ def live(
     Browsers give microphones to localhost and to https pages only; for other machines use --tls-cert and --tls-key.
     """
     models = list(dict.fromkeys(model or [options.DEFAULT_MODEL]))
+    first, own = _with_options(models[0])
+    set_ = [*(f"model.{pair}" for pair in own), *(set_ or [])]
     if terminal:
         from simulst.cli.translate import translate
 
-        translate(source, model=models[0], policy=policy, set_=set_, chunk_ms=chunk_ms, device=device)
+        translate(source, model=first, policy=policy, set_=set_, chunk_ms=chunk_ms, device=device)
         return
     import asyncio
 
@@ -77,7 +84,7 @@ def live(
     _check(max_clients >= 1 and idle_s > 0 and 0 <= port < 65536 and workers >= 0 and batch >= 1)
     access = Access(host=host, token=token, origins=tuple(map(site, allow_origin or ())))
     tls = _tls(tls_cert, tls_key)
-    settings = read_settings(set_ or [], policy=policy, model=models[0])
+    settings = read_settings(set_, policy=policy, model=first)
     loaded = load_policy_with(policy, settings, chunk_ms)
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
@@ -104,15 +111,37 @@ def _check(within: bool) -> None:
         )
 
 
-def _offered(names: list[str], device: str, options_of_first: dict[str, Any]) -> "dict[str, Translator]":
-    """The models by the names that clients are told."""
+def _with_options(spec: str) -> tuple[str, list[str]]:
+    """The name of a model and its `KEY=VALUE`s, from NAME:KEY=VALUE,KEY=VALUE."""
+    name, colon, pairs = spec.rpartition(":")
+    return (name, pairs.split(",")) if colon and name and "=" in pairs else (spec, [])
+
+
+def _offered(specs: list[str], device: str, options_of_first: dict[str, Any]) -> "dict[str, Translator]":
+    """The models by the names that clients are told; a second one of the same name is told apart by its options."""
     from simulst.models import load_model
 
-    first = names[0]
-    return {
-        _public_name(name): load_model(name, device=device, **(options_of_first if name == first else {}))
-        for name in names
-    }
+    offered: dict[str, Translator] = {}
+    for spec in specs:
+        name, pairs = _with_options(spec)
+        chosen = options_of_first if spec == specs[0] else _read_options(spec, pairs)
+        public = _public_name(name)
+        if public in offered:
+            public = f"{public}:{','.join(pairs)}" if pairs else name
+        if public in offered:
+            raise SimulstError(f"--model {spec} is offered already; leave one of the two out.")
+        offered[public] = load_model(name, device=device, **chosen)
+    return offered
+
+
+def _read_options(spec: str, pairs: list[str]) -> dict[str, str]:
+    found = dict[str, str]()
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise SimulstError(f"--model {spec}: {pair!r} is no KEY=VALUE; write NAME:KEY=VALUE,KEY=VALUE.")
+        found[key] = value
+    return found
 
 
 def _public_name(model: str) -> str:

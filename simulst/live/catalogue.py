@@ -1,13 +1,30 @@
 """What a live server offers: its loaded models, and for each the policies and presets that fit."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from simulst.core.languages import Pair, Polyglot, choose, pairs_of
 from simulst.core.session import Session
 from simulst.core.translator import Translator
-from simulst.errors import PolicyError
+from simulst.errors import ModelError, PolicyError
 from simulst.live.protocol import VERSION, Hello, ProtocolError
 from simulst.policies import POLICIES, LoadedPolicy, load_policy
 from simulst.policies.loading import preset_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A session, and what it is called."""
+
+    session: Session
+    model: str
+    policy: str
+    pair: Pair | None
+
+    @property
+    def names(self) -> dict[str, str | int | None]:
+        """What clients are told about it."""
+        return {"model": self.model, "policy": self.policy, "chunk_ms": self.session.chunk_ms, **_languages(self.pair)}
 
 
 class Catalogue:
@@ -18,6 +35,7 @@ class Catalogue:
 
     def __init__(self, models: dict[str, Translator], policy: LoadedPolicy) -> None:
         self.models = models
+        self._others: dict[tuple[str, Pair], Translator] = {}
         self.default_model = next(iter(models))
         self.default_policy = policy.name
         self.policies: dict[str, LoadedPolicy] = {policy.name: policy}
@@ -30,20 +48,18 @@ class Catalogue:
         provides = self.models[model].provides
         return [name for name, loaded in self.policies.items() if loaded.policy.needs() <= provides]
 
-    def session(self, hello: Hello) -> tuple[Session, str, str]:
-        """A new session as `hello` asks for it, and the names of its model and policy. Raises ProtocolError."""
-        model = hello.model or self.default_model
-        if model not in self.models:
-            raise ProtocolError("unknown_model", f"This server has no model {model!r}; GET /config lists those it has.")
-        fitting = self.fitting(model)
+    def session(self, hello: Hello) -> "Opened":
+        """A new session as `hello` asks for it. Raises ProtocolError."""
+        name, pair = self._choose(hello)
+        fitting = self.fitting(name)
         policy = hello.policy or (self.default_policy if self.default_policy in fitting else fitting[0])
         if policy not in fitting:
             raise ProtocolError(
-                "unknown_policy", f"Model {model} has no policy {policy!r}; GET /config lists those it has."
+                "unknown_policy", f"Model {name} has no policy {policy!r}; GET /config lists those it has."
             )
         try:
             session = Session(
-                self.models[model],
+                self._model(name, pair),
                 self.policies[policy],
                 chunk_ms=hello.chunk_ms,
                 hypotheses=hello.hypotheses,
@@ -51,7 +67,29 @@ class Catalogue:
             )
         except PolicyError as error:
             raise ProtocolError("bad_value", str(error).rstrip(".") + ".") from None
-        return session, model, policy
+        return Opened(session=session, model=name, policy=policy, pair=pair)
+
+    def _choose(self, hello: Hello) -> tuple[str, Pair | None]:
+        """The model, and which of its pairs of languages; None where it does not tell any."""
+        if hello.model is not None and hello.model not in self.models:
+            raise ProtocolError(
+                "unknown_model", f"This server has no model {hello.model!r}; it has {', '.join(self.models)}."
+            )
+        models = self.models if hello.model is None else {hello.model: self.models[hello.model]}
+        try:
+            name, pair = choose(models, hello.wanted)
+        except ModelError as error:
+            raise ProtocolError("unknown_language", str(error)) from None
+        return name, pair or next(iter(pairs_of(self.models[name])), None)
+
+    def _model(self, name: str, pair: Pair | None) -> Translator:
+        """The model for a pair of its languages; made once for all streams."""
+        model = self.models[name]
+        if pair is None or not isinstance(model, Polyglot) or pair == model.pairs[0]:
+            return model
+        if (name, pair) not in self._others:
+            self._others[name, pair] = model.for_pair(pair)
+        return self._others[name, pair]
 
     def config(self) -> dict[str, Any]:
         """What `GET /config` answers."""
@@ -60,7 +98,10 @@ class Catalogue:
             "version": VERSION,
             "model": self.default_model,
             "policy": self.default_policy,
-            "models": [{"name": name, "policies": self.fitting(name)} for name in self.models],
+            "models": [
+                {"name": name, "policies": self.fitting(name), "pairs": [_told(pair) for pair in pairs_of(model)]}
+                for name, model in self.models.items()
+            ],
             "policies": described,
         }
 
@@ -68,3 +109,11 @@ class Catalogue:
         loaded = self.policies[name]
         summary = (type(loaded.policy).__doc__ or "").strip().splitlines()[0]
         return {"chunk_ms": loaded.chunk_ms, "summary": summary, "source": loaded.source}
+
+
+def _languages(pair: Pair | None) -> dict[str, str | None]:
+    return {"source": None, "target": None} if pair is None else {"source": pair.source, "target": pair.target}
+
+
+def _told(pair: Pair) -> dict[str, str | None]:
+    return {**_languages(pair), "task": pair.task}

@@ -327,8 +327,7 @@ def _ready(place: Place) -> dict[str, Any]:
     return {
         "type": "ready",
         "version": VERSION,
-        "model": place.model,
-        "policy": place.policy,
+        **place.names,
         "chunk_ms": stream.chunk_ms,
         "sample_rate": stream.hello.sample_rate,
         "channel": stream.hello.channel,

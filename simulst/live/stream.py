@@ -77,7 +77,7 @@ class Switch:
     """Go on with another session from here."""
 
     session: Session
-    names: dict[str, str | int]
+    names: dict[str, str | int | None]
     """What `switched` says about it."""
 
 

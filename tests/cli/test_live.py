@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import soundfile
@@ -74,6 +75,32 @@ def test_sigterm_translates_what_was_heard_and_exits_in_order(server: "tuple[sub
     assert messages[-1]["code"] == "shutting_down"
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("toy:look_ahead_s=0.1,nonsense", "'nonsense' is no KEY=VALUE; write NAME:KEY=VALUE,KEY=VALUE."),
+        ("tiny-en-de:task=sing", "Option 'task' of tiny-en-de is 'sing'; it must be translate or transcribe."),
+    ],
+)
+def test_options_of_a_model_on_offer_are_judged(run: Run, model: str, sentence: str) -> None:
+    status, out, err = run("live", "--model", "toy", "--model", model)
+    assert (status, out, err.count("\n")) == (2, "", 1) and sentence in err, err
+
+
+def test_models_with_options_of_their_own_are_offered_side_by_side() -> None:
+    own = [argument for name in ("toy", "toy:look_ahead_s=0.32") for argument in ("--model", name)]
+    process = spawn("--port", "0", *own)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[3]
+        with urlopen(address + "config") as answer:
+            config = json.loads(answer.read())
+        assert [model["name"] for model in config["models"]] == ["toy", "toy:look_ahead_s=0.32"]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_the_terminal_mode_needs_no_server(run: Run, tmp_path: Path) -> None:
