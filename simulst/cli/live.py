@@ -75,11 +75,11 @@ def live(
     import asyncio
 
     from simulst.chosen import load_policy_with, read_settings
+    from simulst.live.access import Access, site
     from simulst.live.catalogue import Catalogue
     from simulst.live.hub import Limits
     from simulst.live.server import serve_live
     from simulst.live.together import Together, alone
-    from simulst.live.web import Access, site
 
     _check(max_clients >= 1 and idle_s > 0 and 0 <= port < 65536 and workers >= 0 and batch >= 1)
     access = Access(host=host, token=token, origins=tuple(map(site, allow_origin or ())))

@@ -67,6 +67,10 @@ class Catalogue:
             )
         except PolicyError as error:
             raise ProtocolError("bad_value", str(error).rstrip(".") + ".") from None
+        if hello.append_only and session.revises:
+            raise ProtocolError(
+                "unknown_policy", f"Policy {policy} takes text back, which cannot be shown here; choose another one."
+            )
         return Opened(session=session, model=name, policy=policy, pair=pair)
 
     def _choose(self, hello: Hello) -> tuple[str, Pair | None]:

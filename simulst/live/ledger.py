@@ -6,7 +6,7 @@ from typing import Any
 from simulst.core.events import EndEvent, SinkEvent, WriteEvent
 from simulst.core.prefix import common_prefix
 from simulst.sinks.shown import Shown
-from simulst.sinks.subtitles import CueTrack, to_srt, to_vtt
+from simulst.sinks.subtitles import Cue, CueTrack, to_srt, to_vtt
 from simulst.sinks.text import SentenceLines
 
 Message = dict[str, Any]
@@ -48,6 +48,10 @@ class Ledger:
         """Messages since the last call, in the order in which a client applies them."""
         messages, self._messages = self._messages, []
         return messages
+
+    def cues(self) -> list[Cue]:
+        """The text so far as subtitles."""
+        return self._track.cues()
 
     def export(self, kind: str) -> str:
         """The text so far as srt, vtt, txt or jsonl."""

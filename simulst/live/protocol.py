@@ -10,8 +10,8 @@ text count Unicode code points, not UTF-16 units.
   (1 to 8, interleaved; default 1), and where wanted `model`, `policy` (names from `GET /config`), `chunk_ms`, `source`
   and `target` (language codes from `GET /config`), `task` (`translate` or `transcribe`), `pace` (`live`: recorded in
   real time, the server may skip decisions to catch up; `file`: sent as fast as the server takes it, nothing is
-  skipped), `hypotheses` and `transcript` (false leaves those events out), `channel` (a name, for watchers) and `token`
-  where the server asks for one.
+  skipped), `hypotheses` and `transcript` (false leaves those events out), `append_only` (true refuses policies that
+  take text back), `channel` (a name, for watchers) and `token` where the server asks for one.
 - Binary messages: whole interleaved frames in that format, at most 1 MiB each. The server stops reading while more
   than 30 s of audio wait, so a sender that respects TCP back-pressure loses nothing. It answers no ping meanwhile, so a
   library that breaks off without answers to pings of its own must be told not to.
@@ -137,6 +137,8 @@ class Hello:
     channel: str = ""
     wanted: Wanted = field(default_factory=Wanted)
     """The languages that are asked for."""
+    append_only: bool = False
+    """No policy that takes text back; asked for by interfaces that could not show it."""
 
     @property
     def frame_bytes(self) -> int:
@@ -198,6 +200,7 @@ def read_hello(message: dict[str, Any]) -> Hello:
         transcript=message.get("transcript", True) is not False,
         channel=read_name(message, "channel") or "",
         wanted=_read_wanted(message),
+        append_only=message.get("append_only") is True,
     )
 
 

@@ -8,20 +8,26 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from simulst.errors import SimulstError
+from simulst.live.access import Access, bearer
 from simulst.live.catalogue import Catalogue
-from simulst.live.connection import Connection
+from simulst.live.connection import Connection, Wire
 from simulst.live.door import Door, gather, open_doors
+from simulst.live.front import fronts
 from simulst.live.hub import Hub, Limits
 from simulst.live.metrics import Metrics
+from simulst.live.openai.realtime import Realtime
+from simulst.live.openai.uploads import Uploads
 from simulst.live.pool import Pool
 from simulst.live.protocol import MAX_AUDIO_BYTES
 from simulst.live.together import Beside, alone
-from simulst.live.web import Access, Web
+from simulst.live.web import REALTIME, Web
 
 FLUSH_S = 15.0
 """Time that a shutdown gives the streams to be translated to their end."""
@@ -49,7 +55,7 @@ async def serve_live(
     try:
         crowd = gather(doors, admitted=limits.max_connections, needed=limits.max_clients)
         hub = Hub(catalogue, pool, limits, Metrics(), beside)
-        async with _serving(doors, hub, Web(hub, access, crowd), access.token, tls):
+        async with _serving(doors, hub, Web(hub, access, crowd), access, tls):
             with _signals(stop):
                 ready(address_of(access.host, doors[0].getsockname()[1], secure=tls is not None))
                 await stop.wait()
@@ -69,20 +75,22 @@ def _listen(host: str, port: int) -> list[Door]:
 
 @contextlib.asynccontextmanager
 async def _serving(
-    doors: list[Door], hub: Hub, web: Web, token: str, tls: ssl.SSLContext | None
+    doors: list[Door], hub: Hub, web: Web, access: Access, tls: ssl.SSLContext | None
 ) -> AsyncIterator[None]:
     """Take connections at these doors until the end of the block."""
 
     async def handle(socket: ServerConnection) -> None:
         hub.connections += 1
         try:
-            await Connection(socket, hub, token).run()
+            await Connection(_wire(socket), hub, access).run()
         finally:
             hub.connections -= 1
 
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers that break off are no events of ours
     reaper = asyncio.create_task(hub.reap())
     servers: list[Server] = []
+    posts: set[asyncio.Task[None]] = set()
+    uploads = Uploads(hub, web)
     try:
         for door in doors:
             servers.append(
@@ -90,6 +98,8 @@ async def _serving(
                     handle,
                     sock=door,
                     process_request=web.answer,
+                    create_connection=fronts(uploads.serve, posts),
+                    select_subprotocol=_subprotocol,
                     ssl=tls,
                     open_timeout=hub.limits.hello_s,
                     max_size=4 * MAX_AUDIO_BYTES,
@@ -102,11 +112,26 @@ async def _serving(
             )
         yield
     finally:
-        reaper.cancel()
+        for task in (reaper, *posts):
+            task.cancel()
         for server in servers:
             server.close()
         for server in servers:
             await server.wait_closed()
+
+
+def _wire(socket: ServerConnection) -> Wire:
+    """What the client speaks: our protocol, or OpenAI's events."""
+    address = urlsplit(socket.request.path if socket.request is not None else "")
+    if address.path != REALTIME or socket.request is None:
+        return socket
+    query = {key: values[-1] for key, values in parse_qs(address.query).items()}
+    return Realtime(socket, query, bearer(socket.request.headers))
+
+
+def _subprotocol(socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The one of OpenAI's pages."""
+    return next((one for one in offered if one == "realtime"), None)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from simulst.live.web import Access
+from simulst.live.access import Access
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
 Serve = Callable[..., Any]

@@ -19,7 +19,7 @@ import pytest
 import soundfile
 import soxr
 
-from simulst.live.web import Access
+from simulst.live.access import Access
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 from simulst.testing.scripted import ToyVocabulary
 

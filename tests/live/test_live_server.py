@@ -13,9 +13,9 @@ import pytest
 import soxr
 
 from simulst.core.session import Session
+from simulst.live.access import Access
 from simulst.live.server import address_of
 from simulst.live.stream import dump
-from simulst.live.web import Access
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
