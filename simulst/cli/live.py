@@ -13,8 +13,13 @@ from simulst.errors import SimulstError
 if TYPE_CHECKING:
     import ssl
 
+    from simulst.core.loaded import LoadedPolicy
     from simulst.core.translator import Translator
+    from simulst.live.catalogue import Catalogue
+    from simulst.live.together import Beside
 
+
+LEAST_SILENCE_S = 1.0
 
 Source = Annotated[str, typer.Argument(help="With --terminal: what to listen to.", metavar="[SRC]")]
 Host = Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 opens it to the network.")]
@@ -33,6 +38,9 @@ MaxClients = Annotated[int, typer.Option(help="Streams at a time; others are tol
 IdleS = Annotated[float, typer.Option(help="Seconds of nothing after which a connection is closed.")]
 Workers = Annotated[int, typer.Option(help="Threads for the models; 0: one per core.")]
 Batch = Annotated[int, typer.Option(help="Streams decoded in one forward at most: for a GPU or a crowded server.")]
+PauseSilence = Annotated[
+    float, typer.Option(help="Pause decoding after so many seconds of silence; 0: never.", metavar="S")
+]
 Token = Annotated[str, typer.Option(help="Secret that clients must give.", envvar="SIMULST_TOKEN")]
 AllowOrigin = Annotated[
     list[str] | None, typer.Option(help="Another site whose pages may connect; repeatable.", metavar="URL")
@@ -58,6 +66,8 @@ def live(
     allow_origin: AllowOrigin = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    pause_silence: PauseSilence = 0.0,
+    caption: options.Caption = None,
     device: options.Device = "cpu",
 ) -> None:
     """Serve a page with live subtitles, and the websocket behind it, until Ctrl-C.
@@ -65,43 +75,51 @@ def live(
     Browsers give microphones to localhost and to https pages only; for other machines use --tls-cert and --tls-key.
     """
     models = list(dict.fromkeys(model or [options.DEFAULT_MODEL]))
-    first, own = _with_options(models[0])
-    set_ = [*(f"model.{pair}" for pair in own), *(set_ or [])]
+    first, set_ = _first(models[0], set_ or [])
     if terminal:
         from simulst.cli.translate import translate
 
-        translate(source, model=first, policy=policy, set_=set_, chunk_ms=chunk_ms, device=device)
+        translate(source, model=first, policy=policy, set_=set_, chunk_ms=chunk_ms, caption=caption, device=device)
         return
     import asyncio
 
     from simulst.chosen import load_policy_with, read_settings
     from simulst.live.access import Access, site
-    from simulst.live.catalogue import Catalogue
     from simulst.live.hub import Limits
     from simulst.live.server import serve_live
-    from simulst.live.together import Together, alone
 
     _check(max_clients >= 1 and idle_s > 0 and 0 <= port < 65536 and workers >= 0 and batch >= 1)
+    _check_rest(pause_silence, caption)
     access = Access(host=host, token=token, origins=tuple(map(site, allow_origin or ())))
     tls = _tls(tls_cert, tls_key)
     settings = read_settings(set_, policy=policy, model=first)
     loaded = load_policy_with(policy, settings, chunk_ms)
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
-    offered = _offered(models, device, settings.model)
-    together = Together(offered, streams=batch) if batch > 1 else None
+    catalogue, beside = _catalogue(_offered(models, device, settings.model), loaded, batch)
     asyncio.run(
         serve_live(
-            Catalogue(together.models if together else offered, loaded),
+            catalogue,
             port=port,
             access=access,
-            limits=Limits(max_clients=max_clients, idle_s=idle_s),
+            limits=Limits(max_clients=max_clients, idle_s=idle_s, silence_s=pause_silence),
             workers=threads,
-            beside=together or alone,
+            beside=beside,
             tls=tls,
             ready=lambda address: _greet(address, access.local or bool(token), token),
         )
     )
+
+
+def _catalogue(offered: "dict[str, Translator]", loaded: "LoadedPolicy", batch: int) -> "tuple[Catalogue, Beside]":
+    """What is served, and how streams are computed beside each other."""
+    from simulst.live.catalogue import Catalogue
+    from simulst.live.together import Together, alone
+
+    if batch == 1:
+        return Catalogue(offered, loaded), alone
+    together = Together(offered, streams=batch)
+    return Catalogue(together.models, loaded), together
 
 
 def _check(within: bool) -> None:
@@ -109,6 +127,19 @@ def _check(within: bool) -> None:
         raise SimulstError(
             "--max-clients, --idle-s and --batch must be above 0, --port from 0 to 65535, --workers 0 or more."
         )
+
+
+def _check_rest(pause_silence: float, caption: list[str] | None) -> None:
+    if not (pause_silence == 0 or LEAST_SILENCE_S <= pause_silence <= 3600):
+        raise SimulstError(f"--pause-silence must be 0, or from {LEAST_SILENCE_S:g} to 3600 seconds.")
+    if caption:
+        raise SimulstError("--caption needs --terminal: a server has many streams; or use `simulst translate mic`.")
+
+
+def _first(spec: str, set_: list[str]) -> tuple[str, list[str]]:
+    """The name of the first model, and the settings with its options."""
+    name, own = _with_options(spec)
+    return name, [*(f"model.{pair}" for pair in own), *set_]
 
 
 def _with_options(spec: str) -> tuple[str, list[str]]:

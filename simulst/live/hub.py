@@ -34,6 +34,8 @@ class Limits:
     """Control messages; twice as many in a burst."""
     audio_messages_per_s: float = 2000.0
     """More of them are slowed down."""
+    silence_s: float = 0.0
+    """Decoding pauses after so much silence; 0: never."""
 
     @property
     def max_connections(self) -> int:
@@ -118,7 +120,7 @@ class Hub:
             opened = await self._session(hello)
         finally:
             self._opening -= 1
-        stream = LiveStream(Engine(opened.session, hello, self.beside), self.pool, self.metrics)
+        stream = LiveStream(Engine(opened.session, hello, self.beside, self.limits.silence_s), self.pool, self.metrics)
         place = Place(stream=stream, names=opened.names, owner=owner)
         self.places[stream.id] = place
         self.metrics.count("streams_total")

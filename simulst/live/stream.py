@@ -26,6 +26,8 @@ MAX_PENDING_S = 30.0
 """Audio that may wait; beyond it the connection is not read."""
 LIVE_JOB_S = 10.0
 """Most audio that one job of a live stream takes; a file takes one chunk, so that clients share the threads."""
+NAP_S = 0.5
+"""Audio that one job takes while decoding pauses."""
 KEPT_EVENTS = 4096
 """Events held for readers that are behind or reconnect; older ones are summed up in a snapshot."""
 ARRIVALS = 2048
@@ -202,7 +204,7 @@ class LiveStream:
     async def _pump(self) -> None:
         try:
             while not self.closed:
-                if not self._pending and not self.ended:
+                while not self._enough:
                     self._more.clear()
                     await self._more.wait()
                 if self._pending and isinstance(self._pending[0], Switch):
@@ -227,6 +229,13 @@ class LiveStream:
         finally:
             self._close()
 
+    @property
+    def _enough(self) -> bool:
+        """Whether there is something to do; silence in a pause is looked at twice a second only."""
+        if not self._pending or self.ended:
+            return self.ended
+        return not self.engine.pausing or self.pending_s >= NAP_S or isinstance(self._pending[-1], Switch)
+
     async def _work(self, job: Callable[[], Output]) -> None:
         """Have it done in the pool and publish what it brings."""
         self._working = True
@@ -243,7 +252,7 @@ class LiveStream:
         """Pending audio for one job."""
         live = self.hello.pace == "live"
         self.chunk_ms = self.engine.session.chunk_ms
-        limit_s = LIVE_JOB_S if live else self.chunk_ms / 1000
+        limit_s = LIVE_JOB_S if live else max(NAP_S if self.engine.pausing else 0.0, self.chunk_ms / 1000)
         limit = max(1, round(limit_s * self.hello.sample_rate)) * self.hello.frame_bytes
         parts: list[bytes] = []
         size = 0
