@@ -50,13 +50,13 @@ async def serve_live(
     `ready` is called with the address once clients can connect. Raises SimulstError where it cannot listen.
     """
     access, limits, stop = access or Access(), limits or Limits(), stop or asyncio.Event()
-    doors = _listen(access.host, port)
+    doors = listen(access.host, port)
     pool = Pool(workers)
     try:
         crowd = gather(doors, admitted=limits.max_connections, needed=limits.max_clients)
         hub = Hub(catalogue, pool, limits, Metrics(), beside)
         async with _serving(doors, hub, Web(hub, access, crowd), access, tls):
-            with _signals(stop):
+            with stop_signals(stop):
                 ready(address_of(access.host, doors[0].getsockname()[1], secure=tls is not None))
                 await stop.wait()
                 await hub.shut_down(FLUSH_S)
@@ -66,7 +66,8 @@ async def serve_live(
         pool.close()
 
 
-def _listen(host: str, port: int) -> list[Door]:
+def listen(host: str, port: int) -> list[Door]:
+    """Doors at an address. Raises SimulstError where it cannot be used."""
     try:
         return open_doors(host, port)
     except OSError as error:
@@ -116,6 +117,7 @@ async def _serving(
             task.cancel()
         for server in servers:
             server.close()
+        await asyncio.wait({reaper, *posts})
         for server in servers:
             await server.wait_closed()
 
@@ -135,7 +137,7 @@ def _subprotocol(socket: ServerConnection, offered: Sequence[Subprotocol]) -> Su
 
 
 @contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
+def stop_signals(stop: asyncio.Event) -> Iterator[None]:
     """The first SIGINT or SIGTERM sets `stop`; the second one has its usual effect."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
