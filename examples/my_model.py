@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulst.core.translator import Evidence, FloatArray, Hypothesis
+from simulst.core.translator import PLAIN, Evidence, FloatArray, Hypothesis, Query
 from simulst.models import ModelFamily
 from simulst.models.options import option
 from simulst.models.registry import locate
@@ -41,8 +41,8 @@ class RecogniserSession(session.SpeechLLMSession):
         self.heard = [*self.heard, *(word.token for word in new)]
         self.next, self.ended = new[-1].vector + 1 if new else self.next, is_final
 
-    def hypothesise(self, prefix: Sequence[int], *, max_new: int | None = None, **_: object) -> list[Hypothesis]:
-        new = tuple(self.heard[len(prefix) :][:max_new])
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
+        new = tuple(self.heard[len(prefix) :][: query.max_new])
         return [Hypothesis(ids=new, stop="eos" if self.ended else "length")]
 
     def drop_target(self, count: int) -> None:

@@ -1,7 +1,9 @@
-"""A metric or a kind of test set is one file and one line: added to a copy of the package, and used from there."""
+"""A policy, model family, metric, output format or kind of test set is one file and one line: added to a copy of the
+package, and used from there."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,3 +65,29 @@ def test_a_kind_of_test_set(copied: Path, tmp_path: Path) -> None:
     table = tmp_path / "covost_v2.en_de.dev.tsv"
     table.write_text("path\tsentence\ttranslation\na.flac\tGood morning.\tGuten Morgen.\n")
     assert "1 items of 1 recordings" in simulst(copied, "data", "check", table)
+
+
+def test_a_policy(copied: Path) -> None:
+    line = '"hold_seconds": "simulst.policies.hold_seconds:HoldSeconds"'
+    source = ROOT / "examples" / "my_policy.py"
+    add(copied, "simulst/policies/hold_seconds.py", source, "simulst/policies/names.py", "POLICIES", line)
+    assert "how old the audio of a word must be" in simulst(copied, "policies", "hold_seconds")
+    assert simulst(copied, "translate", CLIP, "--policy", "hold_seconds", "--set", "seconds=0.5").strip()
+
+
+def test_a_model_family(copied: Path, tmp_path: Path) -> None:
+    line = '"ctc": "simulst.models.ctc:FAMILY"'
+    source = ROOT / "examples" / "my_model.py"
+    add(copied, "simulst/models/ctc.py", source, "simulst/models/registry.py", "FAMILIES", line)
+    model = tmp_path / "recogniser"
+    model.mkdir()
+    (model / "simulst.json").write_text('{"type": "ctc"}')
+    assert "the speech LLM that lends its encoder" in simulst(copied, "models", model)
+    assert simulst(copied, "translate", CLIP, "--model", model, "--policy", "wait_k").strip()
+
+
+def test_an_output_format(copied: Path, tmp_path: Path) -> None:
+    line = '"lrc": "simulst.sinks.lrc:Sink"'
+    add(copied, "simulst/sinks/lrc.py", ROOT / "examples" / "my_sink.py", "simulst/sinks/formats.py", "SINKS", line)
+    simulst(copied, "translate", CLIP, "--format", "lrc", "--output", tmp_path / "clip.lrc")
+    assert re.match(r"\[\d\d:\d\d\.\d\d\]\w", (tmp_path / "clip.lrc").read_text(encoding="utf-8"))

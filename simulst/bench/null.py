@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis
+from simulst.core.translator import PLAIN, Evidence, FloatArray, Hypothesis, PlainSession, PlainTranslator, Query
 from simulst.models import ModelFamily
 
 BUSY_LOOPS = 400_000
@@ -36,7 +36,7 @@ class NullVocabulary:
         return False
 
 
-class NullTranslator:
+class NullTranslator(PlainTranslator):
     """Says one more word whenever it is asked; looks at nothing but the clock."""
 
     provides = PROVIDES
@@ -51,7 +51,7 @@ class NullTranslator:
         return NullSession(self.loops)
 
 
-class NullSession:
+class NullSession(PlainSession):
     def __init__(self, loops: int) -> None:
         self.loops = loops
         self.start_s = self.heard_s = 0.0
@@ -63,37 +63,12 @@ class NullSession:
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         self.heard_s += len(samples) / 16_000
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         spin(self.loops)
         return [Hypothesis(ids=(1,), stop="eos")]
 
-    def source_words(self, since_s: float = 0.0) -> int:
-        return 0
-
-    def transcript(self) -> str:
-        return ""
-
     def drop_source(self, to_s: float) -> None:
         self.start_s = max(self.start_s, to_s)
-
-    def drop_target(self, count: int) -> None: ...
-
-    def snapshot(self) -> object:
-        return (self.start_s, self.heard_s)
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, tuple)
-        self.start_s, self.heard_s = snapshot
 
 
 @dataclass(frozen=True, kw_only=True)

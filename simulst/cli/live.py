@@ -1,7 +1,7 @@
 """`simulst live`: subtitles in the browser, or with --terminal in the terminal."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
@@ -35,9 +35,11 @@ Model = Annotated[
 ]
 Terminal = Annotated[bool, typer.Option("--terminal", help="Show SRC in this terminal; no server.")]
 MaxClients = Annotated[int, typer.Option(help="Streams at a time; others are told to wait.")]
-IdleS = Annotated[float, typer.Option(help="Seconds of nothing after which a connection is closed.")]
+IdleS = Annotated[float, typer.Option(help="Seconds without a message after which a connection is closed.")]
 Workers = Annotated[int, typer.Option(help="Threads for the models; 0: one per core.")]
-Batch = Annotated[int, typer.Option(help="Streams decoded in one forward at most: for a GPU or a crowded server.")]
+Batch = Annotated[
+    int, typer.Option(help="Maximum number of streams decoded in one forward pass: for a GPU or a busy server.")
+]
 PauseSilence = Annotated[
     float, typer.Option(help="Pause decoding after so many seconds of silence; 0: never.", metavar="S")
 ]
@@ -148,7 +150,7 @@ def _with_options(spec: str) -> tuple[str, list[str]]:
     return (name, pairs.split(",")) if colon and name and "=" in pairs else (spec, [])
 
 
-def _offered(specs: list[str], device: str, options_of_first: dict[str, Any]) -> "dict[str, Translator]":
+def _offered(specs: list[str], device: str, options_of_first: dict[str, str]) -> "dict[str, Translator]":
     """The models by the names that clients are told; a second one of the same name is told apart by its options."""
     from simulst.models import load_model
 
@@ -193,7 +195,7 @@ def _greet(address: str, protected: bool, token: str) -> None:
     secret = f"#token={quote(token, safe='')}" if token else ""
     print(f"Live subtitles at {address}/{secret}  (Ctrl-C to stop)", flush=True)
     if not protected:
-        print("Everybody who reaches this address can use it; --token TEXT asks for a secret.", flush=True)
+        print("Everybody who can reach this address can use it; --token TEXT asks for a secret.", flush=True)
 
 
 def _tls(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
@@ -207,5 +209,5 @@ def _tls(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise SimulstError(f"{certificate} and {key} are no usable certificate and key: {error}.") from None
+        raise SimulstError(f"{certificate} and {key} cannot be used as certificate and key: {error}.") from None
     return context

@@ -2,15 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from simulst.core.activity import SpeechActivity
-from simulst.core.translator import Evidence, Gate, Hypothesis, Translator, TranslatorSession, Vocabulary
+from simulst.core.translator import (
+    Bias,
+    Evidence,
+    Gate,
+    Hypothesis,
+    Query,
+    ReadWrite,
+    SourceModel,
+    Translator,
+    TranslatorSession,
+    Vocabulary,
+)
 from simulst.errors import EvidenceError
 
-TOKENS_PER_SECOND = 5.0
 SPARE_TOKENS = 20
+
+T = TypeVar("T")
 
 
 class NotFinite(Exception):
@@ -20,10 +33,10 @@ class NotFinite(Exception):
 class SessionDecoder:
     """Implements `simulst.core.policy.Decoder` for a Session.
 
-    New tokens are capped at 5 per second of kept audio + 20 minus the prefix, or at the rate that the translator names
-    in an attribute `tokens_per_second`. At the end of a stream (`final`) gates are off, and evidence that is not finite
-    is left out, because the last decision does not depend on it. With `whole`, gates that only save time are off too,
-    so that hypotheses reach beyond what is committed.
+    New tokens are capped at the translator's rate (`tokens_per_second`, mostly 5) for kept audio + 20 minus the prefix.
+    At the end of a stream (`final`) gates are off, and evidence that is not finite is left out, because the last
+    decision does not depend on it. With `whole`, gates that only save time are off too, so that hypotheses reach beyond
+    what is committed.
     """
 
     def __init__(
@@ -36,19 +49,18 @@ class SessionDecoder:
         activity: SpeechActivity | None = None,
     ) -> None:
         self.vocabulary: Vocabulary = translator.vocabulary
-        self.session = session
+        self._session = session
         self.frame_s = translator.frame_s
         self.prefix: tuple[int, ...] = ()
         self.final = False
         self.whole = whole
-        self.calls = 0
         self._name = translator.name
         self.wants = wants
         self._activity = activity
-        self._rate = float(getattr(translator, "tokens_per_second", TOKENS_PER_SECOND))
+        self._rate = translator.tokens_per_second
 
     def max_new(self, prefix_length: int) -> int:
-        kept_s = max(0.0, self.session.heard_s - self.session.start_s)
+        kept_s = max(0.0, self._session.heard_s - self._session.start_s)
         return max(0, int(self._rate * kept_s) + SPARE_TOKENS - prefix_length)
 
     def hypothesise(
@@ -60,34 +72,59 @@ class SessionDecoder:
         sample: bool = False,
         seed: int = 0,
         gate: Gate | None = None,
+        post_hoc: bool = False,
+        bias: Bias | None = None,
         want: frozenset[Evidence] = frozenset(),
     ) -> list[Hypothesis]:
         forced = self.prefix if prefix is None else tuple(prefix)
         cap = self.max_new(len(forced))
-        self.calls += 1
-        found = self.session.hypothesise(
-            forced,
+        query = Query(
             max_new=cap if max_new is None else min(cap, max_new),
             n_best=n_best,
             sample=sample,
             seed=seed,
-            gate=None if self.final or (self.whole and getattr(gate, "post_hoc", False)) else gate,
+            gate=None if self.final or (self.whole and post_hoc) else gate,
+            bias=None if self.final else bias,
             want=want | self.wants,
         )
+        found = self._session.hypothesise(forced, query)
         if not found:
             raise EvidenceError(f"Model {self._name} returned no hypothesis; it must return at least an empty one.")
-        return [self.checked(hypothesis, len(forced)) for hypothesis in found]
+        return [self._checked(hypothesis, len(forced)) for hypothesis in found]
+
+    def read_write(self, plan: ReadWrite, *, final: bool = False) -> Hypothesis:
+        able = self._able(self._session.reads_and_writes, Evidence.SESSION_TOKENS)
+        written = able.read_write(self.prefix, plan, final=final, want=self.wants)
+        return self._checked(written, len(self.prefix))
+
+    @property
+    def text(self) -> SourceModel:
+        return self._able(self._session.text, Evidence.SOURCE_LM)
+
+    def _able(self, found: T | None, evidence: Evidence) -> T:
+        if found is None:
+            raise EvidenceError(
+                f"Model {self._name} has no {evidence}, which the policy asks for; a policy says so in its `requires`."
+            )
+        return found
+
+    @property
+    def source_end(self) -> int:
+        return self._session.source_end
+
+    def transcript(self) -> str:
+        return self._session.transcript()
 
     def source_words(self, since_s: float = 0.0) -> int:
-        return self.session.source_words(since_s)
+        return self._session.source_words(since_s)
 
     def speech(self, since_s: float = 0.0) -> list[tuple[float, float]]:
         if self._activity is not None:
             return list(self._activity.runs(since_s))
-        heard_s = self.session.heard_s  # text has no pauses
+        heard_s = self._session.heard_s  # text has no pauses
         return [(since_s, heard_s)] if heard_s > since_s else []
 
-    def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
+    def _checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
         """The hypothesis if its evidence fits its ids and the prefix, EvidenceError or NotFinite if not."""
         problem = _contradiction(hypothesis, prefix_length, self.vocabulary.eos)
         if problem:
@@ -113,7 +150,7 @@ def _contradiction(hypothesis: Hypothesis, prefix_length: int, eos: int) -> str:
     if len(shape) != 2 or shape[0] != prefix_length + len(ids):
         return f"alignment has shape {shape} for {prefix_length} prefix and {len(ids)} new tokens"
     if alignment.heads is not None and (alignment.heads.ndim != 3 or alignment.heads.shape[1:] != shape):
-        return f"alignment heads have shape {alignment.heads.shape} beside rows of {shape}"
+        return f"alignment heads have shape {alignment.heads.shape}, the rows {shape}"
     if not 0 <= alignment.n_valid <= shape[1]:
         return f"{alignment.n_valid} valid frames of {shape[1]}"
     if not alignment.frame_s > 0:

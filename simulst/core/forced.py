@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from simulst.core.alignment import anchors
 from simulst.core.history import SENTENCE_TAIL
-from simulst.core.policy import Policy
+from simulst.core.policy import AnyPolicy
 from simulst.core.sentences import ends_sentence
 from simulst.core.translator import Hypothesis, Vocabulary
 
@@ -13,7 +13,7 @@ SILENCE_KEPT_S = 1.0
 
 
 def segment_cut(
-    hypothesis: Hypothesis, commit: int, vocabulary: Vocabulary, need_s: float, policy: Policy
+    hypothesis: Hypothesis, commit: int, vocabulary: Vocabulary, need_s: float, policy: AnyPolicy
 ) -> tuple[int, float | None]:
     """How many new tokens to commit and from which absolute time on audio stays; (commit, None) without alignment.
 

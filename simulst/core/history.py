@@ -7,7 +7,7 @@ source; caps on both always hold. Only whole words go.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from simulst.core.commit import CommittedToken
 from simulst.core.sentences import CLOSERS, STRONG_MARKS, ends_sentence
@@ -48,9 +48,9 @@ class HistoryConfig:
     words: int = setting(20, "words that fixed_words keeps", unit="words", at_least=1, published="20")
     tokens: int = setting(40, "tokens that fixed_tokens keeps", unit="tokens", at_least=1)
     ms_per_word: int = setting(280, "audio that one dropped word takes with it under fixed", unit="ms", at_least=1)
-    max_tokens: int = setting(128, "most text that is ever kept", unit="tokens", at_least=1)
+    max_tokens: int = setting(128, "limit of the text that is kept", unit="tokens", at_least=1)
     max_audio_s: float | None = setting(
-        None, "most audio that is ever kept; the model's own limit holds besides", unit="s", above=0
+        None, "limit of the audio that is kept; the model's own limit applies too", unit="s", above=0
     )
     max_entries: int = setting(
         320,
@@ -71,7 +71,7 @@ class HistoryConfig:
         check(self, "", PolicyError, label="history.{key}")
 
     def resolve(self, provides: frozenset[Evidence]) -> "HistoryConfig":
-        """The same with `auto` settled for a model."""
+        """This configuration, with `auto` replaced by what fits a model."""
         aligns = Evidence.ALIGNMENT in provides
         method = ("punctuation" if aligns else "fixed_words") if self.method == "auto" else self.method
         if method == "turns" and Evidence.SESSION_TOKENS not in provides:
@@ -153,6 +153,7 @@ def _word_start_at_or_after(kept: Sequence[CommittedToken], index: int) -> int:
     return next((i for i in range(max(0, index), len(kept)) if kept[i].starts_word), max(0, index))
 
 
+@runtime_checkable
 class Selector(Protocol):
     """What a session asks after every decision; `HistorySelector` is the one that presets configure."""
 

@@ -1,10 +1,13 @@
 """A policy with all that a session needs besides the model, and whether a model can run it."""
 
 from dataclasses import dataclass, field
+from math import isfinite
+from numbers import Real
 
 from simulst.core.history import HistoryConfig
-from simulst.core.policy import Policy
-from simulst.core.translator import Evidence, Translator
+from simulst.core.policy import AnyPolicy, Policy
+from simulst.core.source import SAMPLE_RATE
+from simulst.core.translator import Translator
 from simulst.errors import PolicyError
 
 
@@ -13,14 +16,14 @@ class LoadedPolicy:
     """A policy with everything a Session needs besides the model."""
 
     name: str
-    policy: Policy
+    policy: AnyPolicy
     chunk_ms: int = 640
     history: HistoryConfig = field(default_factory=HistoryConfig)
     source: str = ""
     """The published setting that this mirrors."""
 
 
-def as_loaded(policy: LoadedPolicy | Policy) -> LoadedPolicy:
+def as_loaded(policy: LoadedPolicy | AnyPolicy) -> LoadedPolicy:
     """A policy object with the chunk and history of its class. Raises PolicyError for a name, which is not loaded."""
     if isinstance(policy, LoadedPolicy):
         return policy
@@ -34,14 +37,23 @@ def as_loaded(policy: LoadedPolicy | Policy) -> LoadedPolicy:
     )
 
 
+def chunk_samples(chunk_ms: object) -> int:
+    """16 kHz samples of a chunk. Raises PolicyError for what is no number of milliseconds from 1 on."""
+    if not (isinstance(chunk_ms, Real) and isfinite(chunk_ms)):
+        raise PolicyError(f"chunk_ms is {chunk_ms!r:.80}; it must be a number of milliseconds")
+    samples = round(float(chunk_ms) * SAMPLE_RATE / 1000)
+    if samples < 1:
+        raise PolicyError(f"chunk_ms is {chunk_ms}; it must be at least 1")
+    return samples
+
+
 def check_fits(loaded: LoadedPolicy, model: Translator) -> None:
     """Raise PolicyError unless the model provides the evidence that the policy needs."""
     missing = loaded.policy.needs() - model.provides
     if not missing:
         return
-    unlocks: dict[Evidence, str] = getattr(model, "unlocks", {})
     lacks = f"Policy {loaded.name} needs {', '.join(sorted(missing))}, which model {model.name} does not provide"
-    if missing <= set(unlocks):
-        options = ", ".join(sorted(unlocks[one] for one in missing))
+    if missing <= set(model.unlocks):
+        options = ", ".join(sorted(model.unlocks[one] for one in missing))
         raise PolicyError(f"{lacks} as it was loaded; load it with {options}.")
     raise PolicyError(f"{lacks}; `simulst policies {loaded.name}` lists the models that work with it.")

@@ -4,13 +4,15 @@ References for every rule stand in the policy files; row convention, boundary ru
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from simulst.core.alignment import IntArray, attended_frames, valid_rows
 from simulst.core.settings import check
-from simulst.core.translator import Alignment, Evidence, Gate, Hypothesis, TranslatorSession, Vocabulary
+from simulst.core.translator import Alignment, Bias, Evidence, Gate, Hypothesis, ReadWrite, SourceModel, Vocabulary
 from simulst.errors import PolicyError
 
 
@@ -49,7 +51,6 @@ class Decoder(Protocol):
     selection needs are filled in."""
 
     vocabulary: Vocabulary
-    session: TranslatorSession
     frame_s: float
     """Seconds per alignment column."""
     wants: frozenset[Evidence]
@@ -64,19 +65,44 @@ class Decoder(Protocol):
         sample: bool = False,
         seed: int = 0,
         gate: Gate | None = None,
+        post_hoc: bool = False,
+        bias: Bias | None = None,
         want: frozenset[Evidence] = frozenset(),
     ) -> list[Hypothesis]:
-        """`prefix=None` means the committed ids that are still kept."""
+        """What a session answers to a `simulst.core.translator.Query` made of these; best hypothesis first.
+
+        `prefix=None` means the committed ids that are still kept. A gate that is `post_hoc` only saves time: the policy
+        makes the same cut in the finished hypothesis.
+        """
         ...
 
-    def source_words(self, since_s: float = 0.0) -> int: ...
+    def read_write(self, plan: ReadWrite, *, final: bool = False) -> Hypothesis:
+        """All that the model writes by its own marks while it reads what is new, at the end too with `final`.
+
+        Raises EvidenceError for a model without SESSION_TOKENS.
+        """
+        ...
+
+    @property
+    def text(self) -> SourceModel:
+        """The text side of the model; EvidenceError for one without SOURCE_LM."""
+        ...
+
+    @property
+    def source_end(self) -> int:
+        """Where the source that decoding sees ends, in units of the model; equal at two steps: nothing came between."""
+        ...
+
+    def transcript(self) -> str:
+        """Recognised source text of the kept audio, "" where the model has none."""
+        ...
+
+    def source_words(self, since_s: float = 0.0) -> int:
+        """Source words heard since the stream began, or those of kept audio from `since_s` on; needs CTC_COUNTS."""
+        ...
 
     def speech(self, since_s: float = 0.0) -> list[tuple[float, float]]:
         """Begin and end of every stretch of speech received from `since_s` on (decoding may not see the newest yet)."""
-        ...
-
-    def checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
-        """A hypothesis that a policy got from the session itself, its evidence judged as that of `hypothesise`."""
         ...
 
 
@@ -90,14 +116,19 @@ class Decision:
     segment_end: bool = False
     """The segment is complete: the session may forget its text and audio."""
     reason: str = ""
-    diagnostics: dict[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What the policy counts; a session sums it up."""
+    diagnostics: Mapping[str, object] = field(default_factory=dict)
+    """What led to the decision, for whoever looks into it."""
 
 
 READ = Decision(reason="read")
 
+StateT = TypeVar("StateT", default=None)
 
-class Policy(ABC):
-    """A frozen rule without state of its own; `start` makes the state of one stream.
+
+class Policy(ABC, Generic[StateT]):
+    """A frozen rule without state of its own; `start` makes the state of one stream, of type `StateT` (None: none).
 
     Subclasses are frozen keyword-only dataclasses whose fields are the parameters, each a
     `simulst.core.settings.setting` with its meaning, unit and range; they are registered by name in
@@ -105,6 +136,8 @@ class Policy(ABC):
     """
 
     requires: ClassVar[frozenset[Evidence]]
+    revises: ClassVar[bool] = False
+    """Whether it may take back what was shown; a decision of any other policy that does is refused."""
     paper: ClassVar[str] = ""
     default_chunk_ms: ClassVar[int] = 640
     default_history: ClassVar[str] = "auto"
@@ -120,7 +153,7 @@ class Policy(ABC):
         """`requires` and whatever this configuration needs on top."""
         return self.requires
 
-    def start(self) -> Any:
+    def start(self) -> StateT | None:
         """The state of one stream; None for rules that need none."""
         return None
 
@@ -129,13 +162,34 @@ class Policy(ABC):
         return attended_frames(valid_rows(alignment))
 
     @abstractmethod
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: StateT) -> Decision:
         """Decide after one chunk of audio (never called with `view.is_final`, except by a policy's own `finish`)."""
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: StateT) -> Decision:
         """The last decision of a stream or of forced progress: all that the model says after the prefix, ungated."""
         hypothesis = decoder.hypothesise()[0]
         return Decision(commit=len(hypothesis.ids), hypothesis=hypothesis, segment_end=True, reason="finish")
+
+
+AnyPolicy = Policy[Any]
+"""A policy whose state is of a type that only it knows."""
+
+
+class PolicyStream:
+    """A policy at work on one stream: the rule and its state."""
+
+    def __init__(self, policy: AnyPolicy) -> None:
+        self.policy = policy
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a segment: the state is made anew."""
+        self.state = self.policy.start()
+
+    def decide(self, view: SourceView, committed: Committed, decoder: Decoder, *, final: bool) -> Decision:
+        """The policy's decision about what is heard, with `final` its ungated last one."""
+        ask = self.policy.finish if final else self.policy.step
+        return ask(view, committed, decoder, self.state)
 
 
 def strip_if_incomplete(ids: Sequence[int], next_id: int | None, vocabulary: Vocabulary) -> int:

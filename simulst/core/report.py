@@ -23,7 +23,7 @@ class SessionStats:
     """Steps whose evidence held NaN or infinities."""
     compute_s: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
-    """What the policy counts: the sums of its decisions' `diagnostics["counts"]`."""
+    """What the policy counts: the sums of its decisions' `counts`."""
 
 
 class Report:
@@ -39,7 +39,7 @@ class Report:
         self.audio_s = 0.0
         """Audio that has been decided on."""
         self.lag_s = 0.0
-        """Seconds from the end of the source words behind the latest write to that write, computing included."""
+        """Seconds from the end of the source words of the latest write to that write, computing included."""
 
     def begin(self) -> None:
         self._mark = self._clock()

@@ -3,30 +3,26 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from simulst.core.activity import SpeechActivity
-from simulst.core.alignment import anchors
-from simulst.core.boundary import opens_word
-from simulst.core.checked import NotFinite, SessionDecoder
-from simulst.core.commit import CommitLog
-from simulst.core.events import Event, ProgressEvent
+from simulst.core.deciding import Deciding
+from simulst.core.events import Event
 from simulst.core.forced import SILENCE_KEPT_S, segment_cut
 from simulst.core.history import HistoryConfig, HistorySelector, Selector
-from simulst.core.loaded import LoadedPolicy, as_loaded, check_fits
-from simulst.core.policy import Committed, Decision, Policy, SourceView
-from simulst.core.report import Report, SessionStats
+from simulst.core.loaded import LoadedPolicy, as_loaded, chunk_samples
+from simulst.core.policy import AnyPolicy, Decision
 from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
 from simulst.core.transcript import LongTranscript
-from simulst.core.translator import Evidence, Translator
+from simulst.core.translator import Query, Translator
 from simulst.core.turns import selector_of_stream
 from simulst.errors import AudioError, ModelError, PolicyError
 
 
-class Session:
+class Session(Deciding):
     """Translates one stream with a model and a policy.
 
     `feed` takes 16 kHz mono float32 samples in pieces of any size and decides once per `chunk_ms` of audio, whatever
@@ -37,7 +33,7 @@ class Session:
     def __init__(
         self,
         model: Translator,
-        policy: LoadedPolicy | Policy,
+        policy: LoadedPolicy | AnyPolicy,
         *,
         chunk_ms: int | None = None,
         history: HistoryConfig | Selector | str | None = None,
@@ -45,30 +41,21 @@ class Session:
         keep_transcript: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not hasattr(model, "provides"):
+        if isinstance(model, str | Path):
             raise ModelError(f"A session takes a loaded model, not {model!r:.80}; load_model makes one of a name.")
         loaded = as_loaded(policy)
-        self.model = model
-        self.policy = loaded.policy
-        self.name = loaded.name
         self.chunk_ms = loaded.chunk_ms if chunk_ms is None else chunk_ms
-        if not (isinstance(self.chunk_ms, int | float | np.number) and np.isfinite(self.chunk_ms)):
-            raise PolicyError(f"chunk_ms is {chunk_ms!r:.80}; it must be a number of milliseconds")
-        check_fits(loaded, model)
-        self.revises = Evidence.RETRACT in loaded.policy.needs()
-        """Whether the policy may take text back that was shown."""
+        self._chunk = chunk_samples(self.chunk_ms)
+        super().__init__(model, loaded, clock=clock)
         chosen = loaded.history if history is None else history
         if isinstance(chosen, str):
             chosen = HistoryConfig(method=chosen)
-        if not isinstance(chosen, HistoryConfig) and not hasattr(chosen, "select"):
+        if not isinstance(chosen, HistoryConfig | Selector):
             raise PolicyError(f"history is {chosen!r:.80}; it must be a HistoryConfig, a selector or a method's name")
         selector = HistorySelector(chosen.resolve(model.provides)) if isinstance(chosen, HistoryConfig) else chosen
         self.selector: Selector = selector
         self._segments = chosen if isinstance(chosen, HistoryConfig) else HistoryConfig()
         self._max_source_s = min(model.max_source_s, selector.max_audio_s or model.max_source_s)
-        self._chunk = round(self.chunk_ms * SAMPLE_RATE / 1000)
-        if self._chunk < 1:
-            raise PolicyError(f"chunk_ms is {self.chunk_ms}; it must be at least 1")
         if self._chunk / SAMPLE_RATE >= self._max_source_s:
             raise PolicyError(
                 f"A chunk of {self.chunk_ms} ms does not fit into the {self._max_source_s:g} s of audio that "
@@ -76,55 +63,17 @@ class Session:
             )
         self._show_hypotheses = hypotheses
         self._keep_transcript = keep_transcript
-        self._clock = clock
         self.reset()
 
     def reset(self) -> None:
         """Forget the stream; the next one starts as in a fresh session."""
+        translator = self.model.open()
         self._source = SourceBuffer()
-        self._translator = self.model.open()
-        self._history = selector_of_stream(self.selector, self._translator)
+        self._history = selector_of_stream(self.selector, translator)
         self._activity = SpeechActivity()
-        self._decoder = SessionDecoder(
-            self.model,
-            self._translator,
-            self.selector.wants,
-            whole=self._show_hypotheses,
-            activity=self._activity,
-        )
-        self._log = CommitLog(self.model.vocabulary)
-        self._state: Any = self.policy.start()
         self._received = 0  # samples given to the translator
-        self._ended = False
         self._transcript = LongTranscript()
-        self.last_decision: Decision | None = None
-        self.stats = SessionStats()
-        self._report = Report(self.stats, self._clock)
-
-    @property
-    def text(self) -> str:
-        """Everything that is shown now."""
-        return self._log.text
-
-    @property
-    def settled_text(self) -> str:
-        """What can no longer change: all that is shown, unless the policy may take back."""
-        return self._log.settled if self.revises else self._log.text
-
-    @property
-    def audio_s(self) -> float:
-        """Audio that has been decided on."""
-        return self._report.audio_s
-
-    @property
-    def lag(self) -> float:
-        """Seconds from the end of the source words behind the latest write to that write, computing included."""
-        return self._report.lag_s
-
-    @property
-    def prefix(self) -> tuple[int, ...]:
-        """Committed ids that are still forced."""
-        return self._log.prefix
+        self._begin(translator, self.selector.wants, whole=self._show_hypotheses, activity=self._activity)
 
     def transcript(self) -> str:
         """Recognised source text, "" where the model has none; of kept audio only unless `keep_transcript` is set."""
@@ -170,17 +119,10 @@ class Session:
         self._ended = True
         return self._close()
 
-    def progress(self) -> ProgressEvent:
-        """Where the stream stands now."""
-        settled, vocabulary = self._settled, self.model.vocabulary
-        whole = settled == self._log.chars and opens_word(self.last_decision, vocabulary)
-        return self._report.progress(settled=settled, whole=whole or not vocabulary.spaced)
-
     @property
     def decoder_positions(self) -> int | None:
         """Entries (speech vectors, marks, tokens) the decoder has processed, each time anew; None: not counted."""
-        tally = getattr(self._translator, "tally", None)
-        return None if tally is None else int(tally.positions)
+        return self._translator.decoder_positions
 
     @property
     def shows_rest(self) -> bool:
@@ -196,22 +138,9 @@ class Session:
         if self._ended or not self._received:
             return ""
         self._report.begin()
-        found = self._translator.hypothesise(self._log.prefix, max_new=max_new)
+        found = self._translator.hypothesise(self._log.prefix, Query(max_new=max_new))
         self._report.charge()
         return self._log.preview(found[0].ids) if found else ""
-
-    def drain(self) -> list[Event]:
-        """Events that nobody has taken yet (left behind by an interrupted call)."""
-        return self._report.drain()
-
-    def _close(self) -> list[Event]:
-        self._report.end(self.text, words=self._log.words)
-        return self.drain()
-
-    @property
-    def _settled(self) -> int:
-        """Characters of the text that can no longer change."""
-        return self._log.settled_chars if self.revises else self._log.chars
 
     def _hear(self, chunk: npt.NDArray[np.float32], *, is_final: bool = False) -> None:
         self._report.hear()
@@ -223,26 +152,13 @@ class Session:
         self._report.audio_s = self._received / SAMPLE_RATE
         self._source.trim(self._received)
 
-    def _view(self, *, is_final: bool) -> SourceView:
-        return SourceView(
-            start_s=self._translator.start_s,
-            heard_s=self._translator.heard_s,
-            received_s=self.audio_s,
-            is_final=is_final,
-            step=self.stats.steps,
-        )
-
-    def _committed(self) -> Committed:
-        log = self._log
-        return Committed(prefix=log.prefix, dropped=log.dropped, words=log.words, kept_words=log.kept_words)
-
     def _step(self, *, final: bool) -> None:
         over = not final and self._segment_over()
         decision = self._decide(final=final or over, is_final=final)
         self._apply(decision)
         self.stats.steps += 1
         if (over or decision.segment_end) and not final:
-            self._state = self.policy.start()
+            self._rule.restart()
         if over:
             self._trim(len(self._log.kept), self._translator.heard_s)
         elif not final:
@@ -259,52 +175,6 @@ class Session:
             return False
         limits = {"least_s": config.segment_s, "pause_s": config.pause_s}
         return self._activity.segment_over(translator.start_s, translator.heard_s, **limits)
-
-    def _decide(self, *, final: bool, is_final: bool) -> Decision:
-        """The policy's decision; with `final` its ungated last one, of the stream or of forced progress."""
-        self._decoder.prefix, self._decoder.final = self._log.prefix, final
-        ask = self.policy.finish if final else self.policy.step
-        try:
-            decision = ask(self._view(is_final=is_final), self._committed(), self._decoder, self._state)
-        except NotFinite:
-            self.stats.not_finite += 1
-            decision = Decision(reason="evidence is not finite", diagnostics={"not_finite": self.stats.not_finite})
-        available = 0 if decision.hypothesis is None else len(decision.hypothesis.ids)
-        if not (0 <= decision.commit <= available and 0 <= decision.retract <= len(self._log.kept)):
-            raise PolicyError(
-                f"Policy {self.name} decided to commit {decision.commit} of {available} tokens and to retract "
-                f"{decision.retract} of {len(self._log.kept)}; nothing was committed."
-            )
-        self.stats.counts.update(decision.diagnostics.get("counts", {}))
-        self.last_decision = decision
-        return decision
-
-    def _apply(self, decision: Decision) -> None:
-        """Write what was decided and refresh the anchors of kept ids, where the alignment's rows index them."""
-        hypothesis = decision.hypothesis
-        if hypothesis is None and not decision.retract:
-            return
-        alignment = None if hypothesis is None else hypothesis.alignment
-        history = len(self._log.kept) - decision.retract
-        if alignment is not None and alignment.history != history:
-            alignment = None
-        times = anchors(alignment, history + decision.commit, self.policy.attended)
-        frame_s = alignment.frame_s if alignment is not None else 0.0
-        words = self._log.words
-        change = self._log.apply(
-            hypothesis.ids[: decision.commit] if hypothesis is not None else (),
-            retract=decision.retract,
-            anchors=times[history:],
-            frame_s=frame_s,
-            heard_s=self._translator.heard_s,
-        )
-        self._log.realign(times[:history])
-        self.stats.tokens += decision.commit
-        self.stats.words_retracted += change.words_retracted
-        self.stats.words_written += self._log.words - words + change.words_retracted
-        if change:
-            self.stats.writes += 1
-            self._report.write(change, settled=self._settled)
 
     def _trim(self, tokens: int, to_s: float | None) -> None:
         if tokens:
@@ -340,7 +210,7 @@ class Session:
                 decision, cut = replace(decision, commit=keep), at_s
         self.last_decision = decision = replace(decision, segment_end=True, reason="source cap")
         self._apply(decision)
-        self._state = self.policy.start()
+        self._rule.restart()
         self._trim(len(self._log.kept), max(cut, need_s))
 
     def _report_hypothesis(self, decision: Decision, final: bool) -> None:

@@ -1,121 +1,35 @@
 """What a translator is: weights that open sessions, and sessions that turn audio into hypotheses with evidence.
 
-A translator never decides when to commit; a policy (`simulst.policies`) does, from the evidence gathered here.
+A translator never decides when to commit; a policy (`simulst.policies`) does, from the evidence gathered here. What is
+asked and answered stands in `query`, what only some models can do in `capabilities`; all of it is imported from here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Literal, Protocol
+from types import MappingProxyType
+from typing import Protocol
 
 from simulst.audio.samples import FloatArray as FloatArray
+from simulst.core.capabilities import ReadWrite as ReadWrite
+from simulst.core.capabilities import ReadWriteSession as ReadWriteSession
+from simulst.core.capabilities import SourceLanguageModel as SourceLanguageModel
+from simulst.core.capabilities import SourceModel as SourceModel
+from simulst.core.capabilities import Turn as Turn
+from simulst.core.query import DECODING as DECODING
+from simulst.core.query import PLAIN as PLAIN
+from simulst.core.query import Alignment as Alignment
+from simulst.core.query import Bias as Bias
+from simulst.core.query import Draw as Draw
+from simulst.core.query import Evidence as Evidence
+from simulst.core.query import Gate as Gate
+from simulst.core.query import Hypothesis as Hypothesis
+from simulst.core.query import Query as Query
+from simulst.core.query import TokenStep as TokenStep
+from simulst.core.query import Verdict as Verdict
+from simulst.errors import EvidenceError
 
-
-class Evidence(StrEnum):
-    """What a policy may ask a translator for, beyond the hypothesis itself."""
-
-    PREFIX = "prefix"
-    """Decoding continues a forced prefix of token ids."""
-    ALIGNMENT = "alignment"
-    """Attention of every token over source frames."""
-    ALIGNMENT_HEADS = "alignment_heads"
-    """The same, with the rows of every alignment head beside their mean."""
-    LOGPROBS = "logprobs"
-    NO_SPEECH = "no_speech"
-    """The model's own probability that the kept audio holds no speech."""
-    NBEST = "nbest"
-    """Several hypotheses after the same prefix: beams or samples."""
-    CTC_COUNTS = "ctc_counts"
-    """Number of source words heard so far."""
-    P_CHOOSE = "p_choose"
-    SOURCE_LM = "source_lm"
-    """Transcript of the source, sampled continuations of it, and translation of text."""
-    SESSION_TOKENS = "session_tokens"
-    """The model's own READ/WRITE tokens."""
-    GROUPED = "grouped"
-    """Source and target stand in groups of their own: nothing is decoded twice."""
-    RETRACT = "retract"
-    """Decoding from scratch, without a forced prefix; what was shown may be taken back."""
-
-
-DECODING = frozenset(
-    {
-        Evidence.PREFIX,
-        Evidence.ALIGNMENT,
-        Evidence.ALIGNMENT_HEADS,
-        Evidence.LOGPROBS,
-        Evidence.NBEST,
-        Evidence.RETRACT,
-    }
-)
-"""What every model with attention over the source provides."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Alignment:
-    """Attention over source frames, one *predicting* row per token: the query that produced the token's logits.
-
-    `weights` is [history + new, frames], float32, history rows first; columns from `n_valid` on are padding and must
-    not enter any decision. Column j covers `start_s + j * frame_s` to `start_s + (j + 1) * frame_s` of the stream.
-    """
-
-    weights: FloatArray
-    history: int
-    n_valid: int
-    frame_s: float
-    start_s: float
-    normalised: Literal["none", "zscore", "l2"] = "none"
-    heads: FloatArray | None = None
-    """[heads, history + new, frames] when ALIGNMENT_HEADS was wanted; `weights` is their mean."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Hypothesis:
-    """New tokens after the forced prefix; the end-of-sequence token is never among them."""
-
-    ids: tuple[int, ...]
-    stop: Literal["eos", "length", "gate", "repeat"]
-    next_id: int | None = None
-    """The token that would have come next when it is known (the one a gate rejected); None otherwise."""
-    logprobs: tuple[float, ...] | None = None
-    """Natural log-probability of each of `ids`."""
-    alignment: Alignment | None = None
-    no_speech: float | None = None
-    """Probability of no speech when NO_SPEECH was wanted and the model has one."""
-    score: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenStep:
-    """What an in-loop gate sees about the token about to be appended."""
-
-    index: int
-    """0 for the first new token."""
-    token: int
-    logprob: float
-    weights: FloatArray | None
-    """Its predicting row over source frames, [frames], when alignment was asked for."""
-    n_valid: int
-    p_choose: float | None = None
-    """Write probability of a monotonic decoder, when P_CHOOSE was asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bias:
-    """Pulls decoding towards a text: while new tokens follow `ids`, p'(w) = (1 - weight) p(w) + weight [w = next]."""
-
-    ids: tuple[int, ...]
-    weight: float
-
-
-class Gate(Protocol):
-    """Looks at each token while decoding runs and may end the hypothesis.
-
-    A gate may also carry a `Bias` in an attribute `bias`; greedy decoding follows it, other searches do not. One with a
-    true attribute `post_hoc` only saves time: its policy makes the same cut in the finished hypothesis.
-    """
-
-    def __call__(self, step: TokenStep, /) -> Literal["continue", "stop_keep", "stop_drop"]: ...
+TOKENS_PER_SECOND = 5.0
+"""Target tokens per second of speech where a translator names no rate of its own."""
 
 
 class Vocabulary(Protocol):
@@ -163,20 +77,10 @@ class TranslatorSession(Protocol):
         """Append 16 kHz mono samples in [-1, 1]; `is_final` flushes look-ahead, after it nothing more may come."""
         ...
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         """Continue `prefix` (committed ids that are still kept) given all kept source; best hypothesis first.
 
-        `max_new=None` lets the translator choose a cap from the length of the source. No source: one empty hypothesis.
+        No source: one empty hypothesis.
         """
         ...
 
@@ -197,82 +101,19 @@ class TranslatorSession(Protocol):
         """Forget the oldest `count` ids of the kept prefix (caches only: the caller shortens the prefix it passes)."""
         ...
 
-    def snapshot(self) -> object:
-        """An opaque copy of the state, cheap enough to take once per chunk."""
+    @property
+    def reads_and_writes(self) -> ReadWriteSession | None:
+        """What runs the model's own READ and WRITE; None without SESSION_TOKENS."""
         ...
 
-    def rollback(self, snapshot: object) -> None:
-        """Return to a state taken by `snapshot`."""
+    @property
+    def text(self) -> SourceModel | None:
+        """What continues and translates source text; None without SOURCE_LM."""
         ...
 
-
-class SourceLanguageModel(Protocol):
-    """Continues source text."""
-
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        """`n` sampled continuations of a source text, each without the text itself; equal seeds give equal samples."""
-        ...
-
-
-class SourceModel(SourceLanguageModel, Protocol):
-    """What a session that provides SOURCE_LM can do besides `TranslatorSession`; calls with texts are batched."""
-
-    def continuer(self, name: str) -> SourceLanguageModel:
-        """What continues the source: the causal model in the directory or under the hub name `name`, or for "" this
-        model itself. Raises ModelError."""
-        ...
-
-    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
-        """The best translation of each source text that begins with the target ids `prefix`: new ids only."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadWrite:
-    """How a model that was trained on READ and WRITE tokens is run."""
-
-    latency: str = "medium"
-    """The tag in its prompt: low, low-medium, medium, medium-high or high; without effect on turns."""
-    turn: int = 0
-    """0: the model decides when it writes. m: it is made to write (maybe nothing) after every m blocks of audio."""
-    threshold: float = 0.5
-    """Probability of WRITE against READ from which on it writes."""
-    max_new: Callable[[int], int] = lambda words: 2 * (words + 25)
-    """Most tokens of one write, given the source words heard since the last one."""
-    most: int = 1024
-    """Most tokens of one call."""
-    sentence_words: int = 20
-    """Write at the end of a source sentence once this many words were heard since the last write; 0: never."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Turn:
-    """Some source and what was written after it."""
-
-    tokens: int
-    """Target ids, maybe none."""
-    end_s: float
-    """Absolute end of its source."""
-    entries: int
-    """Cache entries it takes."""
-
-
-class ReadWriteSession(Protocol):
-    """What a session that provides SESSION_TOKENS can do besides `TranslatorSession`."""
-
-    def read_write(
-        self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
-    ) -> Hypothesis:
-        """Read the source that is new and return all that the model writes meanwhile, at the end too with `final`.
-
-        `prefix` are the committed ids that are kept; what was written before and not committed is taken back.
-        """
-        ...
-
-    def turns(self) -> tuple[Sequence[Turn], int]:
-        """The turns that are over, oldest first, and the number of cache entries after the last of them."""
+    @property
+    def decoder_positions(self) -> int | None:
+        """Entries (speech vectors, marks, tokens) the decoder has processed, each time anew; None: not counted."""
         ...
 
 
@@ -298,7 +139,49 @@ class Translator(Protocol):
         """Longest kept source that decoding was made for; the session trims before it is exceeded."""
         ...
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Most target tokens that a second of speech takes; it bounds hypotheses."""
+        ...
+
+    @property
+    def unlocks(self) -> Mapping[Evidence, str]:
+        """Evidence that the model lacks as it was loaded, and the option that brings it (`positions=grouped`)."""
+        ...
+
     def open(self) -> TranslatorSession: ...
+
+
+class PlainTranslator:
+    """What a translator says unless it has more to say; extend it and leave out what it answers for you."""
+
+    tokens_per_second: float = TOKENS_PER_SECOND
+    unlocks: Mapping[Evidence, str] = MappingProxyType({})
+
+
+class PlainSession:
+    """What a session answers where its model can do no more than continue a prefix; extend it and override."""
+
+    def source_words(self, since_s: float = 0.0) -> int:
+        raise EvidenceError("The model does not count source words; use a policy that counts by time.")
+
+    def transcript(self) -> str:
+        return ""
+
+    def drop_target(self, count: int) -> None:
+        """Nothing is cached between calls."""
+
+    @property
+    def reads_and_writes(self) -> ReadWriteSession | None:
+        return None
+
+    @property
+    def text(self) -> SourceModel | None:
+        return None
+
+    @property
+    def decoder_positions(self) -> int | None:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

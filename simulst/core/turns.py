@@ -6,25 +6,32 @@ model is loaded with `cache=evict`.
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import cast
 
 from simulst.core.commit import CommittedToken
 from simulst.core.history import HistoryConfig, HistorySelector, Selector, Trim, cap_audio
 from simulst.core.translator import Evidence, ReadWriteSession, TranslatorSession
+from simulst.errors import PolicyError
 
 
 def selector_of_stream(selector: Selector, session: TranslatorSession) -> Selector:
-    """The selector of one stream: `turns` looks at what its session has cached, any other is shared by all streams."""
+    """The selector of one stream: `turns` looks at what its session has cached, any other is shared by all streams.
+
+    Raises PolicyError for `turns` on a session without any.
+    """
     if isinstance(selector, HistorySelector) and selector.config.method == "turns":
-        return TurnSelector(selector.config, session)
+        if session.reads_and_writes is None:
+            raise PolicyError(
+                "history.method = turns needs session_tokens, which the model lacks; use punctuation or fixed_words"
+            )
+        return TurnSelector(selector.config, session.reads_and_writes)
     return selector
 
 
 class TurnSelector:
     """Asks the session of one stream for its turns; implements `simulst.core.history.Selector`."""
 
-    def __init__(self, config: HistoryConfig, session: TranslatorSession) -> None:
-        self.config, self.session = config, cast(ReadWriteSession, session)
+    def __init__(self, config: HistoryConfig, session: ReadWriteSession) -> None:
+        self.config, self.session = config, session
         self.wants: frozenset[Evidence] = frozenset()
         self.max_audio_s = config.max_audio_s
 

@@ -1,13 +1,12 @@
 """What a live server offers: its loaded models, and for each the policies and presets that fit."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from simulst.core.languages import Pair, Polyglot, choose, pairs_of
 from simulst.core.session import Session
 from simulst.core.translator import Translator
 from simulst.errors import ModelError, PolicyError
-from simulst.live.protocol import VERSION, Hello, ProtocolError
+from simulst.live.protocol import VERSION, Hello, Names, ProtocolError
 from simulst.policies import POLICIES, LoadedPolicy, load_policy
 from simulst.policies.loading import preset_names
 
@@ -22,9 +21,11 @@ class Opened:
     pair: Pair | None
 
     @property
-    def names(self) -> dict[str, str | int | None]:
+    def names(self) -> Names:
         """What clients are told about it."""
-        return {"model": self.model, "policy": self.policy, "chunk_ms": self.session.chunk_ms, **_languages(self.pair)}
+        source, target = (None, None) if self.pair is None else (self.pair.source, self.pair.target)
+        chunk_ms = self.session.chunk_ms
+        return Names(model=self.model, policy=self.policy, chunk_ms=chunk_ms, source=source, target=target)
 
 
 class Catalogue:
@@ -55,7 +56,7 @@ class Catalogue:
         policy = hello.policy or (self.default_policy if self.default_policy in fitting else fitting[0])
         if policy not in fitting:
             raise ProtocolError(
-                "unknown_policy", f"Model {name} has no policy {policy!r}; GET /config lists those it has."
+                "unknown_policy", f"Unknown policy {policy!r} of model {name}; GET /config lists the known ones."
             )
         try:
             session = Session(
@@ -95,29 +96,29 @@ class Catalogue:
             self._others[name, pair] = model.for_pair(pair)
         return self._others[name, pair]
 
-    def config(self) -> dict[str, Any]:
+    def listed(self) -> list[dict[str, object]]:
+        """The models, with the policies that fit and the languages of each."""
+        return [
+            {"name": name, "policies": self.fitting(name), "pairs": [_told(pair) for pair in pairs_of(model)]}
+            for name, model in self.models.items()
+        ]
+
+    def config(self) -> dict[str, object]:
         """What `GET /config` answers."""
         described = {name: self._describe(name) for name in self.policies}
         return {
             "version": VERSION,
             "model": self.default_model,
             "policy": self.default_policy,
-            "models": [
-                {"name": name, "policies": self.fitting(name), "pairs": [_told(pair) for pair in pairs_of(model)]}
-                for name, model in self.models.items()
-            ],
+            "models": self.listed(),
             "policies": described,
         }
 
-    def _describe(self, name: str) -> dict[str, Any]:
+    def _describe(self, name: str) -> dict[str, object]:
         loaded = self.policies[name]
         summary = (type(loaded.policy).__doc__ or "").strip().splitlines()[0]
         return {"chunk_ms": loaded.chunk_ms, "summary": summary, "source": loaded.source}
 
 
-def _languages(pair: Pair | None) -> dict[str, str | None]:
-    return {"source": None, "target": None} if pair is None else {"source": pair.source, "target": pair.target}
-
-
-def _told(pair: Pair) -> dict[str, str | None]:
-    return {**_languages(pair), "task": pair.task}
+def _told(pair: Pair) -> dict[str, str]:
+    return {"source": pair.source, "target": pair.target, "task": pair.task}

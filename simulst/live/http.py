@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
 
 import h11
 from websockets.datastructures import Headers
@@ -116,7 +115,7 @@ class Exchange:
         finally:
             self._writer.transport.abort()
 
-    async def _next(self) -> Any:
+    async def _next(self) -> h11.Event:
         try:
             while (event := self._wire.next_event()) is h11.NEED_DATA:
                 if self._wire.they_are_waiting_for_100_continue:
@@ -127,9 +126,11 @@ class Exchange:
             raise Refusal(status, "bad_request", "The request cannot be understood.") from None
         except OSError:
             raise Gone from None
+        if not isinstance(event, h11.Event):
+            raise Gone
         return event
 
-    async def _send(self, event: Any) -> None:
+    async def _send(self, event: h11.Event) -> None:
         try:
             self._writer.write(self._wire.send(event) or b"")
             async with asyncio.timeout(self._patience_s):

@@ -11,7 +11,7 @@ from simulst.live.catalogue import Catalogue, Opened
 from simulst.live.engine import Engine
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool, Stalled
-from simulst.live.protocol import Hello, ProtocolError
+from simulst.live.protocol import Hello, Names, ProtocolError
 from simulst.live.stream import LiveStream, Switch
 from simulst.live.together import Beside, alone
 
@@ -54,7 +54,7 @@ class Owner(Protocol):
 @dataclass(eq=False, kw_only=True)
 class Place:
     stream: LiveStream
-    names: dict[str, str | int | None]
+    names: Names
     """Model, policy, chunk and languages, as clients are told."""
     owner: Owner | None
     """None while the connection is broken."""
@@ -144,7 +144,7 @@ class Hub:
         """Give a stream to a new connection; one that still holds it is sent away. Raises ProtocolError."""
         place = self.places.get(session)
         if place is None:
-            raise ProtocolError("unknown_session", "There is no such session (any more); start a new one.")
+            raise ProtocolError("unknown_session", "Unknown or expired session; start a new one.")
         if place.owner is not None:
             place.owner.dismiss(ProtocolError("taken_over", "The session goes on in another connection."))
         place.owner = owner

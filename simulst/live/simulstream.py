@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,7 @@ MAX_BODY_BYTES = 32 << 20
 """About four minutes of audio."""
 PATIENCE_S = 20.0
 
-Message = dict[str, Any]
+Message = dict[str, object]
 
 
 class Tokens:
@@ -87,7 +86,7 @@ class Harness:
         self._catalogue, self._pool, self._access = catalogue, pool, access
         self._size, self._ttl_s = size, ttl_s
         self.streams: dict[str, Stream] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._routes: dict[tuple[str, str], Callable[[Stream, Message], Awaitable[Message | None]]] = {
             ("GET", "speech_chunk_size"): self._chunk_size,
             ("PUT", "source_language"): self._source,
@@ -142,10 +141,11 @@ class Harness:
         if route is None and (exchange.method, name) != ("POST", "clear"):
             raise Refusal(HTTPStatus.NOT_FOUND, "not_found", "There is nothing here; see simulstream's HTTP processor.")
         message = _read(await exchange.body(MAX_BODY_BYTES))
+        session_id = _text(message, "session_id")
         if route is None:
-            self.streams.pop(message["session_id"], None)
+            self.streams.pop(session_id, None)
             return HTTPStatus.NO_CONTENT, None
-        stream = self._stream(message["session_id"])
+        stream = self._stream(session_id)
         async with stream.turn:
             found = await route(stream, message)
             stream.used_at = time.monotonic()
@@ -208,7 +208,6 @@ def _read(body: bytes) -> Message:
         message = None
     if not isinstance(message, dict):
         raise _bad("A request must be a JSON object.")
-    _text(message, "session_id")
     return message
 
 

@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from simulst.core.session import Session
@@ -17,7 +17,7 @@ from simulst.live.engine import Engine, Output
 from simulst.live.ledger import Ledger, Message
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool, Stalled
-from simulst.live.protocol import ProtocolError
+from simulst.live.protocol import Names, ProtocolError
 from simulst.sinks.drive import hand
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Switch:
     """Go on with another session from here."""
 
     session: Session
-    names: dict[str, str | int | None]
+    names: Names
     """What `switched` says about it."""
 
 
@@ -210,7 +210,7 @@ class LiveStream:
                 if self._pending and isinstance(self._pending[0], Switch):
                     switch = self._pending[0]
                     await self._work(functools.partial(self.engine.switch, switch.session))
-                    self._record({"type": "switched", **switch.names})
+                    self._record(switched(switch.names))
                     self._wake()
                     self._pending.popleft()
                     continue
@@ -225,7 +225,7 @@ class LiveStream:
             self.error = ProtocolError("stalled", "The model took too long for one step; the stream was given up.")
         except Exception:
             log.exception("a live stream failed")
-            self.error = ProtocolError("internal", "The translation failed; the server's log tells why.")
+            self.error = ProtocolError("internal", "The translation failed; the server's log says why.")
         finally:
             self._close()
 
@@ -328,7 +328,13 @@ class LiveStream:
             subscriber.wake()
 
 
-def dump(message: Message) -> str:
+def switched(names: Names) -> Message:
+    """The event after a switch."""
+    languages = Message(type="switched", source=names["source"], target=names["target"])
+    return {**languages, "model": names["model"], "policy": names["policy"], "chunk_ms": names["chunk_ms"]}
+
+
+def dump(message: Mapping[str, object]) -> str:
     """The message as it goes over the wire: valid JSON in valid Unicode, whatever a client or model said."""
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace").decode("utf-8")

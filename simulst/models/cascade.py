@@ -4,17 +4,16 @@ The recogniser runs in a session of its own under StreamAtt, so that its words a
 text model sees whole words only. What a policy can ask for is the evidence of a text translator.
 """
 
-import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, SourceLanguageModel, Translator
+from simulst.core.events import WriteEvent
+from simulst.core.translator import Evidence, FloatArray, PlainTranslator, SourceModel, Translator
 from simulst.errors import ModelError
 from simulst.models.family import ModelFamily
 from simulst.models.options import check_options, option
-from simulst.models.text.translator import TextTranslator
+from simulst.models.text.translator import TextTranslator, TextTranslatorSession
 
 if TYPE_CHECKING:
     from simulst.core.session import Session
@@ -44,7 +43,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     return Cascade(recogniser, load_model(second, device=device, dtype=dtype), name=name, options=options)
 
 
-class Cascade:
+class Cascade(PlainTranslator):
     """A recogniser and a text model; sessions hold everything else."""
 
     frame_s = 0.02
@@ -58,7 +57,7 @@ class Cascade:
         self.vocabulary = self.text.vocabulary
         self.provides = self.text.provides
         self.policy = load_policy(options.recogniser_policy)
-        if Evidence.RETRACT in self.policy.policy.needs():
+        if self.policy.policy.revises:
             raise ModelError(f"Policy '{options.recogniser_policy}' takes words back; a recogniser must commit them.")
         self.listen()
 
@@ -69,7 +68,7 @@ class Cascade:
         return Session(self.recogniser, self.policy, chunk_ms=self.options.recogniser_chunk_ms)
 
     def open(self) -> "CascadeSession":
-        return CascadeSession(self)
+        return CascadeSession(self.listen(), self.text.text_side())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +79,12 @@ class HeardWord:
     end_s: float
 
 
-class CascadeSession:
-    """One stream: the recogniser's session, and the words it committed that are still kept."""
+class CascadeSession(TextTranslatorSession):
+    """One stream: the recogniser's session, and the words it committed that are still kept, on a clock of audio."""
 
-    def __init__(self, cascade: Cascade) -> None:
-        self.cascade = cascade
-        self._listening = cascade.listen()
-        self._text = cascade.text.open()
+    def __init__(self, listening: "Session", text: SourceModel) -> None:
+        super().__init__(text)
+        self._listening = listening
         self._words: tuple[HeardWord, ...] = ()
         self._forgotten = 0
         self._changes = 0
@@ -111,10 +109,10 @@ class CascadeSession:
             events += self._listening.finish()
         self._heard_s += len(samples) / 16_000
         for event in events:
-            end_s = getattr(event, "end_s", None)
-            if getattr(event, "retract", None) is not None:
-                self._append(event.text, self._heard_s if end_s is None else min(end_s, self._heard_s))
-        self._text.is_final = is_final
+            if isinstance(event, WriteEvent):
+                end_s = self._heard_s if event.end_s is None else min(event.end_s, self._heard_s)
+                self._append(event.text, end_s)
+        self.is_final = is_final
 
     def _append(self, text: str, end_s: float) -> None:
         """Words of a committed piece of text; times between the last word's and the piece's end are interpolated."""
@@ -127,68 +125,21 @@ class CascadeSession:
             words.append(HeardWord(text=piece, end_s=begin_s + (max(end_s, begin_s) - begin_s) * i / len(pieces)))
         self._changes += 1
         self._words = tuple(words)
-        self._text.words = tuple(word.text for word in words)
-
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
-        """Continue `prefix` given the kept words."""
-        return self._text.hypothesise(
-            prefix, max_new=max_new, n_best=n_best, sample=sample, seed=seed, gate=gate, want=want
-        )
+        self.words = tuple(word.text for word in words)
 
     def source_words(self, since_s: float = 0.0) -> int:
         return self._forgotten + len(self._words) if since_s <= 0 else sum(w.end_s > since_s for w in self._words)
 
     def transcript(self) -> str:
-        return self._text.transcript() if self._words else ""
-
-    def continuer(self, name: str) -> SourceLanguageModel:
-        return self._text.continuer(name)
-
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        return self._text.continue_source(
-            text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
-        )
-
-    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
-        return self._text.translate_text(texts, prefix, max_new=max_new)
+        return super().transcript() if self._words else ""
 
     def drop_source(self, to_s: float) -> None:
         """Forget the words that end before `to_s`; the recogniser trims its own audio."""
         kept = tuple(word for word in self._words if word.end_s > to_s)
         self._forgotten += len(self._words) - len(kept)
         self._words = kept
-        self._text.words = tuple(word.text for word in kept)
+        self.words = tuple(word.text for word in kept)
         self._start_s = max(self._start_s, min(to_s, self._heard_s))
-
-    def drop_target(self, count: int) -> None:
-        """Nothing is cached between calls."""
-
-    def snapshot(self) -> object:
-        recogniser, policy = self.cascade.recogniser, self.cascade.policy
-        shared = {id(one): one for one in (recogniser, recogniser.vocabulary, policy, policy.policy)}
-        state = {key: value for key, value in vars(self).items() if key not in ("cascade", "_listening", "_text")}
-        return copy.deepcopy(self._listening, shared), self._text.snapshot(), state
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, tuple)
-        listening, text, state = snapshot
-        recogniser, policy = self.cascade.recogniser, self.cascade.policy
-        shared = {id(one): one for one in (recogniser, recogniser.vocabulary, policy, policy.policy)}
-        self._listening = copy.deepcopy(listening, shared)
-        self._text.rollback(text)
-        vars(self).update(state)
 
 
 def _provides(directory: Path, options: Options) -> frozenset[Evidence]:

@@ -132,10 +132,11 @@ def _seen(index: int, token: int, logprob: float, row: FloatArray | None, n_vali
     return TokenStep(index=index, token=token, logprob=logprob, weights=weights, n_valid=n_valid)
 
 
-def greedy(run: Run, step: Step, rules: Rules, *, gate: Gate | None = None, n_valid: int = 0) -> Candidate:
-    """The likeliest token each time; the gate is asked before a token is appended, and its bias is followed."""
+def greedy(
+    run: Run, step: Step, rules: Rules, *, gate: Gate | None = None, bias: Bias | None = None, n_valid: int = 0
+) -> Candidate:
+    """The likeliest token each time; the gate is asked before a token is appended, and a bias is followed."""
     best = Candidate()
-    bias: Bias | None = getattr(gate, "bias", None)
     while len(best.ids) < rules.max_new:
         log_probs = rules.log_probs(step.logits, [best.ids])[0]
         token = _preferred(log_probs, bias, best.ids)

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simulst.core.translator import Evidence, Translator, TranslatorSession, Vocabulary
+from simulst.core.translator import Evidence, PlainSession, PlainTranslator, Translator, TranslatorSession, Vocabulary
 from simulst.errors import ModelError, SimulstError
 from simulst.models.family import AnyFamily, ModelFamily
 from simulst.plugins import brief, module_from_file
 
-Provides = Callable[[Path, Any], frozenset[Evidence]]
+Provides = Callable[[Path, object], frozenset[Evidence]]
 
 
 def family_from_file(path: Path, attribute: str) -> AnyFamily:
@@ -24,13 +24,13 @@ def family_from_file(path: Path, attribute: str) -> AnyFamily:
         raise ModelError(f"{path} has no '{attribute}'; {advice}.")
     family = content[attribute]
     if not isinstance(family, ModelFamily):
-        raise ModelError(f"{spec} is no model family: it must be a simulst.models.ModelFamily, not {family!r:.80}.")
+        raise ModelError(f"{spec} is not a model family: it must be a simulst.models.ModelFamily, not {family!r:.80}.")
     provides = _checked_provides(family, spec)
     return replace(family, provides=provides, load=_checked_load(family, spec, provides))
 
 
 def _checked_provides(family: AnyFamily, spec: str) -> Provides:
-    def provides(directory: Path, options: Any) -> frozenset[Evidence]:
+    def provides(directory: Path, options: object) -> frozenset[Evidence]:
         with _told(f"{spec}: what it provides"):
             found = family.provides(directory, options)
         return _evidence(found, spec)
@@ -46,7 +46,7 @@ def _evidence(found: object, owner: str) -> frozenset[Evidence]:
 
 
 def _checked_load(family: AnyFamily, spec: str, checked_provides: Provides) -> Callable[..., Translator]:
-    def load(directory: Path, options: Any, **place: Any) -> Translator:
+    def load(directory: Path, options: object, **place: Any) -> Translator:
         with _told(f"{spec}: loading"):
             found = family.load(directory, options, **place)
         with _told(f"{spec}: what it loads"):
@@ -64,20 +64,27 @@ def _checked_load(family: AnyFamily, spec: str, checked_provides: Provides) -> C
 
 def check_translator(found: Translator, owner: str) -> None:
     """ModelError unless `found`, its vocabulary and a session of it have all that a stream needs."""
-    _complete(found, Translator, f"What {owner} loads")
+    _complete(found, Translator, f"What {owner} loads", PlainTranslator)
     _complete(found.vocabulary, Vocabulary, f"The vocabulary of {owner}")
     for name, value in (("frame_s", found.frame_s), ("max_source_s", found.max_source_s)):
         if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
             raise ModelError(f"{name} of what {owner} loads is {value!r:.80}; it must be a number of seconds above 0.")
     with _told(f"{owner}: opening a session"):
         session = found.open()
-    _complete(session, TranslatorSession, f"A session of {owner}")
+    _complete(session, TranslatorSession, f"A session of {owner}", PlainSession)
+    for evidence, able in ((Evidence.SESSION_TOKENS, session.reads_and_writes), (Evidence.SOURCE_LM, session.text)):
+        if evidence in found.provides and able is None:
+            name = "reads_and_writes" if evidence is Evidence.SESSION_TOKENS else "text"
+            raise ModelError(f"{owner} provides {evidence}, but {name} of its sessions is None.")
 
 
-def _complete(found: object, protocol: type, what: str) -> None:
+def _complete(found: object, protocol: type, what: str, plain: type | None = None) -> None:
+    """ModelError for members that are not there; `plain` is a class that has some of them ready."""
     wanted = {name for name in (*vars(protocol), *protocol.__annotations__) if not name.startswith("_")}
     if missing := sorted(wanted - {*dir(found)}):
-        raise ModelError(f"{what} lacks {', '.join(missing)} of {protocol.__module__}.{protocol.__name__}.")
+        ready = plain is not None and set(missing) & {*dir(plain), *plain.__annotations__}
+        advice = f"; extend {plain.__name__}, beside it, for what is the same in most models" if plain and ready else ""
+        raise ModelError(f"{what} lacks {', '.join(missing)} of {protocol.__module__}.{protocol.__name__}{advice}.")
 
 
 def _listed(evidence: frozenset[Evidence]) -> str:

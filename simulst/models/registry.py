@@ -205,7 +205,7 @@ def locate(wanted: str) -> Place:
         directory = fetch(wanted)
         return Place(name=wanted, entry=FAMILIES[_architecture(directory)], directory=directory)
     raise ModelError(
-        f"There is no model '{wanted}'; give one of {', '.join(MODELS)}, a local directory, "
+        f"Unknown model '{wanted}'; known: {', '.join(MODELS)}, a local directory, "
         f"or a hub name (owner/name) of a supported architecture: {_supported()}; or a cascade of two, ASR+TEXT; "
         "or file.py:FAMILY."
     )
@@ -234,7 +234,7 @@ def _kept(name: str) -> Path:
 
 
 def _fetched(name: str) -> Path:
-    """Where a known model lies: in the package, under SIMULST_WEIGHTS (~/.cache/simulst/weights), on the hub."""
+    """Where a known model is: in the package, under SIMULST_WEIGHTS (~/.cache/simulst/weights), on the hub."""
     kept, hub = _kept(name), MODELS[name].hub
     return kept if not hub or (kept / "config.json").is_file() else fetch(hub)
 
@@ -246,7 +246,7 @@ def _architecture(directory: Path) -> str:
     elif (directory / "config.json").is_file():
         kind = read_json(directory / "config.json").get("model_type")
     else:
-        raise ModelError(f"{directory} is no model: it has neither {OWN_FORMAT} nor config.json.")
+        raise ModelError(f"{directory} is not a model: it has neither {OWN_FORMAT} nor config.json.")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise ModelError(f"The architecture '{kind}' of {directory} is not supported; supported are: {_supported()}.")
     return kind

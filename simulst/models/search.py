@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from simulst.core.translator import Gate
+from simulst.core.translator import Query
 from simulst.models.decoding import Candidate, Rules, Run, Step, beam_search, greedy, sample
 
 RECENT_IDS = 20
@@ -23,24 +23,15 @@ class SearchOptions(Protocol):
 
 
 def search(
-    run: Run,
-    step: Step,
-    rules: Rules,
-    options: SearchOptions,
-    *,
-    n_best: int,
-    draw: bool,
-    seed: int,
-    gate: Gate | None,
-    n_valid: int,
+    run: Run, step: Step, rules: Rules, options: SearchOptions, query: Query, *, n_valid: int
 ) -> list[Candidate]:
-    """`n_best` sequences at most, best first; `draw` samples them. A greedy search asks the gate as it goes, beams and
-    samples are cut by it afterwards."""
-    width = max(n_best, options.beams)
-    if draw:
-        found = sample(run, step, rules, count=n_best, seed=seed, top_p=options.top_p, temperature=options.temperature)
+    """The sequences that are asked for, best first; `rules` say how long they may be."""
+    width, gate = max(query.n_best, options.beams), query.gate
+    if query.sample:
+        drawing = {"top_p": options.top_p, "temperature": options.temperature}
+        found = sample(run, step, rules, count=query.n_best, seed=query.seed, **drawing)
     elif width == 1:
-        return [greedy(run, step, rules, gate=gate, n_valid=n_valid)]
+        return [greedy(run, step, rules, gate=gate, bias=query.bias, n_valid=n_valid)]
     else:
-        found = beam_search(run, step, rules, beams=width)[:n_best]
+        found = beam_search(run, step, rules, beams=width)[: query.n_best]
     return found if gate is None else [one.gated(gate, n_valid) for one in found]

@@ -5,7 +5,7 @@ online z-score, median filter over frames, lower median of the attended frames o
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,10 @@ from simulst.core.alignment import (
     running_median,
     valid_rows,
 )
-from simulst.core.boundary import complete
+from simulst.core.boundary import complete, hold_back
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Alignment, Evidence, TokenStep
+from simulst.core.translator import Alignment, Evidence, TokenStep, Verdict
 from simulst.errors import PolicyError
 
 
@@ -33,7 +33,7 @@ class AlignAttState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignAtt(Policy):
+class AlignAtt(Policy[AlignAttState]):
     """Emit a token when the audio frame it attends to most lies before the last `f` frames heard.
 
     The decision runs inside the decoding loop where rows are judged one by one, and gives what a cut of the whole
@@ -86,6 +86,9 @@ class AlignAtt(Policy):
     drop_last: int = setting(
         0, "frames at the very end that are left out as a sink", unit="frames", at_least=0, published="0, 1"
     )
+    hold_words: int = setting(
+        0, "words before the border that are held back, the last of them whole or not", at_least=0, published="0, 1"
+    )
     rewind_s: float | None = setting(
         None, "give up the chunk when attention jumps back further than this", unit="s", above=0, published="4"
     )
@@ -112,11 +115,11 @@ class AlignAtt(Policy):
             return self.f
         return max(1, int(border_s / frame_s + 0.5)) if border_s else 0
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: AlignAttState) -> Decision:
         gated = (self.max_mass, self.pass_mass, self.consensus) != (None, None, None)
         in_loop = self.normalise in ("none", "l2") and self.heads == "mean" and not gated
         gate = BorderGate(policy=self, frame_s=decoder.frame_s) if in_loop else None
-        hypothesis = decoder.hypothesise(gate=gate, want=self.needs())[0]
+        hypothesis = decoder.hypothesise(gate=gate, post_hoc=True, want=self.needs())[0]
         alignment = hypothesis.alignment
         if not hypothesis.ids or alignment is None:
             return Decision(hypothesis=hypothesis, reason="read")
@@ -127,6 +130,9 @@ class AlignAtt(Policy):
         if self._rewinds(frames[:cut], alignment, state):
             return Decision(hypothesis=hypothesis, reason="rewind")
         keep = complete(hypothesis, cut, decoder.vocabulary)
+        if self.hold_words:
+            fresh = not committed.prefix
+            keep = min(keep, hold_back(hypothesis.ids[:cut], self.hold_words, decoder.vocabulary, fresh=fresh))
         if keep:
             state.last_attended_s = alignment.start_s + int(frames[keep - 1]) * alignment.frame_s
         diagnostics = {"limit": limit, "frames": frames.tolist()}
@@ -174,9 +180,8 @@ class BorderGate:
 
     policy: AlignAtt
     frame_s: float
-    post_hoc: ClassVar[bool] = True
 
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+    def __call__(self, step: TokenStep) -> Verdict:
         valid = step.n_valid - self.policy.drop_last
         if step.weights is None or valid <= 0:
             return "continue"

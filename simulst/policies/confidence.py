@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from simulst.core.boundary import complete, word_starts
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -23,7 +23,9 @@ class Confidence(Policy):
     paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
 
     signal: Literal["auto", "no_speech", "logprob"] = setting(
-        "auto", "what tells confidence; auto: no_speech where the model has it, else logprob", published="no_speech"
+        "auto",
+        "where confidence comes from; auto: no_speech where the model has it, else logprob",
+        published="no_speech",
     )
     alpha: float = setting(0.9, "confidence that there is speech", above=0, below=1, published="0.9, 0.7")
     threshold: float = setting(
@@ -39,7 +41,7 @@ class Confidence(Policy):
     def needs(self) -> frozenset[Evidence]:
         return self.requires | ({Evidence.NO_SPEECH} if self.signal == "no_speech" else set())
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         hypothesis = decoder.hypothesise(want=self.requires | {Evidence.NO_SPEECH})[0]
         logprobs = hypothesis.logprobs
         if hypothesis.no_speech is not None and self.signal != "logprob":

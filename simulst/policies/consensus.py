@@ -1,7 +1,7 @@
 """Consensus: commit when two consecutive hypotheses are nearly the same (one of the four policies of 2306.01201)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -11,7 +11,7 @@ from simulst.policies.local_agreement import LocalAgreementState, Remembered
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consensus(Policy):
+class Consensus(Policy[LocalAgreementState]):
     """Commit the complete words of the hypothesis once it resembles the previous one closely enough.
 
     Resemblance is the ratio of the authors' code (Levenshtein.ratio) of their texts after what is committed:
@@ -30,10 +30,9 @@ class Consensus(Policy):
     def start(self) -> LocalAgreementState:
         return LocalAgreementState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: LocalAgreementState) -> Decision:
         if state.unchanged(decoder):
-            waits: Decision = state.waits(committed.total)
-            return waits
+            return state.waits(committed.total)
         hypothesis = decoder.hypothesise()[0]
         before = [remembered.after(committed.total) for remembered in state.recent]
         state.recent = [Remembered(total=committed.total, hypothesis=hypothesis)]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from simulst.core.history import HistoryConfig
-from simulst.core.policy import Policy
+from simulst.core.policy import AnyPolicy
 from simulst.core.settings import describe
 from simulst.core.translator import Evidence, ModelInfo, Translator
 from simulst.policies.loading import load_policy, policy_class, preset_names, preset_path, read_preset
@@ -52,7 +52,7 @@ def describe_policy(
     return {**described, "model": model.name, "runs": not missing, "missing": missing}
 
 
-def presets_of(cls: type[Policy]) -> list[str]:
+def presets_of(cls: type[AnyPolicy]) -> list[str]:
     """Names of the presets that configure a policy class."""
     paths = {name: preset_path(name) for name in preset_names()}
     return [name for name, path in paths.items() if path and policy_class(read_preset(path).policy) is cls]

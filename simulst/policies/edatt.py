@@ -1,14 +1,14 @@
 """EDAtt: commit up to the first token that spends too much attention on the newest frames (2212.07850)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, FloatArray, TokenStep
+from simulst.core.translator import Evidence, FloatArray, TokenStep, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class EDAtt(Policy):
         1, "frames at the very end that are left out as a sink", unit="frames", at_least=0, published="1"
     )
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         gate = NewestFramesGate(policy=self, frame_s=decoder.frame_s)
-        hypothesis = decoder.hypothesise(gate=gate, want=self.requires)[0]
+        hypothesis = decoder.hypothesise(gate=gate, post_hoc=True, want=self.requires)[0]
         alignment = hypothesis.alignment
         if not hypothesis.ids or alignment is None:
             return Decision(hypothesis=hypothesis, reason="read")
@@ -64,9 +64,8 @@ class NewestFramesGate:
 
     policy: EDAtt
     frame_s: float
-    post_hoc: ClassVar[bool] = True
 
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+    def __call__(self, step: TokenStep) -> Verdict:
         if step.weights is None:
             return "continue"
         beyond = self.policy.mass(step.weights[: step.n_valid], self.frame_s) >= self.policy.alpha

@@ -1,12 +1,12 @@
 """EMMA: a monotonic decoder says itself whether a token may be written (2312.04515, SeamlessStreaming 2312.05187)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, TokenStep
+from simulst.core.translator import Evidence, TokenStep, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Emma(Policy):
     min_start_s: float = setting(1.92, "audio before the first write", unit="s", at_least=0, published="1.92")
     max_new: int = setting(50, "most tokens per chunk", unit="tokens", at_least=1, published="50")
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         if view.heard_s < self.min_start_s:
             return Decision(reason="read")
         gate = WriteProbabilityGate(threshold=self.threshold)
@@ -36,6 +36,6 @@ class WriteProbabilityGate:
 
     threshold: float
 
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+    def __call__(self, step: TokenStep) -> Verdict:
         unsure = step.p_choose is not None and step.p_choose < self.threshold
         return "stop_drop" if unsure else "continue"

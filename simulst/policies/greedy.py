@@ -1,7 +1,7 @@
 """Greedy: commit every complete word as soon as the model says it (the baseline of 2306.01201)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -21,7 +21,7 @@ class Greedy(Policy):
 
     min_start_s: float = setting(0.0, "audio before the first write", unit="s", at_least=0)
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         if view.heard_s < self.min_start_s:
             return Decision(reason="read")
         return greedy(decoder)

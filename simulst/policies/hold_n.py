@@ -1,7 +1,7 @@
 """Hold-n: commit everything but the last n units of the hypothesis (Liu et al. 2020, 2005.11185)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from simulst.core.boundary import complete, word_starts
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -19,7 +19,7 @@ class HoldN(Policy):
     n: int = setting(6, "units kept back", unit="tokens or words", at_least=0, published="not tuned to one value")
     unit: Literal["tokens", "words"] = setting("tokens", "what n counts", published="tokens")
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         hypothesis = decoder.hypothesise()[0]
         keep = len(hypothesis.ids) - self.n
         if self.unit == "words" and self.n:

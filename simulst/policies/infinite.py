@@ -1,7 +1,7 @@
 """Turns on endless streams (InfiniSST, 2503.02969): speech, then what the model wants to say, then speech again."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.latency_tags import TURN_BLOCKS
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -26,11 +26,11 @@ class Infinite(Policy):
         10, "most tokens that a turn may write per block", unit="tokens", at_least=1, published="10"
     )
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        return follow(self._plan(view, committed), view, committed, decoder)
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
+        return follow(self._plan(view, committed), decoder)
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        return follow(self._plan(view, committed, final=True), view, committed, decoder, final=True)
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
+        return follow(self._plan(view, committed, final=True), decoder, final=True)
 
     def _plan(self, view: SourceView, committed: Committed, *, final: bool = False) -> ReadWrite:
         most = budget(view, committed)

@@ -1,7 +1,7 @@
 """Local agreement LA-n: commit what the last n hypotheses agree on (Liu et al. 2020, 2005.11185)."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -33,7 +33,7 @@ class LocalAgreementState:
 
     def unchanged(self, decoder: Decoder) -> bool:
         """Whether decoding would see the source of the newest hypothesis again, which agrees with itself."""
-        before, self.source_end = self.source_end, decoder.session.source_end
+        before, self.source_end = self.source_end, decoder.source_end
         return bool(self.recent) and before == self.source_end
 
     def waits(self, total: int) -> Decision:
@@ -42,7 +42,7 @@ class LocalAgreementState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalAgreement(Policy):
+class LocalAgreement(Policy[LocalAgreementState]):
     """Commit the longest common prefix of the last n hypotheses, compared as ids after what is committed now.
 
     A step counts only if decoding sees more source than at the one before: a model that hears in blocks would agree
@@ -65,10 +65,9 @@ class LocalAgreement(Policy):
     def start(self) -> LocalAgreementState:
         return LocalAgreementState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: LocalAgreementState) -> Decision:
         if state.unchanged(decoder):
-            waits: Decision = state.waits(committed.total)
-            return waits
+            return state.waits(committed.total)
         hypothesis = decoder.hypothesise()[0]
         state.recent = [*state.recent[1 - self.n :], Remembered(total=committed.total, hypothesis=hypothesis)]
         if len(state.recent) < self.n:

@@ -1,7 +1,7 @@
 """Wait for the end of the source, or of a segment of it, and translate that at once: what waiting can bring at most."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
@@ -22,9 +22,9 @@ class Offline(Policy):
 
     beams: int = setting(4, "beam width at the end, where the model can search", at_least=1, at_most=32, published="5")
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         return READ
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         best = decoder.hypothesise(n_best=self.beams)[0]
         return Decision(commit=len(best.ids), hypothesis=best, segment_end=True, reason="finish")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.core.boundary import complete, word_starts
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -40,7 +40,7 @@ class Ralcp(Policy):
     min_start_s: float = setting(0.0, "audio before the first attempt", unit="s", at_least=0)
     seed: int = setting(0, "seed of the samples")
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
         if view.heard_s < self.min_start_s:
             return Decision(reason="read")
         candidates = decoder.hypothesise(n_best=self.candidates, sample=self.sample, seed=self.seed + view.step)

@@ -1,24 +1,20 @@
 """READ and WRITE by the model's own tokens (EAST, 2504.09570): an LLM trained on interleaved data decides itself."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 from simulst.core.latency_tags import LATENCIES
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, ReadWrite, ReadWriteSession
+from simulst.core.translator import Evidence, ReadWrite
 
 TOKENS_PER_SECOND = 5.0
 SPARE_TOKENS = 20
 
 
-def follow(
-    plan: ReadWrite, view: SourceView, committed: Committed, decoder: Decoder, *, final: bool = False
-) -> Decision:
+def follow(plan: ReadWrite, decoder: Decoder, *, final: bool = False) -> Decision:
     """Commit all that the model writes while it reads what is new."""
-    session = cast(ReadWriteSession, decoder.session)
-    written = session.read_write(committed.prefix, plan, final=final, want=decoder.wants)
-    hypothesis = decoder.checked(written, len(committed.prefix))
+    hypothesis = decoder.read_write(plan, final=final)
     count = len(hypothesis.ids)
     return Decision(commit=count, hypothesis=hypothesis, segment_end=final, reason="write" if count else "read")
 
@@ -58,11 +54,11 @@ class ReadAndWrite(Policy):
         """Most tokens of one write after `words` source words."""
         return min(self.max_write, self.tokens_per_word * (words + self.spare_words))
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        return follow(self._plan(view, committed), view, committed, decoder)
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
+        return follow(self._plan(view, committed), decoder)
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        return follow(self._plan(view, committed), view, committed, decoder, final=True)
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
+        return follow(self._plan(view, committed), decoder, final=True)
 
     def _plan(self, view: SourceView, committed: Committed) -> ReadWrite:
         return ReadWrite(

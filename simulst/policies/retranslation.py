@@ -7,7 +7,7 @@ text. On long input the window slides: the part of the new window that matches t
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.prefix import common_prefix
 from simulst.core.settings import setting
-from simulst.core.translator import Alignment, Bias, Evidence, Hypothesis, TokenStep
+from simulst.core.translator import Alignment, Bias, Evidence, Hypothesis
 
 
 @dataclass(kw_only=True)
@@ -27,10 +27,11 @@ class RetranslationState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retranslation(Policy):
+class Retranslation(Policy[RetranslationState]):
     """Show the whole translation of the window and take back what changed; `history.max_audio_s` is the window."""
 
     requires: ClassVar[frozenset[Evidence]] = frozenset({Evidence.RETRACT})
+    revises: ClassVar[bool] = True
     paper: ClassVar[str] = "Arivazhagan et al. 2020 (1912.03393)"
     default_chunk_ms: ClassVar[int] = 1000
     default_history: ClassVar[str] = "keep_all"
@@ -47,13 +48,13 @@ class Retranslation(Policy):
     def start(self) -> RetranslationState:
         return RetranslationState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        gate = BiasGate(bias=Bias(ids=committed.prefix, weight=self.bias)) if self.bias else None
-        hypothesis = decoder.hypothesise(prefix=(), gate=gate)[0]
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: RetranslationState) -> Decision:
+        bias = Bias(ids=committed.prefix, weight=self.bias) if self.bias else None
+        hypothesis = decoder.hypothesise(prefix=(), bias=bias)[0]
         visible = complete(hypothesis, max(0, len(hypothesis.ids) - self.mask_k), decoder.vocabulary)
         return self._revise(view, committed, hypothesis, visible, state)
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: RetranslationState) -> Decision:
         hypothesis = decoder.hypothesise(prefix=())[0]
         decision = self._revise(view, committed, hypothesis, len(hypothesis.ids), state)
         return replace(decision, segment_end=True, reason="finish")
@@ -106,13 +107,3 @@ def _rows_after(alignment: Alignment | None, kept: int, same: int) -> Alignment 
     before = np.zeros((max(0, kept - same), alignment.weights.shape[1]), dtype=np.float32)
     weights = np.concatenate([before, alignment.weights[max(0, same - kept) :]])
     return replace(alignment, weights=weights, history=kept, heads=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BiasGate:
-    """Lets everything pass; decoding reads its bias."""
-
-    bias: Bias
-
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
-        return "continue"

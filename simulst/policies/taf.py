@@ -2,11 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, Hypothesis, SourceModel
+from simulst.core.translator import Draw, Evidence, Hypothesis
 from simulst.policies.ralcp import vote
 
 TOKENS_PER_SOURCE_WORD = 4 / 3
@@ -22,7 +22,7 @@ class TafState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taf(Policy):
+class Taf(Policy[TafState]):
     """Let a language model continue the recognised source several times, translate each continuation after the
     committed text, and commit the beginning that enough of the translations share.
 
@@ -51,8 +51,8 @@ class Taf(Policy):
     def start(self) -> TafState:
         return TafState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
-        words = decoder.session.transcript().split()[:-1]
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: TafState) -> Decision:
+        words = decoder.transcript().split()[:-1]
         heard = " ".join(words)
         if len(words) < self.min_start or heard == state.heard:
             return Decision(reason="read")
@@ -65,36 +65,35 @@ class Taf(Policy):
         decision = vote(candidates, decoder.vocabulary, self.threshold, strict=False, fresh=fresh)
         counts = self._judge(heard, committed.dropped, decoder, state)
         if not decision.commit or decision.hypothesis is None:
-            return replace(decision, diagnostics={"counts": counts})
+            return replace(decision, counts=counts)
         said = decoder.vocabulary.decode(decision.hypothesis.ids[: decision.commit]).split()
         ahead = said[_agreement(said, decoder.vocabulary.decode(plain.ids).split()) :]
         state.pending += [(committed.total, word) for word in ahead]
         hypothesis = self._with_rows(decision.hypothesis, decision.commit, committed, decoder)
         counts |= {"committed_words": len(said), "anticipated_words": len(ahead)}
-        return replace(decision, hypothesis=hypothesis, reason="anticipation", diagnostics={"counts": counts})
+        return replace(decision, hypothesis=hypothesis, reason="anticipation", counts=counts)
 
-    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: TafState) -> Decision:
         decision = super().finish(view, committed, decoder, state)
-        counts = self._judge(decoder.session.transcript(), committed.dropped, decoder, state)
+        counts = self._judge(decoder.transcript(), committed.dropped, decoder, state)
         if self.judge:
             counts[WRONG] += len(state.pending)
-        return replace(decision, diagnostics={"counts": counts})
+        return replace(decision, counts=counts)
 
     def _translations(
         self, heard: str, committed: Committed, decoder: Decoder, budget: int, step: int
     ) -> tuple[Hypothesis, list[Hypothesis]]:
         """The translation of what was heard, and those of what may come."""
-        model = cast(SourceModel, decoder.session)
-        continuations = model.continuer(self.source_model).continue_source(
-            heard,
+        draw = Draw(
             n=self.continuations,
             max_tokens=self.max_tokens,
             top_p=self.top_p,
             temperature=self.temperature,
             seed=self.seed + step,
         )
+        continuations = decoder.text.continuer(self.source_model).continue_source(heard, draw)
         texts = [heard, *(heard + continuation for continuation in continuations)]
-        plain, *candidates = model.translate_text(texts, committed.prefix, max_new=budget)
+        plain, *candidates = decoder.text.translate_text(texts, committed.prefix, max_new=budget)
         return plain, candidates
 
     def _judge(self, heard: str, dropped: int, decoder: Decoder, state: TafState) -> dict[str, int]:
@@ -104,7 +103,7 @@ class Taf(Policy):
         if not state.pending:
             return {WRONG: 0}
         budget = new_token_budget(len(heard.split()), 0)
-        whole = cast(SourceModel, decoder.session).translate_text([heard], (), max_new=budget)[0]
+        whole = decoder.text.translate_text([heard], (), max_new=budget)[0]
         there = Counter(decoder.vocabulary.decode(whole.ids).split())
         still = []
         for total, word in state.pending:

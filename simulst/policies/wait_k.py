@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from simulst.core.boundary import complete, word_starts
 from simulst.core.policy import READ, Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Evidence, TokenStep, Vocabulary
+from simulst.core.translator import Evidence, TokenStep, Verdict, Vocabulary
 from simulst.policies.greedy import greedy
 
 
@@ -26,7 +26,7 @@ class WaitKState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitK(Policy):
+class WaitK(Policy[WaitKState]):
     """Read k source words, then write one target word for each further one.
 
     Source words are counted by the clock (`fixed`: one per `word_ms` of speech, pauses left out) or by the model
@@ -57,7 +57,7 @@ class WaitK(Policy):
     def start(self) -> WaitKState:
         return WaitKState()
 
-    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: Any) -> Decision:
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: WaitKState) -> Decision:
         self._anchor(view, committed, state)
         ended, current, state.silent = self._heard(view, decoder, state.anchor_s)
         state.heard = heard = max(state.heard, ended + current)
@@ -71,7 +71,7 @@ class WaitK(Policy):
             return Decision(reason="read", diagnostics=diagnostics)
         fresh = not committed.prefix
         gate = WordGate(budget=budget, vocabulary=decoder.vocabulary, fresh=fresh)
-        hypothesis = decoder.hypothesise(gate=gate if decoder.vocabulary.spaced else None)[0]
+        hypothesis = decoder.hypothesise(gate=gate if decoder.vocabulary.spaced else None, post_hoc=True)[0]
         starts = word_starts(hypothesis.ids, decoder.vocabulary, fresh=fresh)
         keep = starts[budget] if len(starts) > budget else len(hypothesis.ids)
         keep = complete(hypothesis, keep, decoder.vocabulary)
@@ -79,7 +79,7 @@ class WaitK(Policy):
             return READ
         return Decision(commit=keep, hypothesis=hypothesis, reason="words", diagnostics=diagnostics)
 
-    def _anchor(self, view: SourceView, committed: Committed, state: Any) -> None:
+    def _anchor(self, view: SourceView, committed: Committed, state: WaitKState) -> None:
         """Count anew from where kept source begins once something was forgotten, and after a pause."""
         forgotten = committed.words - committed.kept_words
         if state.silent is not None:
@@ -114,14 +114,12 @@ class WaitK(Policy):
 class WordGate:
     """Ends decoding at the word start after `budget` words."""
 
-    post_hoc: ClassVar[bool] = True
-
     budget: int
     vocabulary: Vocabulary
     fresh: bool
     begun: int = 0
 
-    def __call__(self, step: TokenStep) -> Literal["continue", "stop_keep", "stop_drop"]:
+    def __call__(self, step: TokenStep) -> Verdict:
         opens = self.vocabulary.starts_word(step.token)
         if step.index == 0 and self.fresh and not self.vocabulary.closes_unit(step.token):
             opens = True

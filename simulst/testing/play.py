@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulst.core.policy import Policy
+from simulst.core.policy import AnyPolicy
 from simulst.core.session import Session
 from simulst.testing.scripted import Scripted, ScriptedTranslator, ToyVocabulary
 
 
 def play(
-    policy: Policy,
+    policy: AnyPolicy,
     script: Sequence[Scripted],
     vocabulary: ToyVocabulary,
     *,

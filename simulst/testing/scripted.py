@@ -8,17 +8,20 @@ import numpy as np
 
 from simulst.core.source import SAMPLE_RATE, SourceBuffer
 from simulst.core.translator import (
+    PLAIN,
     Alignment,
+    Draw,
     Evidence,
     FloatArray,
-    Gate,
     Hypothesis,
+    PlainSession,
+    PlainTranslator,
+    Query,
     ReadWrite,
-    SourceLanguageModel,
     TokenStep,
     Turn,
 )
-from simulst.models.text.source_model import load_source_model
+from simulst.models.text.source_model import TextSide
 from simulst.models.vocabulary import PieceVocabulary
 
 EVERYTHING = frozenset(Evidence)
@@ -65,7 +68,7 @@ class Scripted:
 
 
 @dataclass(kw_only=True)
-class ScriptedTranslator:
+class ScriptedTranslator(PlainTranslator):
     """Call i of a session returns `script[i]`, after the last one nothing; every session starts the script anew."""
 
     vocabulary: ToyVocabulary
@@ -87,7 +90,7 @@ class ScriptedTranslator:
         return self.opened[-1]
 
 
-class ScriptedSession:
+class ScriptedSession(PlainSession, TextSide):
     """Hears audio only to know how much there is; remembers the prefixes it was given in `prefixes`."""
 
     def __init__(self, model: ScriptedTranslator) -> None:
@@ -115,49 +118,37 @@ class ScriptedSession:
         self.extensions += 1
         self.ends_s.append(self.source.end_s)
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         line = self._next(prefix)
-        best = self._best(line, len(prefix), max_new, gate, want)
-        cap = max_new if max_new is not None else 10**9
+        best = self._best(line, len(prefix), query)
+        cap = query.max_new if query.max_new is not None else 10**9
         others = [
             Hypothesis(ids=ids[:cap], stop="eos" if len(ids) <= cap else "length", score=-1.0 - i)
             for i, ids in enumerate(line.others)
         ]
-        return [best, *others[: n_best - 1]]
+        return [best, *others[: query.n_best - 1]]
 
     def _next(self, prefix: Sequence[int]) -> Scripted:
         call = len(self.prefixes)
         self.prefixes.append(tuple(prefix))
         return self.model.script[call] if call < len(self.model.script) else Scripted()
 
-    def _best(
-        self, line: Scripted, prefix: int, max_new: int | None, gate: Gate | None, want: frozenset[Evidence]
-    ) -> Hypothesis:
+    def _best(self, line: Scripted, prefix: int, query: Query) -> Hypothesis:
         history = prefix if line.history is None else line.history
         weights = self._rows(line, history)
         n_valid = weights.shape[1] if line.n_valid is None else line.n_valid
         weights = np.pad(weights, [(0, 0), (0, self.model.padding)], constant_values=9)
         count, stop, next_id = len(line.ids), line.stop, line.next_id
-        if max_new is not None and max_new < count:
-            count, stop, next_id = max_new, "length", None
+        if query.max_new is not None and query.max_new < count:
+            count, stop, next_id = query.max_new, "length", None
         for i, token in enumerate(line.ids[:count]):
             row = weights[history + i] if history + i < len(weights) else None
             answer = "continue"
-            if gate is not None:
+            if query.gate is not None:
                 logprob = line.logprobs[i] if line.logprobs is not None else 0.0
                 p_choose = line.p_choose[i] if line.p_choose is not None else None
                 step = TokenStep(index=i, token=token, logprob=logprob, weights=row, n_valid=n_valid, p_choose=p_choose)
-                answer = gate(step)
+                answer = query.gate(step)
             if answer != "continue":
                 count, stop = (i + 1, "gate") if answer == "stop_keep" else (i, "gate")
                 next_id = None if answer == "stop_keep" else token
@@ -171,8 +162,8 @@ class ScriptedSession:
             stop=stop,
             next_id=next_id,
             logprobs=line.logprobs if count == len(line.ids) or line.logprobs is None else line.logprobs[:count],
-            alignment=self._wanted(alignment, want),
-            no_speech=line.no_speech if Evidence.NO_SPEECH in want else None,
+            alignment=self._wanted(alignment, query.want),
+            no_speech=line.no_speech if Evidence.NO_SPEECH in query.want else None,
         )
 
     @staticmethod
@@ -197,19 +188,21 @@ class ScriptedSession:
         self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
     ) -> Hypothesis:
         """The next line of the script."""
-        return self._best(self._next(prefix), len(prefix), None, None, want)
+        return self._best(self._next(prefix), len(prefix), Query(want=want))
 
     def turns(self) -> tuple[Sequence[Turn], int]:
         return (), 0
 
-    def continuer(self, name: str) -> SourceLanguageModel:
-        """The causal model `name`, or this one."""
-        return load_source_model(name) if name else self
+    @property
+    def reads_and_writes(self) -> "ScriptedSession":
+        return self
 
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        return [" and so on"] * n
+    @property
+    def text(self) -> "ScriptedSession":
+        return self
+
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        return [" and so on"] * draw.n
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         """The next line of the script: its ids for the first text, its `others` for further ones."""
@@ -236,10 +229,3 @@ class ScriptedSession:
 
     def drop_target(self, count: int) -> None:
         self.dropped_targets.append(count)
-
-    def snapshot(self) -> object:
-        return (self.source.start, len(self.prefixes))
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, tuple)
-        del self.prefixes[snapshot[1] :]

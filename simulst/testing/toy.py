@@ -12,17 +12,20 @@ import numpy as np
 
 from simulst.core.source import SAMPLE_RATE, SourceBuffer
 from simulst.core.translator import (
+    PLAIN,
     Alignment,
+    Draw,
     Evidence,
     FloatArray,
-    Gate,
     Hypothesis,
+    PlainSession,
+    PlainTranslator,
+    Query,
     ReadWrite,
-    SourceLanguageModel,
     TokenStep,
     Turn,
 )
-from simulst.models.text.source_model import load_source_model
+from simulst.models.text.source_model import TextSide
 from simulst.testing.scripted import ToyVocabulary
 
 SLOT = 5120  # samples
@@ -54,7 +57,7 @@ VOCABULARY = ToyVocabulary([piece for word in range(1, WORDS + 1) for piece in _
 
 
 @dataclass(kw_only=True)
-class ToyTranslator:
+class ToyTranslator(PlainTranslator):
     """Stateless model; `look_ahead_s` of the newest audio cannot be heard until the source ends.
 
     It can give all evidence, but says so only where `provides` is set.
@@ -80,7 +83,7 @@ class _Sound:
     certain: bool
 
 
-class ToySession:
+class ToySession(PlainSession, TextSide):
     def __init__(self, model: ToyTranslator) -> None:
         self.model = model
         self.source = SourceBuffer()
@@ -137,23 +140,13 @@ class ToySession:
             sounds.append(_Sound(tokens=VOCABULARY.encode(_pieces(word)), frame=frame, certain=certain))
         return sounds
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
-        variants = [int(v) for v in np.random.default_rng(seed).integers(0, 3, n_best)] if sample else range(n_best)
-        return [self._one(prefix, v, max_new, gate if i == 0 else None, want) for i, v in enumerate(variants)]
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
+        variants: Sequence[int] = range(query.n_best)
+        if query.sample:
+            variants = [int(v) for v in np.random.default_rng(query.seed).integers(0, 3, query.n_best)]
+        return [self._one(prefix, v, query if i == 0 else replace(query, gate=None)) for i, v in enumerate(variants)]
 
-    def _one(
-        self, prefix: Sequence[int], variant: int, max_new: int | None, gate: Gate | None, want: frozenset[Evidence]
-    ) -> Hypothesis:
+    def _one(self, prefix: Sequence[int], variant: int, query: Query) -> Hypothesis:
         sounds = self._sounds(variant)
         word, skip, owners = _locate(prefix, [sound.tokens for sound in sounds])
         new = [(token, sound) for sound in sounds[word:] for token in sound.tokens][skip:]
@@ -163,18 +156,19 @@ class ToySession:
         for row, heard in enumerate(attended):
             if heard is not None:
                 rows[row, min(heard.frame, frames - 1)] = 0.9
-        stop, next_id, count = "eos", None, len(new)
-        if max_new is not None and max_new < count:
-            stop, next_id, count = "length", None, max_new
+        stop: Literal["eos", "length", "gate"] = "eos"
+        next_id, count = None, len(new)
+        if query.max_new is not None and query.max_new < count:
+            stop, next_id, count = "length", None, query.max_new
         for i, (token, sound) in enumerate(new[:count]):
             logprob = -0.05 if sound.certain else -2.0
             answer = "continue"
-            if gate is not None:
+            if query.gate is not None:
                 row_of_token, p_choose = rows[len(prefix) + i], 0.9 if sound.certain else 0.1
                 step = TokenStep(
                     index=i, token=token, logprob=logprob, weights=row_of_token, n_valid=frames, p_choose=p_choose
                 )
-                answer = gate(step)
+                answer = query.gate(step)
             if answer != "continue":
                 kept = answer == "stop_keep"
                 stop, next_id, count = "gate", None if kept else token, i + kept
@@ -185,14 +179,14 @@ class ToySession:
             n_valid=frames,
             frame_s=self.model.frame_s,
             start_s=self.start_s,
-            heads=np.stack([rows[: len(prefix) + count]] * 3) if Evidence.ALIGNMENT_HEADS in want else None,
+            heads=np.stack([rows[: len(prefix) + count]] * 3) if Evidence.ALIGNMENT_HEADS in query.want else None,
         )
         return Hypothesis(
             ids=tuple(token for token, _ in new[:count]),
-            stop=stop,  # type: ignore[arg-type]
+            stop=stop,
             next_id=next_id,
             logprobs=tuple(-0.05 if sound.certain else -2.0 for _, sound in new[:count]),
-            alignment=alignment if want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS} else None,
+            alignment=alignment if query.want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS} else None,
             score=-float(variant),
         )
 
@@ -204,7 +198,7 @@ class ToySession:
         def certain(step: TokenStep) -> Literal["continue", "stop_drop"]:
             return "continue" if final or step.logprob > -1 else "stop_drop"
 
-        written = self._one(prefix, 0, plan.most, certain, want)
+        written = self._one(prefix, 0, Query(max_new=plan.most, gate=certain, want=want))
         begun_s = self._turns[-1].end_s if self._turns else self.start_s
         entries = round((self.heard_s - begun_s) / self.model.frame_s) + len(written.ids)
         self._turns.append(Turn(tokens=len(written.ids), end_s=self.heard_s, entries=entries))
@@ -213,16 +207,19 @@ class ToySession:
     def turns(self) -> tuple[Sequence[Turn], int]:
         return self._turns, 0
 
-    def continuer(self, name: str) -> SourceLanguageModel:
-        """The causal model `name`, or this one."""
-        return load_source_model(name) if name else self
+    @property
+    def reads_and_writes(self) -> "ToySession":
+        return self
 
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
+    @property
+    def text(self) -> "ToySession":
+        return self
+
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
         """Every second continuation begins with the same word."""
         likely = (len(text) * 13 + 5) % WORDS + 1
-        draws = np.random.default_rng([seed, len(text)]).integers(1, WORDS + 1, (n, min(3, max_tokens)))
+        size = (draw.n, min(3, draw.max_tokens))
+        draws = np.random.default_rng([draw.seed, len(text)]).integers(1, WORDS + 1, size)
         return [
             "".join(f" s{likely if i % 2 == 0 and j == 0 else word}" for j, word in enumerate(row))
             for i, row in enumerate(draws)
@@ -252,18 +249,6 @@ class ToySession:
             gone = min(count, turn.tokens)
             self._turns[at] = replace(turn, tokens=turn.tokens - gone, entries=turn.entries - gone)
             count -= gone
-
-    def snapshot(self) -> object:
-        state = (self._counted, self._word_times, list(self._turns))
-        return (self.source.read(), self.source.start, self.source.is_final, *state)
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, tuple)
-        samples, start, is_final, self._counted, self._word_times, turns = snapshot
-        self._turns = list(turns)
-        self.source = SourceBuffer()
-        self.source.start = start
-        self.source.append(samples, is_final=is_final)
 
 
 def _locate(prefix: Sequence[int], slots: Sequence[Sequence[int]]) -> tuple[int, int, list[int | None]]:

@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from simulst.core.translator import Evidence, FloatArray, Translator
+from simulst.core.translator import Evidence, FloatArray, Query, Translator
 from simulst.errors import DataError, ModelError
 from simulst.models.attention import HEADS_FILE, Head
 from simulst.training.calibration_data import TimedExample, read_examples
@@ -52,7 +52,7 @@ class Calibration:
     examples: int
     tokens: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "heads": [list(head) for head in self.heads],
             "scores": [round(score, 4) for score in self.scores],
@@ -170,7 +170,7 @@ def attention_rows(model: Translator, example: TimedExample) -> FloatArray:
     session = model.open()
     session.extend_source(example.samples, is_final=True)
     wants = frozenset({Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
-    alignment = session.hypothesise(example.ids, max_new=1, want=wants)[0].alignment
+    alignment = session.hypothesise(example.ids, Query(max_new=1, want=wants))[0].alignment
     if alignment is None or alignment.heads is None or not alignment.n_valid:
         raise ModelError(
             f"Model '{model.name}' gave an empty attention map for {example.name}; it cannot be calibrated."

@@ -51,7 +51,7 @@ def test_what_cannot_be_is_explained(run: Run, tmp_path: Path) -> None:
     cert = tmp_path / "cert.pem"
     cert.write_text("no certificate")
     assert refused("--tls-cert", cert) == "https needs both --tls-cert and --tls-key."
-    assert "are no usable certificate and key" in refused("--tls-cert", cert, "--tls-key", cert)
+    assert "cannot be used as certificate and key" in refused("--tls-cert", cert, "--tls-key", cert)
     assert refused("--pause-silence", 0.5) == "--pause-silence must be 0, or from 1 to 3600 seconds."
     assert refused("--caption", "hls=x").startswith("--caption needs --terminal: a server has many streams;")
     assert refused("--max-clients", 0).startswith("--max-clients, --idle-s and --batch must be above 0")

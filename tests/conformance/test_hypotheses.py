@@ -32,7 +32,7 @@ def say(policy: str, pieces: str, *, stop: Stop = "eos", spaced: bool = True, ch
     session = session_of(policy, [], vocabulary)
     told = line(vocabulary, pieces, stop=stop)
     silent = Scripted(logprobs=(), others=((),) * 9)
-    retracts = Evidence.RETRACT in session.policy.needs()
+    retracts = session.revises
     events = []
     for _ in range(chunks):
         rest = told if retracts or not session._log.kept else silent
@@ -96,7 +96,7 @@ def test_14_lost_leading_space(policy: str) -> None:
     session._trim(len(session._log.kept), None)
     before = session.text
     session.model.script = [line(vocabulary, "Haus")] * 999  # type: ignore[attr-defined]
-    session._state = session.policy.start()
+    session._rule.restart()
     session.finish()
     assert session.text == (f"{before} Haus" if before else "Haus")
 

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from simulst.agents.text import TextSession
+from simulst.bench.null import NullTranslator
 from simulst.core.events import EndEvent, HypothesisEvent, WriteEvent
+from simulst.core.loaded import as_loaded
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.session import Session
-from simulst.core.translator import Evidence, FloatArray
+from simulst.core.translator import Evidence, FloatArray, ReadWrite
 from simulst.errors import AudioError, EvidenceError, ModelError, PolicyError
+from simulst.models.text.translator import TextTranslator
 from simulst.policies import load_policy
 from simulst.policies.align_att import AlignAtt
 from simulst.policies.wait_k import WaitK
@@ -128,6 +132,49 @@ def test_impossible_decision_is_refused_and_nothing_is_committed() -> None:
     with pytest.raises(PolicyError, match="Policy Greedy decided to commit 2 of 1 tokens and to retract 0 of 0"):
         session.feed(silence(0.4))
     assert session.text == ""
+
+
+class TakesBack(Policy):
+    requires = frozenset({Evidence.PREFIX})
+
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
+        return Decision(commit=1, retract=int(view.step > 0), hypothesis=decoder.hypothesise()[0])
+
+
+class Revising(TakesBack):
+    revises = True
+
+
+def test_a_policy_says_in_its_class_that_it_takes_text_back() -> None:
+    script = [Scripted(ids=WORDS.encode([name])) for name in ("_a", "_b")]
+    _, shown = play(Revising(), script, WORDS)
+    assert shown == ["a", "b"]
+    with pytest.raises(PolicyError, match="Policy TakesBack takes text back; its class must say so with revises = Tr"):
+        play(TakesBack(), script, WORDS)
+    with pytest.raises(PolicyError, match=r"^Policy Revising takes text back, which SimulEval cannot\.$"):
+        TextSession(TextTranslator(ToyTranslator()), as_loaded(Revising()))
+
+
+class Asks(Policy):
+    """For what it did not say it needs."""
+
+    requires = frozenset({Evidence.PREFIX})
+
+    def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: None) -> Decision:
+        if view.step:
+            return Decision(hypothesis=decoder.read_write(ReadWrite()))
+        return Decision(hypothesis=decoder.text.translate_text(["s1"], (), max_new=3)[0])
+
+
+def test_what_a_model_cannot_do_is_a_sentence_where_a_policy_asks_for_it() -> None:
+    model = NullTranslator("null", 0)
+    session = Session(model, Asks(), chunk_ms=400)
+    for evidence in ("source_lm", "session_tokens"):
+        with pytest.raises(EvidenceError, match=rf"^Model null has no {evidence}, which the policy asks for; a policy"):
+            session.feed(silence(0.4))
+        session.stats.steps += 1
+    with pytest.raises(ModelError, match=r"^Model null cannot translate text; use one that provides source_lm"):
+        TextTranslator(model)
 
 
 def test_missing_evidence_is_named_before_anything_runs() -> None:

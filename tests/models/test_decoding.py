@@ -14,7 +14,6 @@ from simulst.core.source import FloatArray
 from simulst.core.translator import Bias, TokenStep
 from simulst.errors import ModelError
 from simulst.models.decoding import Rules, Step, beam_search, greedy, sample, to_hypothesis
-from simulst.policies.retranslation import BiasGate
 
 EOS = 0
 Table = dict[tuple[int, ...], list[float]]
@@ -186,15 +185,14 @@ def test_hypothesis_puts_history_rows_first_and_splits_heads() -> None:
 @pytest.mark.parametrize(("weight", "ids"), [(0.1, (1,)), (0.2, (2, 3)), (0.6, (2, 2))])
 def test_bias_pulls_towards_the_shown_text_until_decoding_leaves_it(weight: float, ids: tuple[int, ...]) -> None:
     shown = Bias(ids=(2, 2), weight=weight)
-    gate = BiasGate(bias=shown)
     table: Table = {**TWO_BEAMS, (): [0.0001, 0.6, 0.3998, 0.0001], (1,): [0.9, 0.04, 0.03, 0.03]}
     if weight < 0.5:
         table[(2,)] = [0.01, 0.01, 0.1, 0.88]
     run = ScriptedRun(table, [0.25] * 4)
-    assert greedy(run, run.step(), Rules(eos=EOS, max_new=5), gate=gate).ids == ids
+    assert greedy(run, run.step(), Rules(eos=EOS, max_new=5), bias=shown).ids == ids
 
 
 def test_bias_never_brings_what_may_not_be_generated() -> None:
     run = ScriptedRun({(): [0.1, 0.5, 0.4, 0.0]}, [0.97, 0.01, 0.01, 0.01])
     rules = Rules(eos=EOS, max_new=5, suppress=torch.tensor([False, False, True, False]))
-    assert greedy(run, run.step(), rules, gate=BiasGate(bias=Bias(ids=(2,), weight=0.9))).ids == (1,)
+    assert greedy(run, run.step(), rules, bias=Bias(ids=(2,), weight=0.9)).ids == (1,)

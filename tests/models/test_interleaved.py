@@ -155,13 +155,13 @@ def test_written_text_equals_one_forward_over_the_whole_sequence(folder: Path) -
         ids += found.ids
         logprobs += found.logprobs or ()
         assert found.alignment is not None
-        assert found.alignment.weights.shape == (len(ids), len(session._vectors))
+        assert found.alignment.weights.shape == (len(ids), len(session._hearing.vectors))
     stream = session._interleaved
     assert stream is not None and len(ids) >= 9
     assert stream.tokens == ids
     llm, entries = model.weights.model, stream.entries
     embeds = torch.stack(
-        [session._vectors[e.value] if e.kind == "vector" else llm.embeddings[e.value] for e in entries]
+        [session._hearing.vectors[e.value] if e.kind == "vector" else llm.embeddings[e.value] for e in entries]
     )
     with torch.no_grad():
         logits = llm.decoder(inputs_embeds=embeds[None]).logits[0]
@@ -278,20 +278,6 @@ def test_the_source_cap_too_takes_whole_turns(folder: Path, multiple: int) -> No
         session.feed(noise(1.0, step))
     assert sum(to_s is not None for _, to_s in trims) >= 4
     assert session.stats.forced == 0
-
-
-def test_sessions_fork_with_their_interleaved_stream(model: SpeechLLMTranslator) -> None:
-    plan = ReadWrite(max_new=lambda words: 3)
-    session = model.open()
-    session.extend_source(noise(2.5))
-    ids = session.read_write([], plan).ids
-    mark = session.snapshot()
-    results = []
-    for _ in range(2):
-        session.extend_source(noise(2.0, 3), is_final=True)
-        results.append(session.read_write(ids, plan, final=True).ids)
-        session.rollback(mark)
-    assert results[0] == results[1]
 
 
 def test_unknown_tags_are_refused(folder: Path) -> None:

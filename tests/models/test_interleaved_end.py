@@ -24,7 +24,7 @@ def vectors_at_end(model: Translator, samples: int, cut: int, policy: str) -> tu
     session.finish()
     held = session._translator
     assert isinstance(held, SpeechLLMSession)
-    return len(held._vectors), session
+    return len(held._hearing.vectors), session
 
 
 @pytest.mark.parametrize("samples", [1_000, 20_000, 48_123])

@@ -50,6 +50,13 @@ def load(directory, options, *, name, device, dtype):
 FAMILY = ModelFamily(name="toy", options=Options, provides=provides, load=load, unlocks={})
 """
 
+TEXTLESS = """from simulst.testing.toy import ToySession
+    class Textless(ToySession):
+        text = None
+    model.open = lambda: Textless(model)
+    return model
+"""
+
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., str]:
@@ -84,7 +91,7 @@ def test_it_is_loaded_described_and_told_apart(written: Callable[..., str], tmp_
     [
         ([("FAMILY = ModelFamily(", "OTHER = ModelFamily(")], "has no 'FAMILY'; its model families are: OTHER."),
         ([("FAMILY = ModelFamily(", "dict(")], "has no 'FAMILY'; it must hold a simulst.models.ModelFamily."),
-        ([("FAMILY = ModelFamily(", "FAMILY = dict(")], "mine.py:FAMILY is no model family: it must be a simulst"),
+        ([("FAMILY = ModelFamily(", "FAMILY = dict(")], "mine.py:FAMILY is not a model family: it must be a simulst"),
         ([("FAMILY = ", "FAMILY = 1 / 0, ")], "mine.py fails: ZeroDivisionError: division by zero"),
         ([("FAMILY = ", "raise SystemExit(3)\nFAMILY = ")], "mine.py fails: SystemExit: 3"),
         ([("FAMILY = ", "FAMILY = = ")], "mine.py fails: SyntaxError: invalid syntax"),
@@ -105,7 +112,15 @@ def test_it_is_loaded_described_and_told_apart(written: Callable[..., str], tmp_
         ([("return model", "model.vocabulary = 'ab'; return model")], "The vocabulary of mine.py:FAMILY lacks closes"),
         ([("return model", "model.frame_s = None; return model")], "frame_s of what mine.py:FAMILY loads is None; it"),
         ([("return model", "model.max_source_s = 0; return model")], "max_source_s of what mine.py:FAMILY loads is 0;"),
-        ([("return model", "model.open = dict; return model")], "A session of mine.py:FAMILY lacks drop_source, "),
+        (
+            [("return model", "model.open = dict; return model")],
+            "A session of mine.py:FAMILY lacks decoder_positions, ",
+        ),
+        ([("return model", "model.open = dict; return model")], "; extend PlainSession, beside it, for what is the"),
+        (
+            [("({Evidence.PREFIX", "({Evidence.SOURCE_LM, Evidence.PREFIX"), ("return model", TEXTLESS)],
+            "mine.py:FAMILY provides source_lm, but text of its sessions is None.",
+        ),
         ([("return model", "model.open = 3; return model")], "mine.py:FAMILY: opening a session fails: TypeError: "),
     ],
 )
@@ -123,7 +138,7 @@ def test_what_is_wrong_is_one_sentence(
 def test_wrong_options_are_one_sentence(written: Callable[..., str]) -> None:
     spec = written()
     for options, sentence in (
-        ({"nope": 1}, r"^mine\.py:FAMILY has no option 'nope'; it has: look_ahead_s\.$"),
+        ({"nope": 1}, r"^mine\.py:FAMILY: unknown option 'nope'; known: look_ahead_s\.$"),
         ({"look_ahead_s": "x"}, r"^Option 'look_ahead_s' of mine\.py:FAMILY must be a number, not 'x'\.$"),
         ({"look_ahead_s": -1}, r"^The options of mine\.py:FAMILY are refused: look_ahead_s must not be negative$"),
     ):

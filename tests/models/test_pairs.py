@@ -6,6 +6,7 @@ import pytest
 
 from simulst import load_model
 from simulst.core.languages import Pair, Polyglot, pairs_of
+from simulst.core.query import Query
 from simulst.core.source import FloatArray
 from simulst.core.translator import Translator
 from simulst.testing import ToyTranslator
@@ -14,7 +15,7 @@ from simulst.testing import ToyTranslator
 def heard(model: Translator, audio: FloatArray) -> tuple[int, ...]:
     session = model.open()
     session.extend_source(audio, is_final=True)
-    return session.hypothesise((), max_new=12)[0].ids
+    return session.hypothesise((), Query(max_new=12))[0].ids
 
 
 def other(model: Translator, pair: Pair) -> Translator:

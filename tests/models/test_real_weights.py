@@ -10,7 +10,7 @@ from simulst import Session, load_model, load_policy
 from simulst.audio.files import read_audio
 from simulst.core.events import WriteEvent
 from simulst.core.source import FloatArray
-from simulst.core.translator import Evidence, Translator
+from simulst.core.translator import Evidence, Query, Translator
 
 pytestmark = pytest.mark.real
 DATA = Path(__file__).parents[1] / "data"
@@ -66,7 +66,7 @@ def test_whisper_hears_the_language_itself_and_transcribes() -> None:
 def test_whisper_follows_the_audio_with_its_own_heads(whisper: Translator) -> None:
     session = whisper.open()
     session.extend_source(read_audio(DATA / "two_sentences_de.ogg"), is_final=True)
-    found = session.hypothesise((), want=frozenset({Evidence.ALIGNMENT}))[0]
+    found = session.hypothesise((), Query(want=frozenset({Evidence.ALIGNMENT})))[0]
     assert found.alignment is not None
     times = {
         whisper.vocabulary.decode([token]).strip(): frame * whisper.frame_s

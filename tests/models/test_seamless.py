@@ -5,7 +5,7 @@ import pytest
 
 from simulst import load_model
 from simulst.core.source import FloatArray
-from simulst.core.translator import Evidence
+from simulst.core.translator import Evidence, Query
 from simulst.errors import ModelError
 from simulst.models.seq2seq.translator import Seq2SeqTranslator
 from simulst.testing.checkpoints import tiny_seamless, tiny_speech2text
@@ -23,7 +23,7 @@ def test_seamless_prompt_ends_in_the_target_language(seamless_dir: Path) -> None
 def test_seamless_frames_are_160_ms_and_none_lies_behind_the_end(seamless_dir: Path, noise: FloatArray) -> None:
     session = load_model(seamless_dir).open()
     session.extend_source(noise[:41_000])
-    found = session.hypothesise((), max_new=2, want=frozenset({Evidence.ALIGNMENT}))[0].alignment
+    found = session.hypothesise((), Query(max_new=2, want=frozenset({Evidence.ALIGNMENT})))[0].alignment
     assert found is not None and found.frame_s == 0.16
     assert found.n_valid == 16 == found.weights.shape[1]  # 41,000 samples are 16.02 frames of features, cut to 16
 
@@ -32,14 +32,14 @@ def test_second_version_loads_too(tmp_path: Path, noise: FloatArray) -> None:
     model = load_model(tiny_seamless(tmp_path / "v2", second=True), target="de")
     session = model.open()
     session.extend_source(noise)
-    assert session.hypothesise((), max_new=3)[0].ids
+    assert session.hypothesise((), Query(max_new=3))[0].ids
     assert type(model.decoder).__name__ == "SeamlessM4Tv2Decoder"  # type: ignore[attr-defined]
 
 
 def test_speech2text_frames_are_40_ms_and_silence_is_no_nan(speech2text_dir: Path) -> None:
     session = load_model(speech2text_dir).open()
     session.extend_source(np.zeros(32_000, dtype=np.float32))
-    found = session.hypothesise((), max_new=2, want=frozenset({Evidence.ALIGNMENT}))[0].alignment
+    found = session.hypothesise((), Query(max_new=2, want=frozenset({Evidence.ALIGNMENT})))[0].alignment
     assert found is not None and found.frame_s == 0.04 and found.n_valid == 50
     assert np.isfinite(found.weights).all()
 

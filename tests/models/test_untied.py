@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from simulst.core.session import Session
-from simulst.core.translator import Evidence, FloatArray, Hypothesis, ReadWrite, Translator
+from simulst.core.translator import PLAIN, Evidence, FloatArray, Hypothesis, Query, ReadWrite, Translator
 from simulst.errors import ModelError
 from simulst.models import load_model
 from simulst.models.speech_llm.batching import Batcher
@@ -58,9 +58,9 @@ def agree(found: Hypothesis, expected: Tensor) -> None:
 def test_hypotheses_have_the_scores_of_the_library(model: SpeechLLMTranslator, n_best: int) -> None:
     session, weights = model.open(), model.weights
     session.extend_source(noise(3.0), is_final=True)
-    for found in session.hypothesise(PREFIX, max_new=6, n_best=n_best, want=WANT):
+    for found in session.hypothesise(PREFIX, Query(max_new=6, n_best=n_best, want=WANT)):
         text = weights.embed([weights.target_mark, *PREFIX, *found.ids])
-        embeds = torch.cat((weights.embed([weights.speech_mark]), session._vectors, text))
+        embeds = torch.cat((weights.embed([weights.speech_mark]), session._hearing.vectors, text))
         expected = library(model, embeds, len(found.ids))
         agree(found, expected)
         assert n_best > 1 or expected.argmax(-1).tolist() == list(found.ids)
@@ -69,9 +69,9 @@ def test_hypotheses_have_the_scores_of_the_library(model: SpeechLLMTranslator, n
 def test_text_is_translated_with_the_scores_of_the_library(model: SpeechLLMTranslator) -> None:
     weights, text = model.weights, "the cat sat on the mat"
     prompt = [weights.source_mark, *model.vocabulary.encode(text), weights.text_target_mark]
-    found = model.search_text(text, (), max_new=5)[0]
+    found = model.open().text.search_text(text, (), PLAIN, max_new=5)[0]
     agree(found, library(model, weights.embed([*prompt, *found.ids]), len(found.ids)))
-    assert model.open().translate_text([text], (), max_new=5)[0].ids == found.ids
+    assert model.open().text.translate_text([text], (), max_new=5)[0].ids == found.ids
 
 
 def test_reading_and_writing_follow_the_output_layer(model: SpeechLLMTranslator) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from simulst import load_model
 from simulst.core.source import FloatArray
-from simulst.core.translator import Evidence
+from simulst.core.translator import Evidence, Query
 from simulst.errors import ModelError
 from simulst.models.seq2seq.whisper import Whisper
 from simulst.testing.checkpoints import tiny_whisper
@@ -64,7 +64,7 @@ def test_spaces_depend_on_the_target_language(whisper_dir: Path, task: str, sour
 def test_valid_frames_come_from_the_samples(german: Whisper, noise: FloatArray, samples: int, frames: int) -> None:
     session = german.open()
     session.extend_source(np.resize(noise, samples))
-    alignment = session.hypothesise((), max_new=2, want=ALIGNMENT)[0].alignment
+    alignment = session.hypothesise((), Query(max_new=2, want=ALIGNMENT))[0].alignment
     assert alignment is not None and alignment.n_valid == frames == alignment.weights.shape[1]
     assert alignment.frame_s == 0.02
 
@@ -96,7 +96,7 @@ def test_the_language_is_guessed_again_until_enough_was_heard(whisper_dir: Path,
     model = whisper(whisper_dir, source=None)
     session = model.open()
     session.extend_source(noise[:32_000])
-    session.hypothesise((), max_new=1)
+    session.hypothesise((), Query(max_new=1))
     assert session._language is None
     session.extend_source(noise)
     prompt = session._prompt(model.encoder.encode(np.concatenate([noise[:32_000], noise])))
@@ -108,9 +108,9 @@ def test_forgotten_text_becomes_context_when_asked_for(whisper_dir: Path, noise:
         model = whisper(whisper_dir, context_tokens=tokens)
         session = model.open()
         session.extend_source(noise)
-        session.hypothesise((11, 12, 13, 14), max_new=1)
+        session.hypothesise((11, 12, 13, 14), Query(max_new=1))
         session.drop_target(3)
-        found = session.hypothesise((14,), max_new=3, want=ALIGNMENT)[0]
+        found = session.hypothesise((14,), Query(max_new=3, want=ALIGNMENT))[0]
         assert session._prompt(model.encoder.encode(noise)) == (*context, *model.prompt())
         assert found.alignment is not None and found.alignment.weights.shape[0] == 1 + len(found.ids)
 
@@ -120,14 +120,14 @@ def test_blank_and_end_are_suppressed_at_the_very_beginning_only(german: Whisper
     assert session._suppress_first(()) == [SPACE, EOS]
     assert session._suppress_first((5,)) == ()
     session.extend_source(noise)
-    drawn = session.hypothesise((), max_new=3, n_best=64, sample=True)
+    drawn = session.hypothesise((), Query(max_new=3, n_best=64, sample=True))
     assert all(one.ids and one.ids[0] != SPACE for one in drawn)
 
 
 def test_marks_and_suppressed_tokens_never_come(german: Whisper, noise: FloatArray) -> None:
     session = german.open()
     session.extend_source(noise)
-    drawn = session.hypothesise((5,), max_new=20, n_best=32, sample=True, seed=3)
+    drawn = session.hypothesise((5,), Query(max_new=20, n_best=32, sample=True, seed=3))
     seen = {token for one in drawn for token in one.ids}
     assert len(seen) > 20 and max(seen) < EOS
     assert all(0x20 <= token < 0x7F or token >= 0x100 for token in seen)
@@ -140,24 +140,24 @@ def test_no_text_where_the_model_hears_no_speech(whisper_dir: Path, noise: Float
         session = model.open()
         session.extend_source(noise)
         # Sampling gives unlikely words, which is the second condition of the rule.
-        found = session.hypothesise((), max_new=4, n_best=8, sample=True, want=ALIGNMENT)
+        found = session.hypothesise((), Query(max_new=4, n_best=8, sample=True, want=ALIGNMENT))
         unsure = [one for one in found if one.score < -1.0]
         assert unsure and all((one.ids == ()) is empty for one in unsure)
         assert all(one.stop == "eos" for one in found if not one.ids)
-        assert session.hypothesise((5,), max_new=4)[0].ids
+        assert session.hypothesise((5,), Query(max_new=4))[0].ids
 
 
 def test_nothing_is_said_about_the_first_moments(whisper_dir: Path, noise: FloatArray) -> None:
     model = whisper(whisper_dir, min_source_s=2.0)
     session = model.open()
     session.extend_source(noise[:31_999])
-    assert session.hypothesise((), max_new=3)[0].ids == ()
-    assert session.hypothesise((5,), max_new=3)[0].ids
+    assert session.hypothesise((), Query(max_new=3))[0].ids == ()
+    assert session.hypothesise((5,), Query(max_new=3))[0].ids
     session.extend_source(noise[:1])
-    assert session.hypothesise((), max_new=3)[0].ids
+    assert session.hypothesise((), Query(max_new=3))[0].ids
     ended = model.open()
     ended.extend_source(noise[:8000], is_final=True)
-    assert ended.hypothesise((), max_new=3)[0].ids
+    assert ended.hypothesise((), Query(max_new=3))[0].ids
 
 
 def test_transcript_uses_the_other_task(german: Whisper, whisper_dir: Path, noise: FloatArray) -> None:

@@ -46,7 +46,8 @@ def test_three_must_agree_when_n_is_three() -> None:
 def test_reset_forgets_earlier_hypotheses() -> None:
     session, _ = play(LocalAgreement(n=2), [says("_a")] * 2, WORDS, chunks=1)
     session.reset()
-    assert session._state.recent == []
+    state = session._rule.state
+    assert state is not None and state.recent == []
 
 
 def test_finish_translates_all_audio_anew() -> None:

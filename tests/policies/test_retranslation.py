@@ -6,9 +6,9 @@ import pytest
 from simulst.core.events import EndEvent, WriteEvent
 from simulst.core.history import HistoryConfig
 from simulst.core.session import Session
-from simulst.core.translator import Bias
+from simulst.core.translator import Bias, Query
 from simulst.errors import PolicyError
-from simulst.policies.retranslation import BiasGate, Retranslation, merge_windows
+from simulst.policies.retranslation import Retranslation, merge_windows
 from simulst.testing import Scripted, ToyTranslator, ToyVocabulary, play, toy_audio, toy_text
 
 WORDS = ToyVocabulary(["_a", "_b", "_c", "_d", "_x", "_y", "_z"])
@@ -86,18 +86,18 @@ def test_bias_names_the_shown_text() -> None:
             session = super().open()
             ask = session.hypothesise
 
-            def watched(*args: Any, **keywords: Any) -> Any:
-                seen.append(keywords["gate"])
-                return ask(*args, **keywords)
+            def watched(prefix: Any, query: Query) -> Any:
+                seen.append(query.bias)
+                return ask(prefix, query)
 
-            session.hypothesise = watched  # type: ignore[method-assign]
+            session.hypothesise = watched  # type: ignore[method-assign, assignment]
             return session
 
     session = Session(Watching(), Retranslation(mask_k=0, bias=0.5))
     session.feed(toy_audio([5, 17, 30, 41, 7, 9, 11]))
     session.finish()
-    assert seen[0] == BiasGate(bias=Bias(ids=(), weight=0.5))
-    assert seen[1].bias.ids
+    assert seen[0] == Bias(ids=(), weight=0.5)
+    assert seen[1] and seen[1].ids
     assert seen[-1] is None
 
 

@@ -3,8 +3,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from simulst.core.events import EndEvent
 from simulst.core.session import Session
-from simulst.core.translator import Hypothesis
+from simulst.core.translator import Draw, Hypothesis
 from simulst.errors import ModelError, PolicyError
 from simulst.policies.taf import Taf, new_token_budget
 from simulst.testing import ToyTranslator, toy_audio, toy_text
@@ -26,11 +27,9 @@ class Anticipating(ScriptedSession):
     def transcript(self) -> str:
         return " ".join(f"w{i}" for i in range(self.extensions))
 
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        self.sampled.append((n, seed))
-        return [f" future{i}" for i in range(n)]
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        self.sampled.append((draw.n, draw.seed))
+        return [f" future{i}" for i in range(draw.n)]
 
     def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
         self.asked.append(list(texts))
@@ -80,10 +79,12 @@ def test_anticipation_that_later_source_does_not_confirm_is_wrong() -> None:
     translator.futures = [()] * 3
     translator.plain = WORDS.encode(["_a", "_b", "_d"])
     chunk(session)
-    assert [word for _, word in session._state.pending] == ["c"]
+    state = session._rule.state
+    assert state is not None and [word for _, word in state.pending] == ["c"]
     end = session.finish()[-1]
     assert session.stats.counts["wrong_anticipated_words"] == 1
-    assert end.to_json()["counts"]["wrong_anticipated_words"] == 1
+    assert isinstance(end, EndEvent) and end.counts["wrong_anticipated_words"] == 1
+    assert end.to_json()["counts"] == end.counts
 
 
 def test_nothing_is_asked_before_enough_is_heard_or_without_new_words() -> None:
@@ -126,5 +127,5 @@ def test_single_continuation_is_refused() -> None:
 
 def test_the_source_is_continued_by_the_model_that_is_named() -> None:
     session = Session(ToyTranslator(), Taf(source_model="nowhere"))
-    with pytest.raises(ModelError, match="There is no source model 'nowhere': give a directory or a hub name"):
+    with pytest.raises(ModelError, match="Unknown source model 'nowhere'; give a directory or a hub name"):
         session.feed(toy_audio([5, 17, 30, 2, 41, 8, 60, 11]))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from simulst.core.history import HistoryConfig
-from simulst.core.policy import Policy
 from simulst.core.session import Session
 from simulst.core.translator import Evidence, FloatArray
 from simulst.errors import PolicyError
@@ -87,7 +86,7 @@ def test_bad_parameters_are_refused(parameters: dict[str, int], sentence: str) -
 
 
 def test_policies_are_values() -> None:
-    policy: Policy = WaitK(k=5)
+    policy = WaitK(k=5)
     assert policy == WaitK(k=5)
 
 

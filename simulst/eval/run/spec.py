@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simulst.core.policy import Policy
+from simulst.core.policy import AnyPolicy
 from simulst.eval.data import Dataset
 from simulst.eval.logs.units import Unit
 from simulst.policies import POLICIES, LoadedPolicy
@@ -30,7 +30,7 @@ class RunSpec:
     final_only: bool = False
     """Words of a policy that takes text back count when they can no longer change, as they must for SimulEval."""
 
-    def describe(self, dataset: Dataset) -> dict[str, Any]:
+    def describe(self, dataset: Dataset) -> dict[str, object]:
         """What run.json says about the run, and what a run that is resumed must have in common with it."""
         from simulst.models.fingerprint import fingerprint
 
@@ -46,7 +46,7 @@ class RunSpec:
             "policy": {
                 "name": registered_name(self.policy),
                 "preset": self.policy.name,
-                "parameters": dataclasses.asdict(policy),  # type: ignore[call-overload]
+                "parameters": dataclasses.asdict(policy) if dataclasses.is_dataclass(policy) else {},
                 "history": dataclasses.asdict(self.policy.history),
                 "source": self.policy.source,
                 **({"code": code} if code else {}),
@@ -63,7 +63,7 @@ class RunSpec:
                 "fingerprint": dataset.fingerprint,
             },
         }
-        plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
+        plain: dict[str, object] = json.loads(json.dumps(found, default=str))
         return plain
 
 
@@ -74,7 +74,7 @@ def registered_name(policy: LoadedPolicy) -> str:
     return next((name for name, known in POLICIES.items() if known == target), kind.__name__)
 
 
-def code_fingerprint(policy: Policy) -> str:
+def code_fingerprint(policy: AnyPolicy) -> str:
     """A digest of the file that a policy of one's own stands in; "" for those of simulst, which `versions` covers.
 
     What the file imports does not count.
@@ -86,7 +86,7 @@ def code_fingerprint(policy: Policy) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
 
-def difference(old: dict[str, Any], new: dict[str, Any], path: str = "") -> str:
+def difference(old: dict[str, object], new: dict[str, object], path: str = "") -> str:
     """The first value in which two descriptions differ, as a clause; "" where they agree."""
     for key in dict.fromkeys((*old, *new)):
         before, now, name = old.get(key), new.get(key), f"{path}{key}"

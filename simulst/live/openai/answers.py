@@ -117,9 +117,6 @@ def _dump(message: Message) -> str:
 
 def listed(catalogue: Catalogue) -> list[Message]:
     """What `GET /v1/models` lists."""
-    known = catalogue.config()["models"]
-    return [{"id": one["name"], "object": "model", "created": 0, "owned_by": "simulst", **_more(one)} for one in known]
-
-
-def _more(model: Message) -> Message:
-    return {"policies": model["policies"], "pairs": model["pairs"]}
+    return [
+        {"id": one["name"], "object": "model", "created": 0, "owned_by": "simulst", **one} for one in catalogue.listed()
+    ]

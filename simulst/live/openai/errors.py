@@ -2,7 +2,6 @@
 
 import json
 from http import HTTPStatus
-from typing import Any
 
 from simulst.live.http import Refusal
 from simulst.live.protocol import ProtocolError
@@ -32,7 +31,7 @@ def refusal_of(error: ProtocolError) -> Refusal:
     return Refusal(status_of(error.code), error.code, str(error))
 
 
-def described(code: str, message: str, status: HTTPStatus, **more: str | None) -> dict[str, Any]:
+def described(code: str, message: str, status: HTTPStatus, **more: str | None) -> dict[str, object]:
     """The object that describes an error."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
     return {"message": message, "type": kind, "code": CODES.get(code, code), "param": None, **more}

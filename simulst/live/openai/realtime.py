@@ -4,6 +4,7 @@ Base64 of 24 kHz mono PCM16 comes in, transcript deltas that only append go out;
 stream, with its limits.
 """
 
+import asyncio
 import base64
 import binascii
 import itertools
@@ -55,7 +56,7 @@ class Realtime:
         """A fatal error was sent."""
 
     @property
-    def transport(self) -> Any:
+    def transport(self) -> asyncio.Transport:
         return self._socket.transport
 
     @staticmethod

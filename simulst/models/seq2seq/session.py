@@ -1,23 +1,21 @@
 """A stream on an encoder-decoder: kept audio, its encoding, and decoding after the committed ids."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from simulst.core.source import SAMPLE_RATE, SourceBuffer
-from simulst.core.translator import Alignment, Evidence, FloatArray, Gate, Hypothesis
+from simulst.core.translator import PLAIN, Alignment, Evidence, FloatArray, Hypothesis, PlainSession, Query
 from simulst.errors import AudioError, ModelError
-from simulst.models.decoding import Candidate, Rules, greedy, to_hypothesis
+from simulst.models.decoding import Candidate, Rules, Stop, greedy, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.seq2seq.decoder_run import DecoderRun
 from simulst.models.seq2seq.weights import Seq2SeqWeights
 from simulst.models.seq2seq.windows import EncodedWindow
 
 
-class Seq2SeqSession:
+class Seq2SeqSession(PlainSession):
     """One stream: the kept audio, its encoding, and nothing that another session could see."""
 
     def __init__(self, translator: Seq2SeqWeights) -> None:
@@ -67,15 +65,6 @@ class Seq2SeqSession:
         self._forgotten = (*self._forgotten, *self._text[:count])[-self.translator.positions :]
         self._text = self._text[count:]
 
-    def snapshot(self) -> object:
-        return copy.deepcopy(self._source), {k: v for k, v in vars(self).items() if k not in ("_source", "translator")}
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, tuple)
-        source, rest = snapshot
-        self._source = copy.deepcopy(source)
-        vars(self).update(rest)
-
     def source_words(self, since_s: float = 0.0) -> int:
         raise ModelError(
             f"Model '{self.translator.name}' does not count source words; use a policy that counts by time, "
@@ -93,34 +82,24 @@ class Seq2SeqSession:
         found = self._reviewed(greedy(run, step, self._rules((), self._cap(None, 0), len(prompt))), run, ())
         return self.translator.vocabulary.decode(found.ids).strip()
 
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         """Continue `prefix` given the kept audio; ids that no longer fit the decoder's positions are left out from the
         front, and their alignment rows are zero."""
         self._text = prefix = tuple(prefix)
         window = self._encoded(prefix)
-        if window is None or (max_new is not None and max_new <= 0):
-            return [self._empty(len(prefix), "length" if window else "eos", want)]
-        every_head = Evidence.ALIGNMENT_HEADS in want
-        run = DecoderRun(self.translator, window, rows=every_head or Evidence.ALIGNMENT in want, every_head=every_head)
+        if window is None or (query.max_new is not None and query.max_new <= 0):
+            return [self._empty(len(prefix), "length" if window else "eos", query.want)]
+        every_head = Evidence.ALIGNMENT_HEADS in query.want
+        rows = every_head or Evidence.ALIGNMENT in query.want
+        run = DecoderRun(self.translator, window, rows=rows, every_head=every_head)
         prompt = self._prompt(window)
         kept = prefix[max(0, len(prefix) - self._room(len(prompt))) :]
         step, history = run.start(prompt, kept)
         if history is not None and len(kept) < len(prefix):
             missing = np.zeros((len(prefix) - len(kept), *history.shape[1:]), dtype=np.float32)
             history = np.concatenate([missing, history])
-        rules = self._rules(prefix, self._cap(max_new, len(prefix)), len(prompt) + len(kept))
-        options, n_valid = self.translator.options, window.n_valid
-        drawn = search(run, step, rules, options, n_best=n_best, draw=sample, seed=seed, gate=gate, n_valid=n_valid)
+        rules = self._rules(prefix, self._cap(query.max_new, len(prefix)), len(prompt) + len(kept))
+        drawn = search(run, step, rules, self.translator.options, query, n_valid=window.n_valid)
         found = [self._reviewed(one, run, prefix) for one in drawn]
         self._text = (*prefix, *found[0].ids)
         hypotheses = [
@@ -130,11 +109,11 @@ class Seq2SeqSession:
                 n_valid=window.n_valid,
                 frame_s=self.translator.frame_s,
                 start_s=self.start_s,
-                logprobs=Evidence.LOGPROBS in want,
+                logprobs=Evidence.LOGPROBS in query.want,
             )
             for one in found
         ]
-        if Evidence.NO_SPEECH not in want:
+        if Evidence.NO_SPEECH not in query.want:
             return hypotheses
         return [replace(one, no_speech=self._no_speech(run)) for one in hypotheses]
 
@@ -164,7 +143,7 @@ class Seq2SeqSession:
         """How many committed ids the decoder may be given, with half its positions left for new ones at least."""
         return max(1, (self.translator.positions - prompt) // 2)
 
-    def _empty(self, history: int, stop: Any, want: frozenset[Evidence]) -> Hypothesis:
+    def _empty(self, history: int, stop: Stop, want: frozenset[Evidence]) -> Hypothesis:
         translator = self.translator
         alignment = Alignment(
             weights=np.zeros((history, 0), dtype=np.float32),

@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from simulst.core.source import SAMPLE_RATE
+from simulst.core.translator import PlainTranslator
 from simulst.models.attention import HEADS_FILE, CrossAttention, Head, median_width
 from simulst.models.options import check_options, option
 from simulst.models.seq2seq.windows import WindowedEncoder
 from simulst.models.vocabulary import PieceVocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +36,17 @@ class Seq2SeqOptions:
         at_least=0,
         at_most=5,
     )
-    heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} beside the model")
+    heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} in the model's folder")
 
     def __post_init__(self) -> None:
         check_options(self)
 
 
-class Seq2SeqWeights:
+class Seq2SeqWeights(PlainTranslator):
     """Weights and vocabulary of an encoder-decoder; sessions share it and never change it."""
 
     cross_attention = "encoder_attn"
     """Name of the cross-attention module in a layer of the decoder."""
-    tokens_per_second = 5.0
-    """Generous rate of target tokens, which bounds a hypothesis: rate * kept seconds + 20."""
     median_s = 0.0
     """Width of the median filter over attention rows, as published for the architecture or measured on it; 0: off."""
 
@@ -53,11 +55,11 @@ class Seq2SeqWeights:
         *,
         name: str,
         directory: Path,
-        model: Any,
+        model: "PreTrainedModel",
         encoder: WindowedEncoder,
         vocabulary: PieceVocabulary,
         options: Seq2SeqOptions,
-        heads: Sequence[Head],
+        heads: Sequence[Sequence[int]],
         max_source_s: float,
         positions: int,
     ) -> None:
@@ -72,10 +74,9 @@ class Seq2SeqWeights:
         self.scorer = model.get_output_embeddings()
         self.device: torch.device = self.scorer.weight.device
         layers = [layer.get_submodule(self.cross_attention) for layer in self.decoder.layers]
-        num_heads = int(model.config.decoder_attention_heads if hasattr(model.config, "decoder_attention_heads") else 0)
-        self.attention = CrossAttention(
-            layers, num_heads=num_heads or int(model.config.decoder_num_attention_heads), heads=heads
-        )
+        config = model.config.to_dict()
+        num_heads = config.get("decoder_attention_heads") or config["decoder_num_attention_heads"]
+        self.attention = CrossAttention(layers, num_heads=int(num_heads), heads=heads)
         size = int(self.scorer.weight.shape[0])
         suppressed = (vocabulary.special | self.suppressed()) - {vocabulary.eos}
         mask = torch.zeros(size, dtype=torch.bool)

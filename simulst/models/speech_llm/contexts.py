@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from simulst.core.translator import FloatArray
 from simulst.models.decoding import Step
 from simulst.models.speech_llm.cache import Fed, StreamCache
 from simulst.models.speech_llm.weights import Weights
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class SpeechRun:
         self.tokens: list[int] = []
         """Tokens that were fed to the cache after `start`, and their rows."""
         self.token_rows: list[FloatArray] = []
-        self._several: Any = None
+        self._several: DynamicCache | None = None
         self._position = 0
 
     def start(self, embeds: Tensor, positions: Sequence[int], *, text: int) -> tuple[Step, FloatArray | None]:
@@ -137,8 +140,6 @@ class Context(Protocol):
         """The oldest `count` ids of the prefix are gone."""
         ...
 
-    def fork(self) -> "Context": ...
-
 
 class BatchContext:
     """`<sp> v1 .. vk <de> y1 .. yn`, as in training: speech stays cached, text after it is fed anew at each call.
@@ -185,11 +186,6 @@ class BatchContext:
     def drop_target(self, count: int) -> None:
         """Text is not kept."""
 
-    def fork(self) -> "BatchContext":
-        forked = BatchContext.__new__(BatchContext)
-        forked.weights, forked.heard, forked.cache = self.weights, self.heard, self.cache.fork()
-        return forked
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredRow:
@@ -199,7 +195,7 @@ class StoredRow:
     weights: FloatArray
 
     def over(self, first: int, count: int) -> FloatArray:
-        """The same over the vectors [first, first + count): nothing where its peak is forgotten, 0 at newer ones."""
+        """The row over the vectors [first, first + count): zeros where its peak is forgotten, and at newer ones."""
         placed = np.zeros((len(self.weights), count), dtype=np.float32)
         gone = first - self.first
         if self.weights.shape[1] and gone <= int(self.weights.mean(axis=0).argmax()):

@@ -8,7 +8,7 @@ same frames, and a step costs the same at any time of the stream.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +80,7 @@ class BlockCausalConfig:
     def from_dict(cls, values: dict[str, object]) -> "BlockCausalConfig":
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
-            raise ValueError(f"unknown encoder keys {sorted(unknown)}; known: {sorted(known)}")
+            raise ValueError(f"unknown key {min(unknown)!r} of the encoder; known: {', '.join(sorted(known))}")
         return cls(**values)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
@@ -101,14 +101,9 @@ class EncoderState:
     values: list[Tensor] = field(default_factory=list)
     finished: bool = False
 
-    def size_bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (self.samples, *self.keys, *self.values))
-
     def clone(self) -> "EncoderState":
         """An independent copy; tensors are shared because steps replace and never modify them."""
-        copy = EncoderState(**{f.name: getattr(self, f.name) for f in fields(self)})
-        copy.keys, copy.values = list(self.keys), list(self.values)
-        return copy
+        return replace(self, keys=list(self.keys), values=list(self.values))
 
 
 def padded_samples(samples: int, frame_multiple: int) -> int:

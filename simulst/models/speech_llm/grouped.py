@@ -31,14 +31,6 @@ class GroupedCache:
     def target(self) -> int:
         return len(self.cache) - self.source
 
-    @property
-    def source_positions(self) -> list[int]:
-        return self.cache.positions[: self.source]
-
-    @property
-    def target_positions(self) -> list[int]:
-        return self.cache.positions[self.source :]
-
     def read(self, embeds: Tensor, *, record: bool = False) -> Fed:
         """READ: append source entries [n, width], computed over the source alone."""
         held = self.cache.take(self.source)
@@ -79,11 +71,6 @@ class GroupedCache:
         self.cache.crop(0)
         self.source = 0
         self.cache.put(held)
-
-    def fork(self) -> "GroupedCache":
-        forked = GroupedCache(self.cache.fork(), phi=self.phi)
-        forked.source = self.source
-        return forked
 
 
 class GroupedContext:
@@ -165,12 +152,6 @@ class GroupedContext:
     def _clear(self) -> None:
         self._clear_target()
         self.grouped.clear_source()
-
-    def fork(self) -> "GroupedContext":
-        forked = GroupedContext.__new__(GroupedContext)
-        vars(forked).update(vars(self))
-        forked.grouped, forked.ids, forked.rows = self.grouped.fork(), list(self.ids), list(self.rows)
-        return forked
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:

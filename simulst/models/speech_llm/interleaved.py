@@ -267,12 +267,6 @@ class InterleavedStream:
         placed = [empty if row is None else row.over(first, vectors) for row in self.rows[:count]]
         return np.stack(placed) if placed else np.zeros((0, heads, vectors), dtype=np.float32)
 
-    def fork(self) -> "InterleavedStream":
-        forked = InterleavedStream.__new__(InterleavedStream)
-        vars(forked).update(vars(self))
-        forked.cache, forked.entries, forked.rows = self.cache.fork(), list(self.entries), list(self.rows)
-        return forked
-
 
 def tag(plan: ReadWrite) -> str:
     """The mark of the prompt that tells the model how it is run; ModelError for a latency that has none."""

@@ -60,7 +60,7 @@ class SpeechLLMConfig:
         check_description(values)
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ModelError(f"simulst.json holds unknown keys {unknown}; known: {sorted(known)}.")
+            raise ModelError(f"simulst.json: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}.")
         values["encoder"] = BlockCausalConfig.from_dict(values.get("encoder", {}))
         values["tasks"] = tuple(values.get("tasks", ()))
         config = cls(**values)
@@ -178,7 +178,7 @@ def _built(folder: Path, config: SpeechLLMConfig, numbers: int) -> SpeechLLM:
     except Exception as error:  # transformers takes any configuration and trips over it anywhere
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ModelError(
-            f"{folder}/simulst.json describes no model that can be built: {reason.rstrip('.')}."
+            f"{folder}/simulst.json describes a model that cannot be built: {reason.rstrip('.')}."
         ) from error
 
 

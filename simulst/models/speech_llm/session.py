@@ -1,13 +1,22 @@
 """One stream on a speech LLM: encoder state, kept speech vectors, their cache, and decoding after the committed ids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from simulst.core.translator import Evidence, FloatArray, Gate, Hypothesis, ReadWrite, SourceLanguageModel, Turn
+from simulst.core.translator import (
+    PLAIN,
+    Evidence,
+    FloatArray,
+    Hypothesis,
+    PlainSession,
+    Query,
+    ReadWrite,
+    SourceModel,
+    Turn,
+)
 from simulst.errors import AudioError
 from simulst.models.decoding import Candidate, Rules, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
@@ -15,40 +24,26 @@ from simulst.models.speech_llm.cache import Tally
 from simulst.models.speech_llm.compute import Compute
 from simulst.models.speech_llm.contexts import BatchContext, Context, Rows
 from simulst.models.speech_llm.grouped import GroupedContext
+from simulst.models.speech_llm.hearing import Hearing, SourceWord
 from simulst.models.speech_llm.interleaved import Heard, InterleavedStream, tag
-from simulst.models.speech_llm.text import continue_source, translate_text
+from simulst.models.speech_llm.text import SpeechLLMText
 from simulst.models.speech_llm.weights import Weights
-from simulst.models.text.source_model import load_source_model
 
 CLOSING_S = 0.5
 """Silence that a model which reads and writes by itself hears after the end, so that it knows the last word is over."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceWord:
-    """A CTC token of the source and the speech vector (absolute) it was read from."""
-
-    token: int
-    vector: int
-
-
-class SpeechLLMSession:
+class SpeechLLMSession(PlainSession):
     """One stream: nothing here is shared with another session but the weights."""
 
     def __init__(self, weights: Weights, compute: Compute) -> None:
         self.weights, self.compute = weights, compute
-        model = weights.model
-        self._encoder = model.encoder.open()
-        self._vectors = model.embeddings.new_zeros(0, model.embeddings.shape[1])
-        self._first = 0  # absolute index of the oldest kept vector
+        self._hearing = Hearing.begin(weights, compute)
         self.tally = Tally()
         self._context: Context | None = None
         self._interleaved: InterleavedStream | None = None
         self._received = 0
-        self._source: tuple[SourceWord, ...] = ()
-        self._last_ctc = weights.blank
-        self._words = 0
-        self._before_end: tuple[dict[str, Any], torch.Tensor] | None = None
+        self._before_end: tuple[Hearing, torch.Tensor] | None = None
         """What was known before the last piece of audio, and that piece."""
 
     def _new_context(self) -> Context:
@@ -58,16 +53,28 @@ class SpeechLLMSession:
         return BatchContext(self.weights, cache)
 
     @property
+    def reads_and_writes(self) -> "SpeechLLMSession | None":
+        return self if self.weights.model.config.reads_and_writes else None
+
+    @property
+    def text(self) -> SourceModel:
+        return SpeechLLMText(self.weights)
+
+    @property
+    def decoder_positions(self) -> int:
+        return self.tally.positions
+
+    @property
     def start_s(self) -> float:
-        return self._first * self.weights.frame_s
+        return self._hearing.first * self.weights.frame_s
 
     @property
     def heard_s(self) -> float:
-        return min((self._first + len(self._vectors)) * self.weights.frame_s, self._received / 16_000)
+        return min(self._hearing.end * self.weights.frame_s, self._received / 16_000)
 
     @property
     def source_end(self) -> int:
-        return self._first + len(self._vectors)
+        return self._hearing.end
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Encode the blocks that became complete; frames that are out are never computed again."""
@@ -77,76 +84,47 @@ class SpeechLLMSession:
         self._received += len(samples)
         with torch.inference_mode():
             audio = torch.from_numpy(samples.copy()).to(self.weights.model.embeddings)
-            if is_final and self.weights.model.config.reads_and_writes:
-                known = ("_encoder", "_vectors", "_first", "_source", "_last_ctc", "_words")
-                state = {name: getattr(self, name) for name in known}
-                self._before_end = ({**state, "_encoder": self._encoder.clone()}, audio)
-            self._encode(audio, is_final=is_final)
-
-    def _encode(self, audio: torch.Tensor, *, is_final: bool) -> None:
-        vectors, tokens = self.compute.hear(audio, self._encoder, is_final=is_final)
-        if tokens:
-            self._hear_words(tokens)
-            self._vectors = torch.cat((self._vectors, vectors))
+        if is_final and self.weights.model.config.reads_and_writes:
+            self._before_end = (self._hearing.copy(), audio)
+        self._hearing.hear(audio, is_final=is_final)
 
     def _hear_silence(self) -> None:
         """Hear the last piece again with silence after it, once, where nothing of it was read or forgotten yet."""
         if self._before_end is None:
             return
-        (state, audio), self._before_end = self._before_end, None
+        (before, audio), self._before_end = self._before_end, None
         read = 0 if self._interleaved is None else self._interleaved.next
-        if state["_first"] == self._first and read <= self._first + len(state["_vectors"]):
-            vars(self).update(state, _encoder=state["_encoder"].clone())  # a snapshot may hold the same
+        if before.first == self._hearing.first and read <= before.end:
+            self._hearing = before
             with torch.inference_mode():
-                self._encode(torch.cat((audio, audio.new_zeros(round(CLOSING_S * 16_000)))), is_final=True)
-
-    def _hear_words(self, tokens: Sequence[int]) -> None:
-        """Greedy CTC of new vectors: collapse repeats, drop blanks, count word starts."""
-        weights = self.weights
-        at = self._first + len(self._vectors)
-        found = []
-        for offset, token in enumerate(tokens):
-            if token not in (weights.blank, self._last_ctc):
-                found.append(SourceWord(token=token, vector=at + offset))
-                self._words += weights.vocabulary.starts_word(token)
-            self._last_ctc = token
-        self._source = (*self._source, *found)
+                longer = torch.cat((audio, audio.new_zeros(round(CLOSING_S * 16_000))))
+            before.hear(longer, is_final=True)
 
     def source_words(self, since_s: float = 0.0) -> int:
-        if since_s <= 0:
-            return self._words
-        starts, frame_s = self.weights.vocabulary.starts_word, self.weights.frame_s
-        return sum(starts(word.token) and word.vector * frame_s >= since_s - 1e-6 for word in self._source)
+        return self._hearing.words_since(since_s)
 
     def transcript(self) -> str:
         """Greedy CTC of the kept audio."""
-        return self.weights.vocabulary.decode([word.token for word in self._source]).strip()
+        return self._hearing.transcript()
 
     def source_tokens(self) -> tuple[SourceWord, ...]:
         """Tokens that CTC finds in the kept audio, in order."""
-        return self._source
+        return self._hearing.source
 
     def word_times(self) -> list[tuple[str, float]]:
         """Recognised source words of the kept audio and the absolute time each begins to be heard."""
-        vocabulary, words = self.weights.vocabulary, list[tuple[list[int], float]]()
-        for piece in self._source:
-            if vocabulary.starts_word(piece.token) or not words:
-                words.append(([], piece.vector * self.weights.frame_s))
-            words[-1][0].append(piece.token)
-        return [(vocabulary.decode(tokens).strip(), at) for tokens, at in words]
+        return self._hearing.word_times()
 
     def drop_source(self, to_s: float) -> None:
         """Forget vectors before `to_s`; the cache closes up, or is filled anew when it is next needed."""
-        count = min(int(to_s / self.weights.frame_s + 1e-6) - self._first, len(self._vectors))
+        hearing = self._hearing
+        count = min(int(to_s / self.weights.frame_s + 1e-6) - hearing.first, len(hearing.vectors))
         if count > 0:
-            self._vectors = self._vectors[count:].clone()
-            self._first += count
-            self.compute.forget(self._encoder, count)
-            self._source = tuple(word for word in self._source if word.vector >= self._first)
+            hearing.forget(count)
             if self._context is not None:
                 self._context.drop_source(count)
             if self._interleaved is not None:
-                self._interleaved.drop_source(self._first)
+                self._interleaved.drop_source(hearing.first)
 
     def drop_target(self, count: int) -> None:
         if self._context is not None:
@@ -154,47 +132,22 @@ class SpeechLLMSession:
         if self._interleaved is not None:
             self._interleaved.drop_target(count)
 
-    def snapshot(self) -> object:
-        return {**{k: v for k, v in vars(self).items() if k not in ("weights", "compute", "tally")}, **self._forked()}
-
-    def rollback(self, snapshot: object) -> None:
-        assert isinstance(snapshot, dict)
-        vars(self).update(snapshot)
-        vars(self).update(self._forked())
-
-    def _forked(self) -> dict[str, object]:
-        return {
-            "_encoder": self._encoder.clone(),
-            "_context": None if self._context is None else self._context.fork(),
-            "_interleaved": None if self._interleaved is None else self._interleaved.fork(),
-        }
-
-    def hypothesise(
-        self,
-        prefix: Sequence[int],
-        *,
-        max_new: int | None = None,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-        want: frozenset[Evidence] = frozenset(),
-    ) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         """Continue `prefix` given the kept vectors."""
-        every_head = Evidence.ALIGNMENT_HEADS in want
-        rows = every_head or Evidence.ALIGNMENT in want
-        cap = self._cap(max_new, len(prefix))
-        if not len(self._vectors) or cap <= 0:
-            nothing = Candidate(stop="eos" if not len(self._vectors) else "length")
-            return [self._hypothesis(nothing, self._no_history(len(prefix), every_head) if rows else None, want)]
+        every_head = Evidence.ALIGNMENT_HEADS in query.want
+        rows = every_head or Evidence.ALIGNMENT in query.want
+        cap = self._cap(query.max_new, len(prefix))
+        if not len(self._hearing.vectors) or cap <= 0:
+            nothing = Candidate(stop="eos" if not len(self._hearing.vectors) else "length")
+            return [self._hypothesis(nothing, self._no_history(len(prefix), every_head) if rows else None, query.want)]
         wanted = Rows(wanted=rows, every_head=every_head)
         if self._context is None:
             self._context = self._new_context()
-        run, step, history = self._context.begin(self._vectors, self._first, prefix, wanted)
-        rules, options, n_valid = self._rules(prefix, cap), self.weights.options, len(self._vectors)
-        found = search(run, step, rules, options, n_best=n_best, draw=sample, seed=seed, gate=gate, n_valid=n_valid)
+        run, step, history = self._context.begin(self._hearing.vectors, self._hearing.first, prefix, wanted)
+        rules, options, n_valid = self._rules(prefix, cap), self.weights.options, len(self._hearing.vectors)
+        found = search(run, step, rules, options, query, n_valid=n_valid)
         self._context.end(run)
-        return [self._hypothesis(one, history, want) for one in found]
+        return [self._hypothesis(one, history, query.want) for one in found]
 
     def _rules(self, prefix: Sequence[int], cap: int) -> Rules:
         weights = self.weights
@@ -209,10 +162,10 @@ class SpeechLLMSession:
     def _cap(self, max_new: int | None, prefix: int) -> int:
         if max_new is not None:
             return max_new
-        return max(0, int(5 * len(self._vectors) * self.weights.frame_s) + 20 - prefix)
+        return max(0, int(5 * len(self._hearing.vectors) * self.weights.frame_s) + 20 - prefix)
 
     def _no_history(self, prefix: int, every_head: bool) -> FloatArray:
-        count = len(self._vectors)
+        count = len(self._hearing.vectors)
         shape = (prefix, len(self.weights.attention.heads), count) if every_head else (prefix, count)
         return np.zeros(shape, dtype=np.float32)
 
@@ -220,7 +173,7 @@ class SpeechLLMSession:
         hypothesis = to_hypothesis(
             found,
             history=history,
-            n_valid=len(self._vectors),
+            n_valid=len(self._hearing.vectors),
             frame_s=self.weights.frame_s,
             start_s=self.start_s,
             logprobs=Evidence.LOGPROBS in want,
@@ -237,12 +190,12 @@ class SpeechLLMSession:
             self._hear_silence()
         if self._interleaved is None or tag(self._interleaved.plan) != tag(plan):
             self._interleaved = InterleavedStream(self.weights, self.compute.new_cache(self.tally), plan)
-        stream, count = self._interleaved, len(self._vectors)
+        stream, count = self._interleaved, len(self._hearing.vectors)
         stream.plan = plan
         stream.follow(prefix)
         rows = bool(want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
         written = stream.advance(self._heard(), rows, final=final)
-        history = stream.history(len(prefix) + len(written.ids), self._first, count) if rows else None
+        history = stream.history(len(prefix) + len(written.ids), self._hearing.first, count) if rows else None
         found = Candidate(
             ids=tuple(written.ids),
             logprobs=tuple(written.logprobs),
@@ -256,26 +209,10 @@ class SpeechLLMSession:
         return ((), 0) if self._interleaved is None else self._interleaved.turns()
 
     def _heard(self) -> Heard:
-        starts, marks = self.weights.vocabulary.starts_word, self.weights.sentence_marks
+        hearing, marks = self._hearing, self.weights.sentence_marks
         return Heard(
-            vectors=self._vectors,
-            first=self._first,
-            words=lambda a, b: sum(a <= word.vector < b and starts(word.token) for word in self._source),
-            sentence_ends=frozenset(word.vector for word in self._source if word.token in marks),
+            vectors=hearing.vectors,
+            first=hearing.first,
+            words=hearing.words_between,
+            sentence_ends=frozenset(word.vector for word in hearing.source if word.token in marks),
         )
-
-    def continuer(self, name: str) -> SourceLanguageModel:
-        """The causal model `name`, or this one."""
-        return load_source_model(name) if name else self
-
-    def continue_source(
-        self, text: str, *, n: int, max_tokens: int, top_p: float = 0.9, temperature: float = 1.0, seed: int = 0
-    ) -> list[str]:
-        """`n` sampled continuations of a source text, each without the text itself."""
-        return continue_source(
-            self.weights, text, n=n, max_tokens=max_tokens, top_p=top_p, temperature=temperature, seed=seed
-        )
-
-    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
-        """Greedy translations of source texts that begin with `prefix`: new ids only."""
-        return translate_text(self.weights, texts, prefix, max_new=max_new)

@@ -1,16 +1,16 @@
 """The text side of a speech LLM: continuations of source text and translation of source text, batched (for TAF)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulst.core.translator import Gate, Hypothesis
-from simulst.models.decoding import Candidate, Rules, Step, sample, to_hypothesis
+from simulst.core.translator import Draw, Hypothesis, Query
+from simulst.models.decoding import Candidate, Rules, Step, Stop, sample, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.speech_llm.weights import Weights
+from simulst.models.text.source_model import TextSide
 
 
 class TextRun:
@@ -50,76 +50,69 @@ class TextRun:
             return Step(logits=model.output.scores(hidden[:, -1]))
 
 
-def continue_source(
-    weights: Weights,
-    text: str,
-    *,
-    n: int,
-    max_tokens: int,
-    top_p: float,
-    temperature: float,
-    seed: int,
-) -> list[str]:
-    """Sampled continuations of `text` by the model's own source language model."""
-    vocabulary = weights.vocabulary
-    run = TextRun(weights, [[weights.source_mark, *vocabulary.encode(text)]])
-    rules = Rules(eos=vocabulary.eos, max_new=max_tokens, suppress=weights.suppress)
-    found = sample(run, run.start(), rules, count=n, seed=seed, top_p=top_p, temperature=temperature)
-    return [vocabulary.decode(one.ids) for one in found]
+class SpeechLLMText(TextSide):
+    """The text side of a speech LLM: its decoder without speech; greedy translations are made in one batch."""
+
+    searches = True
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        """Sampled continuations of `text` by the model's own source language model."""
+        weights, vocabulary = self.weights, self.weights.vocabulary
+        run = TextRun(weights, [[weights.source_mark, *vocabulary.encode(text)]])
+        rules = Rules(eos=vocabulary.eos, max_new=draw.max_tokens, suppress=weights.suppress)
+        drawing = {"top_p": draw.top_p, "temperature": draw.temperature}
+        found = sample(run, run.start(), rules, count=draw.n, seed=draw.seed, **drawing)
+        return [vocabulary.decode(one.ids) for one in found]
+
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
+        """Greedy translations, all texts in one batch."""
+        if not texts:
+            return []
+        run = TextRun(self.weights, [self._prompt(text, prefix) for text in texts])
+        rules = Rules(eos=self.weights.vocabulary.eos, max_new=max_new, suppress=self.weights.suppress)
+        return _greedy(run, rules, len(texts))
+
+    def search_text(self, text: str, prefix: Sequence[int], query: Query, *, max_new: int) -> list[Hypothesis]:
+        """Hypotheses with log-probabilities, by the search that the query and the options name."""
+        weights, options = self.weights, self.weights.options
+        run = TextRun(weights, [self._prompt(text, prefix)])
+        rules = Rules(
+            eos=weights.vocabulary.eos,
+            max_new=max_new,
+            suppress=weights.suppress,
+            no_repeat_ngram=options.no_repeat_ngram,
+            recent=tuple(prefix[-RECENT_IDS:]),
+        )
+        return [_plain(one) for one in search(run, run.start(), rules, options, query, n_valid=0)]
+
+    def _prompt(self, text: str, prefix: Sequence[int]) -> list[int]:
+        weights = self.weights
+        return [weights.source_mark, *weights.vocabulary.encode(text), weights.text_target_mark, *prefix]
 
 
-def translate_text(weights: Weights, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
-    """Greedy translations, all texts in one batch."""
-    if not texts:
-        return []
-    vocabulary = weights.vocabulary
-    prompts = [[weights.source_mark, *vocabulary.encode(text), weights.text_target_mark, *prefix] for text in texts]
-    run = TextRun(weights, prompts)
-    rules = Rules(eos=vocabulary.eos, max_new=max_new, suppress=weights.suppress)
-    ids: list[list[int]] = [[] for _ in texts]
-    stops: list[Any] = ["length"] * len(texts)
-    step, live = run.start(), set(range(len(texts)))
-    for count in range(max_new):
+def _greedy(run: TextRun, rules: Rules, count: int) -> list[Hypothesis]:
+    """The likeliest tokens of every row of a batch, until all have ended."""
+    ids: list[list[int]] = [[] for _ in range(count)]
+    stops: list[Stop] = ["length"] * count
+    step, live = run.start(), set(range(count))
+    for length in range(rules.max_new):
         tokens = rules.log_probs(step.logits, ids).argmax(-1).tolist()
         for row in sorted(live):
-            if tokens[row] == vocabulary.eos:
+            if tokens[row] == rules.eos:
                 stops[row] = "eos"
                 live.discard(row)
             else:
                 ids[row].append(tokens[row])
-        if not live or count + 1 == max_new:
+        if not live or length + 1 == rules.max_new:
             break
-        step = run.advance(tokens, list(range(len(texts))))
+        step = run.advance(tokens, list(range(count)))
     return [
-        Hypothesis(ids=tuple(one), stop=stop, next_id=vocabulary.eos if stop == "eos" else None)
+        Hypothesis(ids=tuple(one), stop=stop, next_id=rules.eos if stop == "eos" else None)
         for one, stop in zip(ids, stops, strict=True)
     ]
-
-
-def search_text(
-    weights: Weights,
-    text: str,
-    prefix: Sequence[int],
-    *,
-    max_new: int,
-    n_best: int,
-    draw: bool,
-    seed: int,
-    gate: Gate | None,
-) -> list[Hypothesis]:
-    """Hypotheses of one source text that begin with `prefix`, by the search that the options name; best first."""
-    vocabulary, options = weights.vocabulary, weights.options
-    prompt = [weights.source_mark, *vocabulary.encode(text), weights.text_target_mark, *prefix]
-    run = TextRun(weights, [prompt])
-    rules = Rules(
-        eos=vocabulary.eos,
-        max_new=max_new,
-        suppress=weights.suppress,
-        no_repeat_ngram=options.no_repeat_ngram,
-        recent=tuple(prefix[-RECENT_IDS:]),
-    )
-    found = search(run, run.start(), rules, options, n_best=n_best, draw=draw, seed=seed, gate=gate, n_valid=0)
-    return [_plain(one) for one in found]
 
 
 def _plain(found: Candidate) -> Hypothesis:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from simulst.core.languages import Pair
-from simulst.core.translator import DECODING, Evidence, Gate, Hypothesis
+from simulst.core.translator import DECODING, Evidence, PlainTranslator
 from simulst.errors import ModelError
 from simulst.models import onednn
 from simulst.models.attention import Head, choose_heads, whole_layers
@@ -21,7 +21,6 @@ from simulst.models.speech_llm.compute import Compute, Direct
 from simulst.models.speech_llm.network import SpeechLLMConfig, load_weights, read_config
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.session import SpeechLLMSession
-from simulst.models.speech_llm.text import search_text
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, SentencePieceVocabulary
 from simulst.models.speech_llm.weights import Weights
 
@@ -31,7 +30,7 @@ FULL_CONTEXT = 1 << 20
 """A block of seven hours: the whole clip."""
 
 
-class SpeechLLMTranslator:
+class SpeechLLMTranslator(PlainTranslator):
     """A name, weights, and who computes with them; sessions hold everything else."""
 
     unlocks = UNLOCKS
@@ -66,22 +65,6 @@ class SpeechLLMTranslator:
     def computed_by(self, compute: Compute) -> "SpeechLLMTranslator":
         """The same weights under the same name, run by `compute`."""
         return SpeechLLMTranslator(self.weights, name=self.name, directory=self.directory, compute=compute)
-
-    def search_text(
-        self,
-        text: str,
-        prefix: Sequence[int],
-        *,
-        max_new: int,
-        n_best: int = 1,
-        sample: bool = False,
-        seed: int = 0,
-        gate: Gate | None = None,
-    ) -> list[Hypothesis]:
-        """Hypotheses of a source text, best first, with log-probabilities."""
-        return search_text(
-            self.weights, text, prefix, max_new=max_new, n_best=n_best, draw=sample, seed=seed, gate=gate
-        )
 
     def use_heads(self, heads: Sequence[Head] | None) -> list[Head]:
         """Read alignment from these heads, or from all, as calibration does; their order in `Alignment.heads`."""

@@ -1,0 +1,84 @@
+"""What only some models can do, as types: a session names the object that does it, or None."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from simulst.core.query import Draw, Evidence, Hypothesis, Query
+
+
+class SourceLanguageModel(Protocol):
+    """Continues source text."""
+
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        """Sampled continuations of a source text, each without the text itself."""
+        ...
+
+
+class SourceModel(SourceLanguageModel, Protocol):
+    """The text side of a model (SOURCE_LM): it continues source text and translates it, several texts in one batch."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether `search_text` gives several hypotheses with log-probabilities, not the best translation alone."""
+        ...
+
+    def continuer(self, name: str) -> SourceLanguageModel:
+        """What continues the source: the causal model in the directory or under the hub name `name`, or for "" this
+        model itself. Raises ModelError."""
+        ...
+
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
+        """The best translation of each source text that begins with the target ids `prefix`: new ids only."""
+        ...
+
+    def search_text(self, text: str, prefix: Sequence[int], query: Query, *, max_new: int) -> list[Hypothesis]:
+        """Hypotheses of a text that begin with the target ids `prefix`: at most `max_new` new ids; best first."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadWrite:
+    """How a model that was trained on READ and WRITE tokens is run."""
+
+    latency: str = "medium"
+    """The tag in its prompt: low, low-medium, medium, medium-high or high; without effect on turns."""
+    turn: int = 0
+    """0: the model decides when it writes. m: it is made to write (maybe nothing) after every m blocks of audio."""
+    threshold: float = 0.5
+    """Probability of WRITE against READ from which on it writes."""
+    max_new: Callable[[int], int] = lambda words: 2 * (words + 25)
+    """Most tokens of one write, given the source words heard since the last one."""
+    most: int = 1024
+    """Most tokens of one call."""
+    sentence_words: int = 20
+    """Write at the end of a source sentence once this many words were heard since the last write; 0: never."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """Some source and what was written after it."""
+
+    tokens: int
+    """Target ids, maybe none."""
+    end_s: float
+    """Absolute end of its source."""
+    entries: int
+    """Cache entries it takes."""
+
+
+class ReadWriteSession(Protocol):
+    """A session that runs the model's own READ and WRITE (SESSION_TOKENS)."""
+
+    def read_write(
+        self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        """Read the source that is new and return all that the model writes meanwhile, at the end too with `final`.
+
+        `prefix` are the committed ids that are kept; what was written before and not committed is taken back.
+        """
+        ...
+
+    def turns(self) -> tuple[Sequence[Turn], int]:
+        """The turns that are over, oldest first, and the number of cache entries after the last of them."""
+        ...
