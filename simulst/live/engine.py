@@ -59,6 +59,7 @@ class Engine:
         self._past = Past()
         self._fresh = True
         self._before = 0  # characters of the whole text before that of the session
+        self._told, self._told_s = "", -1.0
         self._fed_s = 0.0
         self._load = 0.0
         self._steps = 0
@@ -103,6 +104,7 @@ class Engine:
         self.session = session
         self._resampler = Resampler(self.hello.sample_rate)
         self._silence = self._listen()
+        self._told, self._told_s = "", -1.0
         self._fed_s = 0.0
         self._fresh = True
         self._steps = 0
@@ -117,7 +119,7 @@ class Engine:
         return [*(self.session.feed(rest) if len(rest) else []), *self.session.finish()]
 
     def _output(self, events: Sequence[Event], *, spare: bool = False) -> Output:
-        transcript = self.session.transcript() if self.hello.transcript else ""
+        transcript = self._heard_text()
         self._note_hypothesis(events, spare)
         self._measure()
         return Output(
@@ -127,6 +129,12 @@ class Engine:
             audio_s=self._past.audio_s + self._audio_s,
             load=self._load,
         )
+
+    def _heard_text(self) -> str:
+        """The transcript of the session; in a pause, which adds nothing, it is not put together anew."""
+        if self.hello.transcript and not (self.pausing and self._told_s == self.session.audio_s):
+            self._told, self._told_s = self.session.transcript(), self.session.audio_s
+        return self._told
 
     def _listen(self) -> Silence | None:
         return Silence(self._silence_s) if self._silence_s else None

@@ -26,7 +26,7 @@ MAX_PENDING_S = 30.0
 """Audio that may wait; beyond it the connection is not read."""
 LIVE_JOB_S = 10.0
 """Most audio that one job of a live stream takes; a file takes one chunk, so that clients share the threads."""
-NAP_S = 0.5
+NAP_S = 1.0
 """Audio that one job takes while decoding pauses."""
 KEPT_EVENTS = 4096
 """Events held for readers that are behind or reconnect; older ones are summed up in a snapshot."""
@@ -231,7 +231,7 @@ class LiveStream:
 
     @property
     def _enough(self) -> bool:
-        """Whether there is something to do; silence in a pause is looked at twice a second only."""
+        """Whether there is something to do; silence in a pause is looked at once a second only."""
         if not self._pending or self.ended:
             return self.ended
         return not self.engine.pausing or self.pending_s >= NAP_S or isinstance(self._pending[-1], Switch)

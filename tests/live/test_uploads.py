@@ -116,7 +116,12 @@ def test_transcriptions_take_a_model_that_transcribes(serve: Serve, wav: Wav, sc
         ({"model": "other"}, 404, "model_not_found", "This server has no model 'other'; it has toy."),
         ({"response_format": "docx"}, 400, "bad_value", "response_format must be one of json, text, srt, vtt, "),
         ({"target": "fr"}, 400, "unknown_language", "There is no text into fr here; toy does not tell its languages."),
-        ({"policy": "fast"}, 400, "unknown_policy", "Unknown policy 'fast' of model toy; GET /config lists the known ones."),
+        (
+            {"policy": "fast"},
+            400,
+            "unknown_policy",
+            "Unknown policy 'fast' of model toy; GET /config lists the known ones.",
+        ),
         ({"policy": "retranslation", "stream": "true"}, 400, "unknown_policy", "Policy retranslation takes text back"),
     ],
 )
