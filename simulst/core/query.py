@@ -26,6 +26,8 @@ class Evidence(StrEnum):
     P_CHOOSE = "p_choose"
     SOURCE_LM = "source_lm"
     """Transcript of the source, sampled continuations of it, and translation of text."""
+    CHAIN = "chain"
+    """The decoder itself writes a transcript of the source, and the translation after that."""
     SESSION_TOKENS = "session_tokens"
     """The model's own READ/WRITE tokens."""
     GROUPED = "grouped"

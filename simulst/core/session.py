@@ -165,7 +165,8 @@ class Session(Deciding):
             trim = self._history.select(
                 self._log.kept, start_s=self._translator.start_s, segment_end=decision.segment_end
             )
-            self._trim(trim.tokens, trim.to_s)
+            ended_s = decision.segment_end_s if trim.tokens == len(self._log.kept) else None
+            self._trim(trim.tokens, trim.to_s if ended_s is None else ended_s)
         self._report_hypothesis(decision, final)
 
     def _segment_over(self) -> bool:

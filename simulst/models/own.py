@@ -72,9 +72,13 @@ def check_translator(found: Translator, owner: str) -> None:
     with _told(f"{owner}: opening a session"):
         session = found.open()
     _complete(session, TranslatorSession, f"A session of {owner}", PlainSession)
-    for evidence, able in ((Evidence.SESSION_TOKENS, session.reads_and_writes), (Evidence.SOURCE_LM, session.text)):
-        if evidence in found.provides and able is None:
-            name = "reads_and_writes" if evidence is Evidence.SESSION_TOKENS else "text"
+    able = {
+        "reads_and_writes": (Evidence.SESSION_TOKENS, session.reads_and_writes),
+        "chain": (Evidence.CHAIN, session.chain),
+        "text": (Evidence.SOURCE_LM, session.text),
+    }
+    for name, (evidence, what) in able.items():
+        if evidence in found.provides and what is None:
             raise ModelError(f"{owner} provides {evidence}, but {name} of its sessions is None.")
 
 

@@ -29,8 +29,14 @@ def _shares(config: DecoderTrainingConfig | None) -> dict[str, float]:
     return {"read_write": samples.read_write_share, "turns": samples.turn_share, "grouped": samples.grouped_share}
 
 
-def tasks(recipe: Recipe) -> tuple[str, ...]:
+def learned(recipe: Recipe) -> tuple[str, ...]:
     """What the exported model was trained on besides plain translation."""
+    chained = any(one is not None and one.samples.cascade_share for one in (recipe.decoder, recipe.incremental))
+    return (*tasks(recipe), *(("chain",) if chained else ()))
+
+
+def tasks(recipe: Recipe) -> tuple[str, ...]:
+    """Those of its tasks that take the order of time."""
     found = [_shares(recipe.decoder), _shares(recipe.incremental)]
     return tuple(name for name in ("read_write", "turns", "grouped") if any(one.get(name) for one in found))
 

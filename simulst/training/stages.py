@@ -186,7 +186,7 @@ def export(recipe: Recipe) -> None:
     """Encoder and decoder together as a model folder."""
     model = model_after(recipe, "incremental", "decoder", "text")
     model.encoder.load_state_dict(trained_encoder(recipe).state_dict())
-    learned = (*model.config.tasks, *incremental_stages.tasks(recipe))
+    learned = (*model.config.tasks, *incremental_stages.learned(recipe))
     model.config = replace(model.config, tasks=tuple(dict.fromkeys(learned)))
     folder = recipe.folder / "model"
     save_model(model, folder)

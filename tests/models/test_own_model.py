@@ -114,7 +114,7 @@ def test_it_is_loaded_described_and_told_apart(written: Callable[..., str], tmp_
         ([("return model", "model.max_source_s = 0; return model")], "max_source_s of what mine.py:FAMILY loads is 0;"),
         (
             [("return model", "model.open = dict; return model")],
-            "A session of mine.py:FAMILY lacks decoder_positions, ",
+            "A session of mine.py:FAMILY lacks chain, decoder_positions, ",
         ),
         ([("return model", "model.open = dict; return model")], "; extend PlainSession, beside it, for what is the"),
         (

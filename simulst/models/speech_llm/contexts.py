@@ -156,15 +156,16 @@ class BatchContext:
         return 1 + self.heard if len(self.cache) else 0
 
     def begin(
-        self, vectors: Tensor, first: int, prefix: Sequence[int], rows: Rows
+        self, vectors: Tensor, first: int, prefix: Sequence[int], rows: Rows, *, before: Sequence[int] = ()
     ) -> tuple[SpeechRun, Step, FloatArray | None]:
+        """`before` are the ids between speech and prefix, by default the target mark."""
         weights, cache = self.weights, self.cache
         if cache.forgets:
-            self.heard = 0
             cache.crop(0)
+        self.heard = 0 if cache.forgets else min(self.heard, len(vectors))
         cache.crop(self._speech)
         lead = [] if len(cache) else [weights.speech_mark]
-        text = weights.embed([weights.target_mark, *prefix])
+        text = weights.embed([*(before or [weights.target_mark]), *prefix])
         embeds = torch.cat((weights.embed(lead), vectors[self.heard :], text))
         self.heard = len(vectors)
         run = SpeechRun(weights, cache, source=(1, 1 + self.heard), rows=rows)

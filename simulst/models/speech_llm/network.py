@@ -37,7 +37,8 @@ class SpeechLLMConfig:
     target: str = "de"
     max_source_s: float = 24.0
     tasks: tuple[str, ...] = ()
-    """What else it was trained on: `read_write` and `turns` (its own READ and WRITE tokens), `grouped` positions."""
+    """What else it was trained on: `read_write` and `turns` (its own READ and WRITE tokens), `grouped` positions,
+    `chain` (a transcript before the translation)."""
 
     @property
     def frame_s(self) -> float:
