@@ -20,7 +20,7 @@ from simulst.live.catalogue import Catalogue
 from simulst.live.connection import Connection, Wire
 from simulst.live.door import Door, gather, open_doors
 from simulst.live.front import fronts
-from simulst.live.hub import Hub, Limits
+from simulst.live.hub import HAND_ON_S, Hub, Limits
 from simulst.live.metrics import Metrics
 from simulst.live.openai.realtime import Realtime
 from simulst.live.openai.uploads import Uploads
@@ -113,6 +113,8 @@ async def _serving(
             )
         yield
     finally:
+        if posts:  # answers on their way, and streams that were being opened
+            await asyncio.wait(posts, timeout=HAND_ON_S)
         for task in (reaper, *posts):
             task.cancel()
         for server in servers:
