@@ -19,6 +19,10 @@ Set = Annotated[
     typer.Option("--set", "-s", help="Policy parameter, history key or model option; repeatable.", metavar="KEY=VALUE"),
 ]
 ChunkMs = Annotated[int | None, typer.Option(help="Audio per decision, in ms (default: the policy's).", metavar="N")]
+Caption = Annotated[
+    list[str] | None,
+    typer.Option(help="Captions too: teams=URL, zoom=URL, webhook=URL, hls=DIR; repeatable.", metavar="KIND=WHERE"),
+]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.", metavar="NAME")]
 Dtype = Annotated[
     str | None,

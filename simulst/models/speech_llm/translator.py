@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from simulst.core.languages import Pair
 from simulst.core.translator import DECODING, Evidence, PlainTranslator
 from simulst.errors import ModelError
 from simulst.models import kernels
@@ -50,6 +51,18 @@ class SpeechLLMTranslator(PlainTranslator):
 
     def open(self) -> SpeechLLMSession:
         return SpeechLLMSession(self.weights, self.compute)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Translation and transcript, the one it was loaded for first."""
+        config = self.weights.model.config
+        translate = Pair(source=config.source, target=config.target)
+        transcribe = Pair(source=config.source, target=config.source)
+        return (translate, transcribe) if self.weights.options.task == "translate" else (transcribe, translate)
+
+    def for_pair(self, pair: Pair) -> "SpeechLLMTranslator":
+        weights = self.weights.doing("transcribe" if pair.task == "transcribe" else "translate")
+        return SpeechLLMTranslator(weights, name=self.name, directory=self.directory)
 
     def computed_by(self, compute: Compute) -> "SpeechLLMTranslator":
         """The same weights under the same name, run by `compute`."""

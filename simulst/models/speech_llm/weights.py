@@ -1,6 +1,9 @@
 """What the streams of a speech LLM share: network, vocabulary, marks, alignment heads and options."""
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -40,8 +43,7 @@ class Weights:
         self.median_frames = median_width(options.median_s, self.frame_s)
         self.speech_mark = vocabulary.mark("<sp>")
         self.source_mark = vocabulary.mark(config.languages[config.source])
-        target = config.target if options.task == "translate" else config.source
-        self.target_mark = vocabulary.mark(config.languages[target])
+        self.target_mark = self._target_mark()
         self.text_target_mark = vocabulary.mark(config.languages[config.target])
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
@@ -62,6 +64,18 @@ class Weights:
             self.suppress_in_write = suppress.clone()
             self.suppress_in_write[vocabulary.eos] = True
             self.suppress_in_write[self.read_mark] = False
+
+    def _target_mark(self) -> int:
+        config = self.model.config
+        target = config.target if self.options.task == "translate" else config.source
+        return self.vocabulary.mark(config.languages[target])
+
+    def doing(self, task: Literal["translate", "transcribe"]) -> "Weights":
+        """The same network for the other task."""
+        other = copy.copy(self)
+        other.options = replace(self.options, task=task)
+        other.target_mark = other._target_mark()
+        return other
 
     def _rotary(self, *, required: bool) -> Rotary | None:
         """What moves cached keys; None where nothing asks for it, or nothing but `cache=auto` and it cannot be."""
