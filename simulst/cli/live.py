@@ -71,6 +71,7 @@ def live(
     pause_silence: PauseSilence = 0.0,
     caption: options.Caption = None,
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
 ) -> None:
     """Serve a page with live subtitles, and the websocket behind it, until Ctrl-C.
 
@@ -81,7 +82,16 @@ def live(
     if terminal:
         from simulst.cli.translate import translate
 
-        translate(source, model=first, policy=policy, set_=set_, chunk_ms=chunk_ms, caption=caption, device=device)
+        translate(
+            source,
+            model=first,
+            policy=policy,
+            set_=set_,
+            chunk_ms=chunk_ms,
+            caption=caption,
+            device=device,
+            dtype=dtype,
+        )
         return
     import asyncio
 
@@ -98,7 +108,7 @@ def live(
     loaded = load_policy_with(policy, settings, chunk_ms)
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
-    catalogue, beside = _catalogue(_offered(models, device, settings.model), loaded, batch)
+    catalogue, beside = _catalogue(_offered(models, settings.model, device=device, dtype=dtype), loaded, batch)
     asyncio.run(
         serve_live(
             catalogue,
@@ -150,7 +160,9 @@ def _with_options(spec: str) -> tuple[str, list[str]]:
     return (name, pairs.split(",")) if colon and name and "=" in pairs else (spec, [])
 
 
-def _offered(specs: list[str], device: str, options_of_first: dict[str, str]) -> "dict[str, Translator]":
+def _offered(
+    specs: list[str], options_of_first: dict[str, str], *, device: str, dtype: str | None
+) -> "dict[str, Translator]":
     """The models by the names that clients are told; a second one of the same name is told apart by its options."""
     from simulst.models import load_model
 
@@ -163,7 +175,7 @@ def _offered(specs: list[str], device: str, options_of_first: dict[str, str]) ->
             public = f"{public}:{','.join(pairs)}" if pairs else name
         if public in offered:
             raise SimulstError(f"--model {spec} is offered already; leave one of the two out.")
-        offered[public] = load_model(name, device=device, **chosen)
+        offered[public] = load_model(name, device=device, dtype=dtype, **chosen)
     return offered
 
 

@@ -41,6 +41,7 @@ def translate(
         Path | None, typer.Option(help="Write every decision there, for `simulst explain`.", metavar="F.jsonl")
     ] = None,
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
 ) -> None:
     """Translate SRC and print the text as it is committed.
 
@@ -57,7 +58,6 @@ def translate(
     with ExitStack() as stack:
         sinks = _captions(caption or [], stack)
         stream = stack.enter_context(open_audio(source))
-
         from simulst.cli.threads import one_thread_per_stream
         from simulst.core.session import Session
         from simulst.models import load_model
@@ -66,7 +66,7 @@ def translate(
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None)
         one_thread_per_stream()
-        session = Session(load_model(model, device=device, **settings.model), loaded, hypotheses=watched)
+        session = Session(load_model(model, device=device, dtype=dtype, **settings.model), loaded, hypotheses=watched)
         if output is not None or not watched:
             sinks.append(open_sink(kind, stack.enter_context(_output(output)), style))
             stack.callback(sinks[-1].close)
