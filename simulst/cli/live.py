@@ -82,16 +82,7 @@ def live(
     if terminal:
         from simulst.cli.translate import translate
 
-        translate(
-            source,
-            model=first,
-            policy=policy,
-            set_=set_,
-            chunk_ms=chunk_ms,
-            caption=caption,
-            device=device,
-            dtype=dtype,
-        )
+        translate(source, first, policy, set_, chunk_ms, caption=caption, device=device, dtype=dtype)
         return
     import asyncio
 
@@ -109,18 +100,15 @@ def live(
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
     catalogue, beside = _catalogue(_offered(models, settings.model, device=device, dtype=dtype), loaded, batch)
-    asyncio.run(
-        serve_live(
-            catalogue,
-            port=port,
-            access=access,
-            limits=Limits(max_clients=max_clients, idle_s=idle_s, silence_s=pause_silence),
-            workers=threads,
-            beside=beside,
-            tls=tls,
-            ready=lambda address: _greet(address, access.local or bool(token), token),
-        )
+    limits = Limits(max_clients=max_clients, idle_s=idle_s, silence_s=pause_silence)
+
+    def ready(address: str) -> None:
+        _greet(address, access.local or bool(token), token)
+
+    served = serve_live(
+        catalogue, port=port, access=access, limits=limits, workers=threads, beside=beside, tls=tls, ready=ready
     )
+    asyncio.run(served)
 
 
 def _catalogue(offered: "dict[str, Translator]", loaded: "LoadedPolicy", batch: int) -> "tuple[Catalogue, Beside]":
