@@ -9,14 +9,14 @@ from simulst.agents.harness import TextToTextAgent
 from simulst.core.deciding import Deciding
 from simulst.core.events import Event
 from simulst.errors import PolicyError
-from simulst.models.text.translator import TextTranslator
+from simulst.models.text.translator import TextModel, text_translator
 from simulst.policies import LoadedPolicy
 
 
 class TextSession(Deciding):
     """One source text on one model and policy: a decision per word, and all that is left at the end."""
 
-    def __init__(self, model: TextTranslator, policy: LoadedPolicy) -> None:
+    def __init__(self, model: TextModel, policy: LoadedPolicy) -> None:
         super().__init__(model, policy, clock=time.monotonic)
         if self.revises:
             raise PolicyError(f"Policy {policy.name} takes text back, which SimulEval cannot.")
@@ -61,8 +61,8 @@ class TextAgent(PolicyAgent, TextToTextAgent):  # type: ignore[misc]
     policy_name: ClassVar[str] = "wait_k"
     states_kind: ClassVar[type[SessionStates]] = WordStates
 
-    def load(self, device: str, dtype: str | None) -> TextTranslator:
-        return TextTranslator(super().load(device, dtype))
+    def load(self, device: str, dtype: str | None) -> TextModel:
+        return text_translator(super().load(device, dtype))
 
     def open_session(self) -> TextSession:
         return TextSession(self.model, self.settings.policy)

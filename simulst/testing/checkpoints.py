@@ -17,7 +17,7 @@ def tiny_whisper(directory: Path, *, multilingual: bool = True, brevity: float =
     import torch
     from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
-    pieces = [*_byte_pieces(), *("\u0120" + letter for letter in _LETTERS)]
+    pieces = [*byte_pieces(), *("\u0120" + letter for letter in _LETTERS)]
     eos = len(pieces)
     marks = ["<|endoftext|>", "<|startoftranscript|>", "<|de|>", "<|en|>", "<|ja|>", "<|translate|>", "<|transcribe|>"]
     marks += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>", "<|0.00|>", "<|0.02|>"]
@@ -56,7 +56,7 @@ def tiny_whisper(directory: Path, *, multilingual: bool = True, brevity: float =
     with torch.no_grad():
         end = model.proj_out.weight[eos].normal_(std=0.4)  # zero, being the padding too
         model.get_decoder().layer_norm.bias += brevity * end / end.square().sum()
-    return _save(model, directory, pieces, ids, byte_level=True)
+    return save_checkpoint(model, directory, pieces, ids, byte_level=True)
 
 
 def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
@@ -83,7 +83,7 @@ def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
         pad_token_id=2,
     )
     torch.manual_seed(seed)
-    return _save(
+    return save_checkpoint(
         MoonshineForConditionalGeneration(config),
         directory,
         pieces,
@@ -125,7 +125,7 @@ def tiny_seamless(directory: Path, *, second: bool = False, seed: int = 0) -> Pa
     torch.manual_seed(seed)
     model = getattr(transformers, f"{version}ForSpeechToText")(config)
     model.generation_config = transformers.GenerationConfig(text_decoder_lang_to_code_id={"eng": 4, "deu": 5})
-    return _save(model, directory, pieces, {m: i for i, m in enumerate(marks)}, byte_level=False)
+    return save_checkpoint(model, directory, pieces, {m: i for i, m in enumerate(marks)}, byte_level=False)
 
 
 def tiny_speech2text(directory: Path, *, multilingual: bool = False, seed: int = 0) -> Path:
@@ -160,14 +160,16 @@ def tiny_speech2text(directory: Path, *, multilingual: bool = False, seed: int =
     return directory
 
 
-def _byte_pieces() -> list[str]:
+def byte_pieces() -> list[str]:
     """The 256 single-byte tokens of byte-level BPE, in the order of their bytes."""
     kept = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     moved = iter(range(0x100, 0x200))
     return [chr(byte) if byte in kept else chr(next(moved)) for byte in range(256)]
 
 
-def _save(model: Any, directory: Path, pieces: list[str], special: dict[str, int], *, byte_level: bool) -> Path:
+def save_checkpoint(
+    model: Any, directory: Path, pieces: list[str], special: dict[str, int], *, byte_level: bool
+) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(directory, safe_serialization=True)
     table: dict[str, int] = {}
