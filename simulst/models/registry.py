@@ -24,6 +24,7 @@ FAMILIES: dict[str, str] = {
     "moonshine": "simulst.models.seq2seq.moonshine:FAMILY",
     "seamless_m4t": "simulst.models.seq2seq.seamless:FAMILY",
     "seamless_m4t_v2": "simulst.models.seq2seq.seamless:FAMILY",
+    "canary": "simulst.models.seq2seq.canary:FAMILY",
     "speech_to_text": "simulst.models.seq2seq.speech2text:FAMILY",
     **dict.fromkeys(("marian", "m2m_100", "mbart", "mt5", "t5"), "simulst.models.text.encoder_decoder:FAMILY"),
     **dict.fromkeys(

@@ -172,8 +172,10 @@ def test_after_a_pause_the_last_word_is_translated_too() -> None:
 
 def test_stream_att_forgets_words_that_nobody_looks_at() -> None:
     model = Cascade(ToyTranslator(), MonotoneText(), name="x", options=Options())
-    session = Session(model, load_policy("stream_att", **{"history.words": 4}), chunk_ms=320)
-    words = np.random.default_rng(3).integers(1, 50, 90).tolist()
+    session = Session(
+        model, load_policy("stream_att", **{"history.method": "fixed_words", "history.words": 4}), chunk_ms=320
+    )
+    words = np.random.default_rng(3).choice([word for word in WORDS if word], 90).tolist()
     most = 0
     for piece in np.array_split(toy_audio(words), 45):
         session.feed(piece)
