@@ -19,7 +19,13 @@ def generated(kind: Any, directory: Path, features: Any, prompt: tuple[int, ...]
     given = torch.tensor([prompt])
     with torch.no_grad():
         found = GenerationMixin.generate(
-            eager, **features, decoder_input_ids=given, max_new_tokens=8, do_sample=False, suppress_tokens=banned
+            eager,
+            **features,
+            decoder_input_ids=given,
+            max_new_tokens=8,
+            do_sample=False,
+            suppress_tokens=banned,
+            decoder_start_token_id=prompt[0],
         )
     return [token for token in found[0, len(prompt) :].tolist() if token != eager.config.eos_token_id]
 
