@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--voices", nargs="+", help="names as in simulst.training.synthesis.VOICES")
     arguments = parser.parse_args()
     voices = arguments.voices or (GERMAN if arguments.reverse else ENGLISH)
-    chosen = distinct([(pair.english, pair.german) for pair in read_pairs(arguments.pairs)], reverse=arguments.reverse)
+    chosen = distinct([(pair.source, pair.target) for pair in read_pairs(arguments.pairs)], reverse=arguments.reverse)
     build(chosen, arguments.output, voices, arguments.recordings, arguments.sentences)
 
 
@@ -46,10 +46,10 @@ def distinct(found: list[tuple[str, str]], *, reverse: bool) -> list[tuple[str, 
     """(spoken, target) in the order of the file, each sentence once on either side."""
     seen: set[str] = set()
     chosen = []
-    for english, german in found:
-        if english not in seen and german not in seen:
-            chosen.append((german, english) if reverse else (english, german))
-        seen |= {english, german}
+    for source, target in found:
+        if source not in seen and target not in seen:
+            chosen.append((target, source) if reverse else (source, target))
+        seen |= {source, target}
     return chosen
 
 

@@ -3,7 +3,7 @@
     simulst data check cv-corpus/en/covost_v2.en_de.dev.tsv --dataset examples/my_dataset.py:CoVoST
     simulst evaluate cv-corpus/en/covost_v2.en_de.dev.tsv --dataset examples/my_dataset.py:CoVoST --output run
 
-Each line names a clip in the folder `clips` beside the table, what is said in it, and the translation.
+Each line names a clip in the folder `clips` next to the table, what is said in it, and the translation.
 """
 
 import csv

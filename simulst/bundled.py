@@ -26,10 +26,10 @@ def bundled(name: str) -> str:
 
 
 def bundled_path(name: str | Path) -> Path:
-    """The same as a path: a `parser` for options and arguments of the command line, which gets defaults too."""
+    """`bundled` as a path: a `parser` for options and arguments of the command line, which gets defaults too."""
     return Path(bundled(str(name)))
 
 
 def talk() -> Path:
-    """Two minutes of English speech; its segments (.yaml) and German references (.de.txt) lie beside it."""
+    """Two minutes of English speech; its segments (.yaml) and German references (.de.txt) are in the same folder."""
     return home() / "examples" / "talk.flac"

@@ -18,7 +18,7 @@ class Settings:
 
 
 def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
-    """Sort `key=value` pairs by owner. Raises SimulstError naming all known keys for one that nobody knows.
+    """Sort `key=value` pairs by owner. Raises SimulstError, with the known keys, for an unknown one.
 
     A key that policy and model share goes to the policy; `policy.KEY` and `model.KEY` say it outright. Options that a
     model must have for the policy to run (group positions) are added.
@@ -47,8 +47,8 @@ def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
             chosen.model[short] = value
         else:
             raise SimulstError(
-                f"Nothing is called {key!r}: policy {policy} has {_listed(parameters)}; "
-                f"model {model} has {_listed(options)}; history has {_listed(history)}."
+                f"Unknown setting {key!r}; known for policy {policy}: {_listed(parameters)}; "
+                f"for model {model}: {_listed(options)}; for the history: {_listed(history)}."
             )
     for key, value in options_for(model, rule.needs()).items():
         chosen.model.setdefault(key, value)

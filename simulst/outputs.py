@@ -31,7 +31,7 @@ def reason(error: OSError) -> str:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A file beside `path`, with the same ending, that takes its place once the block has ended well.
+    """A file next to `path`, with the same ending, that takes its place once the block has ended without an error.
 
     What no file can take the place of, a device or a pipe, is yielded itself. A link goes on pointing where it points.
     OutputError where the system refuses.

@@ -17,7 +17,7 @@ def module_from_file(path: Path, *, what: str, error: type[SimulstError]) -> typ
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise error(f"{path} is no Python file.")
+        raise error(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     try:

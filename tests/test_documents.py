@@ -1,6 +1,7 @@
 """What the documents promise exists."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,31 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 def test_the_readme_lists_every_policy_and_no_other() -> None:
     table = README.split("## Policies")[1].split("## Where")[0]
     assert re.findall(r"^\| `(\w+)`", table, flags=re.M) == list(POLICIES)
+
+
+def test_the_map_of_the_readme_names_every_folder_and_room() -> None:
+    found = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    paths = [path.split("/") for path in found.stdout.splitlines()]
+    if not paths:
+        pytest.skip("not a git checkout")
+    table = README.split("## Where things are")[1]
+    assert set(re.findall(r"^\| `(\S+)/`", table, flags=re.M)) == {path[0] for path in paths if len(path) > 1}
+    rooms = {path[1] for path in paths if path[0] == "simulst" and len(path) > 2}
+    assert set(re.findall(r"`(\w+)`", table.split("| `simulst/` |")[1].split("\n")[0])) == rooms
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_page_of_policies_has_a_row_and_a_section_for_each(policy: str) -> None:
+    page = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
+    assert f"\n## `{policy}`\n" in page
+    assert f"\n| `{policy}` |" in page.split("## Requirements")[1].split("\n## ")[0]
+
+
+def test_the_index_links_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert [
+        page.name for page in ROOT.glob("docs/*.md") if f"({page.name})" not in index and page.name != "index.md"
+    ] == []
 
 
 def test_the_readme_shows_commands_that_exist() -> None:

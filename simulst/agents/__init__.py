@@ -4,7 +4,8 @@
 are `WaitKTextAgent` and so on. Needs the package simuleval.
 """
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from simulst.agents.dataloader import LazySpeech as LazySpeech
@@ -14,21 +15,21 @@ if TYPE_CHECKING:
 TEXT_POLICIES = ("wait_k", "local_agreement", "ralcp", "taf")
 """Policies that make sense when the source comes as text, word by word."""
 
-_made: dict[str, type[Any]] = {}
 
-
+@cache
 def speech_agent(policy: str) -> "type[SpeechAgent]":
     """The speech-to-text agent of a registered policy, for an entry file's `entrypoint`."""
     from simulst.agents.speech import SpeechAgent
 
-    return _make(_camel(policy) + "Agent", SpeechAgent, policy)
+    return type(_camel(policy) + "Agent", (SpeechAgent,), _body(policy))
 
 
+@cache
 def text_agent(policy: str) -> "type[TextAgent]":
     """The text-to-text agent of one of TEXT_POLICIES."""
     from simulst.agents.text import TextAgent
 
-    return _make(_camel(policy) + "TextAgent", TextAgent, policy)
+    return type(_camel(policy) + "TextAgent", (TextAgent,), _body(policy))
 
 
 def agent_names() -> dict[str, str]:
@@ -39,7 +40,7 @@ def agent_names() -> dict[str, str]:
     return speech | {_camel(policy) + "TextAgent": policy for policy in TEXT_POLICIES}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type:
     if name == "LazySpeech":
         from simulst.agents.dataloader import LazySpeech
 
@@ -54,7 +55,5 @@ def _camel(policy: str) -> str:
     return "".join(part.capitalize() for part in policy.split("_"))
 
 
-def _make(name: str, base: type[Any], policy: str) -> type[Any]:
-    if name not in _made:
-        _made[name] = type(name, (base,), {"policy_name": policy, "__module__": __name__})
-    return _made[name]
+def _body(policy: str) -> dict[str, object]:
+    return {"policy_name": policy, "__module__": __name__}

@@ -6,7 +6,7 @@ arrays, as simulst's do. Recordings of any format and rate arrive at 16 kHz mono
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import soundfile
@@ -83,7 +83,7 @@ class AudioInfo:
         return self._text
 
 
-class LazySpeech(SpeechToTextDataloader):  # type: ignore[misc]
+class LazySpeech(SpeechToTextDataloader):
     """SimulEval's lists with audio that is read as it is sent; every recording is looked for before the run begins."""
 
     def __init__(self, source_list: list[str], target_list: list[str], tgt_lang_list: list[str] | None = None) -> None:
@@ -100,7 +100,7 @@ class LazySpeech(SpeechToTextDataloader):  # type: ignore[misc]
             tags = [line.strip() for line in read_lines(args.tgt_lang)] if args.tgt_lang else []
         return cls([str(item.audio) for item in dataset.items], [item.reference or "" for item in dataset.items], tags)
 
-    def get_source(self, index: int) -> Any:
+    def get_source(self, index: int) -> AudioSlices:
         """One object per recording: SimulEval asks for it three times."""
         if self._slices[0] != index:
             self._slices = (index, AudioSlices(Path(self.source_list[index])))

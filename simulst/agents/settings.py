@@ -3,10 +3,9 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from simulst.chosen import load_policy_with, read_settings
 from simulst.core.translator import Translator
@@ -21,7 +20,7 @@ TEXT_PARAMETERS: dict[str, dict[str, str]] = {"WaitK": {"words": "adaptive", "st
 
 
 def add_options(parser: argparse.ArgumentParser, policy: str) -> None:
-    """None of these names may be the beginning of an option of SimulEval, whose first parser would take it for that."""
+    """No name may be a prefix of an option of SimulEval, whose first parser would mistake it for that option."""
     group = parser.add_argument_group("simulst")
     group.add_argument("--model", default=DEFAULT_MODEL, help="Model: name, local directory or hub name.")
     group.add_argument("--model-dtype", default=None, help="float32, bfloat16 or float16 (default: as --dtype says).")
@@ -54,23 +53,23 @@ class AgentSettings:
     """SentencePiece model of --eval-latency-unit spm, in whose pieces text must be written."""
 
     @classmethod
-    def from_args(cls, args: Any, policy: str, *, source: str) -> "AgentSettings":
+    def from_args(cls, args: argparse.Namespace | None, policy: str, *, source: str) -> "AgentSettings":
         """Raises SimulstError, one sentence, for what cannot be used. `source` is speech or text."""
-        model = getattr(args, "model", None) or DEFAULT_MODEL
-        name = getattr(args, "policy", None) or policy
-        settings = read_settings(getattr(args, "set", None) or [], policy=name, model=model)
+        given = vars(args) if args is not None else {}
+        model, name = given.get("model") or DEFAULT_MODEL, given.get("policy") or policy
+        settings = read_settings(given.get("set") or [], policy=name, model=model)
         if source == "text":
             kind = type(load_policy(name).policy).__name__
             settings.policy.update({**TEXT_PARAMETERS.get(kind, {}), **settings.policy})
         loaded = load_policy_with(name, settings)
-        spm = getattr(args, "eval_latency_spm_model", None) if _unit(args) == "spm" else None
+        spm = given.get("eval_latency_spm_model") if given.get("eval_latency_unit") == "spm" else None
         return cls(
             model=model,
             policy=loaded,
             options=settings.model,
-            chunk_ms=_chunk_ms(args, loaded) if source == "speech" else None,
-            dtype=getattr(args, "model_dtype", None) or _harness_dtype(args),
-            threads=max(1, getattr(args, "threads", 1) or 1),
+            chunk_ms=_chunk_ms(given, loaded) if source == "speech" else None,
+            dtype=given.get("model_dtype") or _harness_dtype(given),
+            threads=max(1, given.get("threads") or 1),
             spm_model=spm,
         )
 
@@ -97,7 +96,7 @@ def make_splitter(settings: AgentSettings) -> Callable[[str], str]:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Within SimulEval's command line: what the user can mend is one sentence on stderr and exit status 2."""
+    """Within SimulEval's command line: what the user can fix is one sentence on stderr and exit status 2."""
     try:
         yield
     except SimulstError as error:
@@ -105,20 +104,16 @@ def one_sentence() -> Iterator[None]:
         raise SystemExit(2) from None
 
 
-def _unit(args: Any) -> str:
-    return getattr(args, "eval_latency_unit", None) or "word"
-
-
-def _harness_dtype(args: Any) -> str | None:
-    half = getattr(args, "dtype", None) == "fp16" or getattr(args, "fp16", False)
+def _harness_dtype(given: Mapping[str, object]) -> str | None:
+    half = given.get("dtype") == "fp16" or given.get("fp16")
     return "float16" if half else None
 
 
-def _chunk_ms(args: Any, policy: LoadedPolicy) -> int | None:
+def _chunk_ms(given: Mapping[str, int | None], policy: LoadedPolicy) -> int | None:
     """--chunk-ms, else the harness's segment (whose default of 1 ms means nothing), else the policy's own chunk."""
-    if (chosen := getattr(args, "chunk_ms", None)) is not None:
+    if (chosen := given.get("chunk_ms")) is not None:
         return int(chosen)
-    segment = getattr(args, "source_segment_size", None) or 1
+    segment = given.get("source_segment_size") or 1
     if segment <= 1:
         return None
     if segment != policy.chunk_ms:

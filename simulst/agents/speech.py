@@ -1,32 +1,30 @@
 """The speech-to-text agent."""
 
-from typing import Any, ClassVar
-
 import numpy as np
-import numpy.typing as npt
 
 from simulst.agents.base import PolicyAgent, SessionStates
-from simulst.agents.harness import SpeechToTextAgent
+from simulst.agents.harness import Segment, SpeechToTextAgent
 from simulst.agents.settings import logger
-from simulst.audio import SAMPLE_RATE, Resampler
+from simulst.audio import SAMPLE_RATE, FloatArray, Resampler
 from simulst.core.session import Session
+from simulst.core.translator import Translator
 from simulst.errors import AudioError
 
 
-class StreamStates(SessionStates):
+class StreamStates(SessionStates[FloatArray]):
     """One stream of audio: lists or arrays of samples, [samples] or [samples, channels], at any rate."""
 
     def reset(self) -> None:
         super().reset()
         self._resampler: Resampler | None = None
 
-    def update_source(self, segment: Any) -> None:
+    def update_source(self, segment: Segment) -> None:
         super().update_source(segment)
         if self.source_finished and self._resampler is not None:
             self.pending.append(self._resampler.finish())
             self._resampler = None
 
-    def prepare(self, segment: Any) -> npt.NDArray[np.float32]:
+    def prepare(self, segment: Segment) -> FloatArray:
         samples, rate = np.asarray(segment.content, dtype=np.float32), segment.sample_rate
         if samples.ndim == 2:
             samples = samples.mean(axis=1, dtype=np.float32)
@@ -41,13 +39,17 @@ class StreamStates(SessionStates):
         return self._resampler.feed(samples)
 
 
-class SpeechAgent(PolicyAgent, SpeechToTextAgent):  # type: ignore[misc]
+class SpeechAgent(PolicyAgent[FloatArray, Translator], SpeechToTextAgent):
     """One policy on one speech model."""
 
-    states_kind: ClassVar[type[SessionStates]] = StreamStates
+    def load(self, device: str, dtype: str | None) -> Translator:
+        return self.settings.load(device, dtype)
 
     def open_session(self) -> Session:
         chunk_ms, model = self.settings.chunk_ms, self.model
         if chunk_ms is not None and chunk_ms >= model.max_source_s * 1000:
             chunk_ms = None  # segments longer than the model's memory: the policy's own rhythm
         return Session(model, self.settings.policy, chunk_ms=chunk_ms)
+
+    def build_states(self) -> StreamStates:
+        return StreamStates(self.open_session)

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulst.agents.base import PolicyAgent, SessionStates
-from simulst.agents.harness import TextToTextAgent
+from simulst.agents.harness import Segment, TextToTextAgent
 from simulst.core.deciding import Deciding
 from simulst.core.events import Event
 from simulst.errors import PolicyError
@@ -23,7 +23,7 @@ class TextSession(Deciding):
         self._source = model.open()
         self._begin(self._source)
 
-    def feed(self, words: Sequence[str]) -> list[Event]:
+    def feed(self, words: Sequence[str], /) -> list[Event]:
         self._report.begin()
         for word in words:
             self._source.extend_text([word])
@@ -48,21 +48,23 @@ class TextSession(Deciding):
         self.stats.steps += 1
 
 
-class WordStates(SessionStates):
+class WordStates(SessionStates[list[str]]):
     """One source text; a segment is a word."""
 
-    def prepare(self, segment: Any) -> list[str]:
-        return list(segment.content.split())
+    def prepare(self, segment: Segment) -> list[str]:
+        return str(segment.content).split()
 
 
-class TextAgent(PolicyAgent, TextToTextAgent):  # type: ignore[misc]
+class TextAgent(PolicyAgent[list[str], TextModel], TextToTextAgent):
     """One policy on the text side of one model. SimulEval asks on after the source's end until a write is finished."""
 
     policy_name: ClassVar[str] = "wait_k"
-    states_kind: ClassVar[type[SessionStates]] = WordStates
 
     def load(self, device: str, dtype: str | None) -> TextModel:
-        return text_translator(super().load(device, dtype))
+        return text_translator(self.settings.load(device, dtype))
 
     def open_session(self) -> TextSession:
         return TextSession(self.model, self.settings.policy)
+
+    def build_states(self) -> WordStates:
+        return WordStates(self.open_session)

@@ -50,5 +50,5 @@ def file_of_url(url: str) -> Path:
     """The file that a file:// address names, with %20 and the like read. Raises AudioError for another machine's."""
     host, slash, rest = url[7:].partition("/")
     if host.lower() not in ("", "localhost"):
-        raise AudioError(f"{url} names a file of the machine {host}: write file:///PATH for one of this machine.")
+        raise AudioError(f"{url} names a file on the machine {host}: write file:///PATH for one on this machine.")
     return Path(os.fsdecode(unquote_to_bytes(slash + rest)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 MARKS = (0x7F000000, 0x80000000, 0x1_0000_0000)
-"""Near these lie the sizes that programs write into a pipe, where they cannot go back to mend them (arecord, sox)."""
+"""Near these lie the sizes that programs write into a pipe, where they cannot go back to fix them (arecord, sox)."""
 SLACK = 4096
 
 

@@ -186,5 +186,6 @@ def _to_float(frame: av.AudioFrame) -> FloatArray:
 def reason(error: Exception) -> str:
     if isinstance(error, av.error.ExitError | TimeoutError):
         return f"nothing came for {TIMEOUT_S:g} s"
-    text = getattr(error, "strerror", None) or str(error)  # never the address: it may hold a password
+    strerror = error.strerror if isinstance(error, av.error.FFmpegError | OSError) else None
+    text = str(strerror or error)  # never the address: it may hold a password
     return text.rstrip(".").lower()

@@ -48,7 +48,7 @@ def read_audio(path: str | Path, *, start_s: float = 0.0, duration_s: float | No
 
 
 def shown(path: str | Path) -> str:
-    """A path as text that can be printed; bytes that are no UTF-8 are replaced."""
+    """A path as text that can be printed; bytes that are not UTF-8 are replaced."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""Recordings that stand behind one another in one file (`cat a.ogg b.ogg`), each of which libsndfile reads alone."""
+"""Recordings that follow one another in one file (`cat a.ogg b.ogg`), each of which libsndfile reads alone."""
 
 import functools
 import mmap
@@ -31,7 +31,7 @@ class Link:
     path: Path
     span: Span
     whole: bool
-    """Nothing but it is in the file."""
+    """It is all that the file holds."""
     sample_rate: int = 0
     channels: int = 0
     frames: int = 0

@@ -2,7 +2,7 @@
 
 import queue
 from collections.abc import Iterator
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def open_microphone(device: str = "") -> AudioStream:
     blocks: queue.Queue[FloatArray | None] = queue.Queue(QUEUE_BLOCKS)
     overrun: list[bool] = []
 
-    def record(data: FloatArray, frames: int, time: Any, status: Any) -> None:
+    def record(data: FloatArray, frames: int, time: object, status: object) -> None:
         try:
             blocks.put_nowait(np.array(data, np.float32))
         except queue.Full:
@@ -63,14 +63,15 @@ def open_microphone(device: str = "") -> AudioStream:
     )
 
 
-def _sounddevice() -> Any:
+def _sounddevice() -> ModuleType:
     try:
         import sounddevice
     except ImportError:
         raise AudioError("The microphone needs the sounddevice package: pip install 'simulst[mic]'.") from None
     except OSError:
         raise AudioError("The microphone needs the PortAudio library: install libportaudio2 or portaudio.") from None
-    return sounddevice
+    package: ModuleType = sounddevice
+    return package
 
 
 def _blocks(blocks: "queue.Queue[FloatArray | None]", overrun: list[bool]) -> Iterator[FloatArray]:

@@ -46,8 +46,7 @@ class PushBack:
             count = len(self._front) if count < 0 else count
             front, self._front = self._front[:count], self._front[count:]
             return front
-        read1 = getattr(self._file, "read1", self._file.read)
-        data: bytes = read1(count)
+        data = self._file.read1(count) if isinstance(self._file, io.BufferedIOBase) else self._file.read(count)
         self.count += len(data)
         return data
 
@@ -136,7 +135,7 @@ def _blocks(pipe: PushBack, header: WavHeader, name: str) -> Iterator[FloatArray
             return
         if header.data_bytes % 2:
             pipe.read_exactly(1)
-        if sniff(pipe.peek(HEAD)) != "wav":  # what else stands behind the samples is no audio
+        if sniff(pipe.peek(HEAD)) != "wav":  # what else follows the samples is not audio
             return
         header = read_wav_header(pipe.read_exactly, name)
         if header.sample_rate != rate or not header.readable:

@@ -1,4 +1,4 @@
-"""Jumping to a place in a compressed recording, so that a stretch of an hour costs no hour of decoding."""
+"""Jumping to a place in a compressed recording, so that a short stretch does not cost decoding all that precedes it."""
 
 import av
 from av.audio.stream import AudioStream

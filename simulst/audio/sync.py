@@ -83,5 +83,5 @@ def _ac3(head: bytes) -> tuple[int, bytes] | None:
 
 
 def _transport(head: bytes) -> tuple[int, bytes] | None:
-    """A packet of 188 bytes; one that says it is damaged or scrambled is none."""
+    """A packet of 188 bytes; one that says it is damaged or scrambled does not count."""
     return (188, b"") if head[0] == 0x47 and not head[1] & 0x80 and head[3] & 0x30 and not head[3] & 0xC0 else None

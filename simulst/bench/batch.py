@@ -1,18 +1,33 @@
-"""Several streams decoded together beside the same streams one at a time."""
+"""Several streams decoded together, compared with the same streams one at a time."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
+
+from simulst.errors import ModelError
 
 if TYPE_CHECKING:
-    from simulst.core.translator import FloatArray
+    from simulst.core.translator import FloatArray, Translator
     from simulst.policies import LoadedPolicy
 
 APART_S = 7.3
 """The streams begin this far apart in the recording, so that they differ."""
 
 
+class BatchCost(TypedDict):
+    """What `batch_cost` finds."""
+
+    streams: int
+    seconds: float
+    threads: dict[str, int]
+    alone: dict[str, float]
+    together: dict[str, float]
+    ratio: float
+    ratio_cpu: float
+    same_text: int
+
+
 def batch_cost(
-    model: Any,
+    model: "Translator",
     policy: "str | LoadedPolicy",
     chunk_ms: int | None,
     talk: "FloatArray",
@@ -20,7 +35,7 @@ def batch_cost(
     streams: int,
     seconds: float,
     threads: tuple[int, int],
-) -> dict[str, Any]:
+) -> BatchCost:
     """Seconds of audio per second and CPU time of `streams` recordings, alone (half of them before, half after) and
     together; `threads` of the model for each."""
     import torch
@@ -29,13 +44,16 @@ def batch_cost(
     from simulst.core.session import Session
     from simulst.eval.run.stream import pieces
     from simulst.models.speech_llm.batching import Batcher
+    from simulst.models.speech_llm.compute import Computed
     from simulst.policies import load_policy
     from simulst.sinks.drive import drive
 
+    if not isinstance(model, Computed):
+        raise ModelError(f"Only a speech LLM can decode several streams together; {model.name} is not one.")
     starts = [int(i * APART_S * SAMPLE_RATE) for i in range(streams)]
     recordings = [talk[at : at + int(seconds * SAMPLE_RATE)] for at in starts]
 
-    def translate(translator: Any, audio: "FloatArray") -> str:
+    def translate(translator: "Translator", audio: "FloatArray") -> str:
         session = Session(translator, load_policy(policy), chunk_ms=chunk_ms)
         drive(session, pieces([audio], round(session.chunk_ms * SAMPLE_RATE / 1000)), [])
         return session.text

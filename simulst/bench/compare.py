@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from simulst.bench.reencode import reencoding
 from simulst.errors import ModelError
 from simulst.policies import load_policy
 
 if TYPE_CHECKING:
+    import torch
+
     from simulst.core.session import Session
-    from simulst.core.translator import FloatArray
+    from simulst.core.translator import FloatArray, Translator
     from simulst.policies import LoadedPolicy
 
 WARM_S = 25.0
@@ -19,10 +21,26 @@ WINDOW_S = 15.0
 """Audio that is kept while the cost of capturing attention is measured."""
 
 
-def clock_of(model: Any) -> Callable[[], float]:
+class Reencoding(TypedDict):
+    """Cost of a chunk with the history kept, and computed anew."""
+
+    cost_ms: dict[str, float]
+    ratio: float
+    rtf: float
+    positions_per_token: NotRequired[dict[str, float]]
+
+
+@runtime_checkable
+class _OnDevice(Protocol):
+    """A model of torch."""
+
+    device: "torch.device"
+
+
+def clock_of(model: "Translator") -> Callable[[], float]:
     """CPU time where the model computes on the CPU (other processes do not count), else wall-clock time."""
-    device = getattr(model, "device", None)
-    return time.process_time if device is None or device.type == "cpu" else time.perf_counter
+    elsewhere = isinstance(model, _OnDevice) and model.device.type != "cpu"
+    return time.perf_counter if elsewhere else time.process_time
 
 
 def in_turn(
@@ -39,8 +57,8 @@ def in_turn(
 
 
 def reencode_cost(
-    model: Any, policy: "str | LoadedPolicy", old: Any, piece: "Callable[[int], FloatArray]"
-) -> dict[str, Any]:
+    model: "Translator", policy: "str | LoadedPolicy", old: "Session", piece: "Callable[[int], FloatArray]"
+) -> Reencoding:
     """Cost of a chunk for the running session `old`, and for the same model that computes its history anew."""
     from simulst.core.session import Session
 
@@ -52,7 +70,7 @@ def reencode_cost(
         young.feed(piece(number))
     young_before = _done(young)
     incremental, anew = in_turn(lambda n: old.feed(piece(n)), lambda n: young.feed(piece(n)), chunks, clock)
-    found: dict[str, Any] = {
+    found: Reencoding = {
         "cost_ms": {"incremental": round(1000 * incremental / chunks, 2), "reencode": round(1000 * anew / chunks, 2)},
         "ratio": round(anew / incremental, 2),
         "rtf": round(anew / COMPARED_S, 4),
@@ -74,7 +92,7 @@ def _rate(before: tuple[int, int], after: tuple[int, int]) -> float:
     return round((after[1] - before[1]) / max(1, after[0] - before[0]), 2)
 
 
-def capture_cost(model: Any, pieces: "Sequence[FloatArray]") -> dict[str, float]:
+def capture_cost(model: "Translator", pieces: "Sequence[FloatArray]") -> dict[str, float]:
     """What attention rows cost: a chunk's encoding and decoding with them over that without, same prefix and tokens."""
     from simulst.core.translator import Evidence, Query
 
@@ -97,6 +115,6 @@ def capture_cost(model: Any, pieces: "Sequence[FloatArray]") -> dict[str, float]
             session.drop_target(len(prefix) - 40)
             prefix = prefix[-40:]
     if not spent["without"]:
-        raise ModelError("There is no speech to measure on.")
+        raise ModelError("The recording has no speech to measure on.")
     whole = (spent["encoder"] + spent["with"]) / (spent["encoder"] + spent["without"])
     return {"ratio": round(whole, 3), "ratio_decoding": round(spent["with"] / spent["without"], 3)}

@@ -1,4 +1,4 @@
-"""`simulst bench evaluate`: what the evaluation harness costs without a model, beside SimulEval where it is found."""
+"""`simulst bench evaluate`: what the evaluation harness costs without a model, compared with SimulEval if installed."""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -41,7 +41,7 @@ def evaluate(
         str, typer.Option(help="Python with simuleval and simulst (default: SIMULST_SIMULEVAL, or this one).")
     ] = "",
     speedup: Annotated[
-        bool, typer.Option(help="Also two workers against one, beside a bare loop in two processes.")
+        bool, typer.Option(help="Also measure two workers against one, and a bare loop in two processes.")
     ] = True,
     json_: options.Json = False,
 ) -> None:
@@ -50,17 +50,17 @@ def evaluate(
         root = Path(place)
         short = make_recordings(root / "short", seconds=[3.5 + 4.2 * (i * 7 % files) / files for i in range(files)])
         long = make_recordings(root / "long", seconds=[minutes * 60.0])
-        result: dict[str, Any] = {"files": files, "minutes": minutes, "chunk_ms": CHUNK_MS}
+        result: dict[str, float] = {"files": files, "minutes": minutes, "chunk_ms": CHUNK_MS}
         result |= _rounded(short=_ours(short, root, ROUNDS), hour=_ours(long, root))
         result = {key.replace("short_", f"short{SHORT}_"): value for key, value in result.items()}
         if speedup:
             result |= _speedup(short, root, min(files, 100))
-        if python := _simuleval_python(simuleval):
-            result["simuleval"] = _theirs(python, short, long, root)
+        python = _simuleval_python(simuleval)
+        theirs = _theirs(python, short, long, root) if python else {}
     if json_:
-        print(json.dumps(result))
+        print(json.dumps({**result, "simuleval": theirs} if theirs else result))
     else:
-        _print(result)
+        _print(result, theirs)
 
 
 def make_recordings(folder: Path, *, seconds: Sequence[float]) -> Path:
@@ -116,7 +116,7 @@ def _ours(folder: Path, root: Path, rounds: int = 1) -> Cost:
 
 
 def _best(command: Sequence[str], out: Path, rounds: int) -> Cost:
-    """The round with the least CPU time: other programs on the same core make all of them dearer."""
+    """The round with the least CPU time: other programs on the same core make all of them slower."""
     costs = []
     for _ in range(rounds):
         costs.append(measure(command))
@@ -167,16 +167,16 @@ def _simuleval_python(named: str) -> str:
     """An interpreter that has SimulEval, "" if there is none."""
     if chosen := named or os.environ.get("SIMULST_SIMULEVAL", ""):
         if shutil.which(chosen) is None:
-            raise DataError(f"There is no interpreter {chosen}; name a Python that has simuleval and simulst.")
+            raise DataError(f"The interpreter {chosen} does not exist; name a Python that has simuleval and simulst.")
         return chosen
     return sys.executable if importlib.util.find_spec("simuleval") else ""
 
 
-def _theirs(python: str, short: Path, long: Path, root: Path) -> dict[str, Any]:
+def _theirs(python: str, short: Path, long: Path, root: Path) -> dict[str, dict[str, float]]:
     """SimulEval as it comes with an agent that does nothing, and with simulst's lazy loader and array states."""
     loader = ("--dataloader", "lazy", "--dataloader-class", "simulst.agents.LazySpeech")
     lazy = [*loader, "--model", f"{null.__file__}:NULL"]
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, float]] = {}
     for name, agent, extra in (("stock", STOCK_AGENT, []), ("lazy", STOCK_AGENT.with_name("simuleval_null.py"), lazy)):
         costs = {}
         for key, folder in (("short", short), ("hour", long)):
@@ -191,7 +191,7 @@ def _theirs(python: str, short: Path, long: Path, root: Path) -> dict[str, Any]:
     return found
 
 
-def _rounded(**costs: Cost) -> dict[str, Any]:
+def _rounded(**costs: Cost) -> dict[str, float]:
     return {
         f"{name}_{key}": round(value, 3 if key.endswith("_s") else 1)
         for name, cost in costs.items()
@@ -199,9 +199,8 @@ def _rounded(**costs: Cost) -> dict[str, Any]:
     }
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: dict[str, float], found: dict[str, dict[str, float]]) -> None:
     rows = [("simulst evaluate", result)]
-    found = result.get("simuleval", {})
     titles = {"stock": "simuleval", "lazy": "simuleval, simulst's loader and states"}
     rows += [(titles[name], costs) for name, costs in found.items()]
     print(f"{'':<40}{result['files']:>5} short files{'':>10}{result['minutes']} minutes")

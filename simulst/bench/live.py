@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
 import typer
 
@@ -30,17 +30,22 @@ TALK = talk()
 
 
 def live(
-    source: Annotated[Path, typer.Option(parser=bundled_path, help="What every client says.", metavar="FILE")] = TALK,
+    source: Annotated[
+        Path, typer.Option(parser=bundled_path, help="Audio that every client sends.", metavar="FILE")
+    ] = TALK,
     model: options.Model = options.DEFAULT_MODEL,
     policy: options.Policy = options.DEFAULT_POLICY,
     clients: Annotated[
         str, typer.Option(help='Numbers of clients to try; "" for none.', metavar="N,N,...")
     ] = "1,2,4,8",
-    seconds: Annotated[float, typer.Option(help="How much of FILE is said.", min=5.0, metavar="S")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="Seconds of FILE that are sent.", min=5.0, metavar="S")] = 60.0,
     session_minutes: Annotated[
-        float, typer.Option(help="Then one session of so long, FILE again and again, faster than real time.", min=0.0)
+        float,
+        typer.Option(help="Length of one more session, of FILE repeated, faster than real time; 0: none.", min=0.0),
     ] = 0.0,
-    batch: Annotated[int, typer.Option(help="Streams that the server decodes in one forward at most.", min=1)] = 1,
+    batch: Annotated[
+        int, typer.Option(help="Maximum number of streams that the server decodes in one forward pass.", min=1)
+    ] = 1,
     json_: options.Json = False,
 ) -> None:
     """Start a server and client processes that speak in real time; print round trips, lag, and words lost."""
@@ -55,7 +60,38 @@ def live(
         _show(found)
 
 
-def _show(found: dict[str, Any]) -> None:
+class RoundTrips(TypedDict):
+    """Of pings, and of audio to the event that confirms it."""
+
+    roundtrip_ms_median: float
+    roundtrip_ms_p95: float
+    event_ms_median: float
+    event_ms_p95: float
+
+
+class Whole(TypedDict):
+    """The long session, compared with `simulst translate`."""
+
+    marks: dict[str, dict[str, float]]
+    words: int
+    words_lost: int
+    identical: bool
+
+
+class Found(RoundTrips):
+    """What `measure` finds."""
+
+    model: str
+    policy: str
+    seconds: float
+    batch: int
+    cpus: int
+    load_before: float
+    clients: dict[str, dict[str, float]]
+    session: NotRequired[Whole]
+
+
+def _show(found: Found) -> None:
     print(f"{found['cpus']} processors, load of the machine before: {found['load_before']:.1f}")
     print(
         f"round trip {found['roundtrip_ms_median']:.2f} ms, through a stream {found['event_ms_median']:.2f} ms (median)"
@@ -84,27 +120,40 @@ def measure(
     seconds: float,
     session_minutes: float = 0.0,
     batch: int = 1,
-) -> dict[str, Any]:
+) -> Found:
     """All figures; lags are those of all writes of all clients together."""
     from simulst.audio import read_audio
     from simulst.bench.live_session import blocks, long_session
 
-    found: dict[str, Any] = {"model": model, "policy": policy, "seconds": seconds, "batch": batch, "clients": {}}
-    found |= {"cpus": processors(), "load_before": os.getloadavg()[0]}
+    load = os.getloadavg()[0]
     expected = _translate([read_audio(source, duration_s=seconds)], model, policy) if numbers else ""
     places = max([1, *numbers])
     arguments = ["--model", model, "--policy", policy, "--max-clients", str(places), "--batch", str(batch)]
     with serving(arguments) as (address, process):
-        found |= _round_trips(address)
+        trips = _round_trips(address)
+        found = Found(
+            model=model,
+            policy=policy,
+            seconds=seconds,
+            batch=batch,
+            clients={},
+            cpus=processors(),
+            load_before=load,
+            roundtrip_ms_median=trips["roundtrip_ms_median"],
+            roundtrip_ms_p95=trips["roundtrip_ms_p95"],
+            event_ms_median=trips["event_ms_median"],
+            event_ms_p95=trips["event_ms_p95"],
+        )
         for number in numbers:
             found["clients"][str(number)] = _crowd(address, process, number, source, policy, seconds, expected)
         if session_minutes:
             session = long_session(address, process.pid, source, policy, session_minutes)
     if session_minutes:
-        text, expected = session.pop("text"), _translate(blocks(source, session_minutes), model, policy)
+        text, expected = session["text"], _translate(blocks(source, session_minutes), model, policy)
         words = expected.split()
         lost = len(words) - common_words(words, text.split()) if text != expected else 0
-        found["session"] = {**session, "words": len(words), "words_lost": lost, "identical": text == expected}
+        same = text == expected
+        found["session"] = Whole(marks=session["marks"], words=len(words), words_lost=lost, identical=same)
     return found
 
 
@@ -134,11 +183,11 @@ def serving(arguments: list[str]) -> "Iterator[tuple[str, subprocess.Popen[str]]
         process.wait(30)
 
 
-def _round_trips(address: str) -> dict[str, float]:
+def _round_trips(address: str) -> RoundTrips:
     """`roundtrip`: ping to pong; `event`: a block of audio too short for a decision to the event that confirms it."""
     from websockets.sync.client import connect
 
-    trips: dict[str, list[float]] = {"roundtrip": [], "event": []}
+    pings, events = list[float](), list[float]()
     with connect(address, compression=None, ping_interval=None) as socket:
         hello = {"type": "hello", "version": 1, "sample_rate": 16_000, "format": "s16le", "chunk_ms": 5_000}
         socket.send(json.dumps({**hello, "pace": "file"}))
@@ -147,15 +196,19 @@ def _round_trips(address: str) -> dict[str, float]:
             begin = time.perf_counter()
             socket.send(json.dumps({"type": "ping", "id": number}))
             socket.recv()
-            trips["roundtrip"].append(time.perf_counter() - begin)
+            pings.append(time.perf_counter() - begin)
         for _ in range(400):  # 4 s of audio: no decision yet
             begin = time.perf_counter()
             socket.send(bytes(320))
             while json.loads(socket.recv())["type"] != "lag":
                 pass
-            trips["event"].append(time.perf_counter() - begin)
-    found = {f"{name}_ms_median": 1000 * statistics.median(times) for name, times in trips.items()}
-    return found | {f"{name}_ms_p95": 1000 * _quantile(times, 0.95) for name, times in trips.items()}
+            events.append(time.perf_counter() - begin)
+    return RoundTrips(
+        roundtrip_ms_median=1000 * statistics.median(pings),
+        roundtrip_ms_p95=1000 * _quantile(pings, 0.95),
+        event_ms_median=1000 * statistics.median(events),
+        event_ms_p95=1000 * _quantile(events, 0.95),
+    )
 
 
 def _crowd(
@@ -166,7 +219,7 @@ def _crowd(
     policy: str,
     seconds: float,
     expected: str,
-) -> dict[str, Any]:
+) -> dict[str, float]:
     cpu_s = _cpu_s(server.pid)
     command = [sys.executable, "-P", "-m", "simulst.bench.live_client", address, str(source), str(seconds), policy]
     crowd = [

@@ -7,9 +7,8 @@ import json
 import sys
 import threading
 import time
-from typing import Any
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from simulst.audio import SAMPLE_RATE, FloatArray, read_audio
 
@@ -35,7 +34,7 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def _send(socket: Any, audio: FloatArray, begin: float) -> None:
+def _send(socket: ClientConnection, audio: FloatArray, begin: float) -> None:
     for start in range(0, len(audio), BLOCK):
         block = audio[start : start + BLOCK]
         wait_s = begin + (start + len(block)) / SAMPLE_RATE - time.monotonic()  # a block exists once it was spoken
@@ -45,7 +44,7 @@ def _send(socket: Any, audio: FloatArray, begin: float) -> None:
     socket.send(json.dumps({"type": "end"}))
 
 
-def _listen(socket: Any, begin: float) -> dict[str, Any]:
+def _listen(socket: ClientConnection, begin: float) -> dict[str, object]:
     """Lag of every write: seconds from the end of its source words, as spoken here, to its arrival here."""
     lags: list[float] = []
     load = backlog_s = 0.0

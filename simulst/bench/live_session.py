@@ -7,10 +7,10 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import psutil
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from simulst.audio import SAMPLE_RATE, FloatArray, read_audio
 
@@ -23,7 +23,7 @@ MARKS = 6
 
 
 def blocks(source: Path, minutes: float) -> Iterator[FloatArray]:
-    """`source`, again and again, for so long."""
+    """`source` repeated for that many minutes."""
     audio = read_audio(source)
     left = round(minutes * 60 * SAMPLE_RATE)
     while left > 0:
@@ -36,7 +36,7 @@ def blocks(source: Path, minutes: float) -> Iterator[FloatArray]:
 class _Speaker(threading.Thread):
     """Sends the audio, never far ahead of what the server has decided on."""
 
-    def __init__(self, socket: Any, source: Path, minutes: float, ahead_s: float) -> None:
+    def __init__(self, socket: ClientConnection, source: Path, minutes: float, ahead_s: float) -> None:
         super().__init__(daemon=True)
         self._socket = socket
         self._blocks = blocks(source, minutes)
@@ -73,7 +73,14 @@ class _Speaker(threading.Thread):
         return time.monotonic() - self.sent_at[index]
 
 
-def long_session(address: str, server_pid: int, source: Path, policy: str, minutes: float) -> dict[str, Any]:
+class LongSession(TypedDict):
+    """The text of the session, and the figures of its stretches by the minute in which each ends."""
+
+    text: str
+    marks: dict[str, dict[str, float]]
+
+
+def long_session(address: str, server_pid: int, source: Path, policy: str, minutes: float) -> LongSession:
     """Text of the session, and for each of its stretches: memory of the server at its end, lag, computing time."""
     with connect(address, compression=None, ping_interval=None, max_size=None) as socket:
         hello = {"type": "hello", "version": 1, "sample_rate": SAMPLE_RATE, "format": "f32le", "pace": "file"}
@@ -86,7 +93,7 @@ def long_session(address: str, server_pid: int, source: Path, policy: str, minut
     return found
 
 
-def _listen(socket: Any, speaker: _Speaker, server: psutil.Process, minutes: float) -> dict[str, Any]:
+def _listen(socket: ClientConnection, speaker: _Speaker, server: psutil.Process, minutes: float) -> LongSession:
     stretch_s = 60 * minutes / MARKS
     lags: list[list[float]] = [[] for _ in range(MARKS)]
     marks: list[dict[str, float]] = []

@@ -1,4 +1,4 @@
-"""`simulst bench score`: resegmentation and scoring, with the reference tools beside them in processes of their own."""
+"""`simulst bench score`: resegmentation and scoring, and the same by the reference tools in processes of their own."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -53,7 +53,8 @@ def score(
     reference_python: Annotated[
         Path | None,
         typer.Option(
-            help="Interpreter that has mweralign and OmniSTEval (default: the one beside `mweralign`).", metavar="FILE"
+            help="Interpreter that has mweralign and OmniSTEval (default: the one in the folder of `mweralign`).",
+            metavar="FILE",
         ),
     ] = None,
     json_: options.Json = False,
@@ -70,22 +71,29 @@ def score(
         )
 
 
-def measure(folder: Path, repeat: int, python: Path | None) -> dict[str, Any]:
+class Reference(TypedDict):
+    """What a reference tool prints."""
+
+    seconds: float
+    segments: list[str]
+
+
+def measure(folder: Path, repeat: int, python: Path | None) -> dict[str, float | bool | None]:
     """All figures; seconds are wall time, `_cpu_s` processor time, None where a reference tool is absent."""
     hour, talks, short = talk(WORDS_PER_HOUR, 1), [talk(1500, seed) for seed in range(60)], talk(1500, 2)
     _resegment(talk(60, 0))
     _soften(talk(60, 0))
-    found: dict[str, Any] = {}
+    found: dict[str, float | bool | None] = {}
     found["resegment_1h_s"], found["resegment_1h_cpu_s"] = _timed(lambda: _resegment(hour), repeat)
     theirs = _reference(python, _MWERALIGN, hour, folder)
-    found["mweralign_1h_s"] = theirs and theirs["seconds"]
-    found["mweralign_same_segments"] = theirs and theirs["segments"] == _resegment(hour)
+    found["mweralign_1h_s"] = theirs["seconds"] if theirs else None
+    found["mweralign_same_segments"] = theirs["segments"] == _resegment(hour) if theirs else None
     found["resegment_10h_60talks_s"], _ = _timed(lambda: [_resegment(one) for one in talks], repeat)
     found["soft_1h_s"], _ = _timed(lambda: _soften(hour), repeat)
     found["soft_10min_s"], _ = _timed(lambda: _soften(short), repeat)
     theirs = _reference(python, _OMNISTEVAL, short, folder)
-    found["omnisteval_10min_s"] = theirs and theirs["seconds"]
-    found["omnisteval_same_segments"] = theirs and theirs["segments"] == _soften(short)
+    found["omnisteval_10min_s"] = theirs["seconds"] if theirs else None
+    found["omnisteval_same_segments"] = theirs["segments"] == _soften(short) if theirs else None
     files = _write_log(folder, hour)
     for name, profile in (("score_1h", "streamlaal-fbk"), ("score_1h_omnisteval", "omnisteval")):
         runs = [_shell(files, profile) for _ in range(repeat + 1)][1:]  # the first fills the caches
@@ -148,7 +156,7 @@ def _reference_python(chosen: Path | None) -> Path | None:
     return chosen or (Path(found).resolve().parent / "python" if found else Path(sys.executable))
 
 
-def _reference(python: Path | None, code: str, one: Talk, folder: Path) -> dict[str, Any] | None:
+def _reference(python: Path | None, code: str, one: Talk, folder: Path) -> Reference | None:
     """Run a reference tool in its own process, which no line of ours is linked with."""
     if python is None or not python.exists():
         return None
@@ -157,7 +165,7 @@ def _reference(python: Path | None, code: str, one: Talk, folder: Path) -> dict[
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return None
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    result: Reference = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 
 

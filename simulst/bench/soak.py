@@ -4,7 +4,7 @@ import os
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -13,6 +13,7 @@ from simulst.cli import options
 from simulst.errors import DataError
 
 if TYPE_CHECKING:
+    from simulst.bench.soak_live import CrowdResult
     from simulst.bench.soak_marks import Marks, Report
     from simulst.core.events import Event
     from simulst.core.session import Session
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from simulst.policies import LoadedPolicy
 
 TALK_S = 120.0
-"""Speech that is said again and again."""
+"""Speech that is repeated."""
 
 
 def soak(
@@ -51,22 +52,42 @@ def soak(
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     translator, talk = load_model(model, **settings.model), speech(audio, TALK_S)
-    found: dict[str, Any] = {"model": model, "policy": policy, "hours": hours, "live": live}
+    found: dict[str, object] = {"model": model, "policy": policy, "hours": hours, "live": live}
     found["load_before"] = round(os.getloadavg()[0], 1)
     if live:
         from simulst.bench.soak_live import run_live
 
         server = ["--model", model, "--policy", policy, *(f"--set={pair}" for pair in set_ or [])]
         server += [f"--chunk-ms={chunk_ms}"] if chunk_ms else []
-        marks, result = run_live(translator, loaded, server, talk, hours, clients, printer(json_))
+        marks, crowd = run_live(translator, loaded, server, talk, hours, clients, printer(json_))
+        print(dump({**found, **crowd}, marks) if json_ else "\n".join(_lines(crowd, marks)))
     else:
         marks, result = run_session(translator, loaded, talk, hours, printer(json_))
-    print(dump(found | result, marks) if json_ else "\n".join(_lines(result, marks)))
+        print(dump({**found, **result}, marks) if json_ else "\n".join(_lines(result, marks)))
+
+
+class Totals(TypedDict):
+    """Of the whole stream."""
+
+    words: int
+    words_lost: int
+    silent_s_max: float
+    forced: int
+    not_finite: int
+    compute_rtf: float
+
+
+class SessionResult(Totals):
+    """What `run_session` finds besides its marks."""
+
+    interrupted: bool
+    audio_hours: float
+    left: dict[str, int]
 
 
 def run_session(
     model: "Translator", policy: "LoadedPolicy", talk: "FloatArray", hours: float, report: "Report"
-) -> "tuple[Marks, dict[str, Any]]":
+) -> "tuple[Marks, SessionResult]":
     """One session from beginning to end, a chunk at a time; `talk` is 16 kHz speech of at least one chunk."""
     import psutil
 
@@ -86,10 +107,10 @@ def run_session(
     ear = _Ear(Session(model, policy))
     marks = Marks(3_600 * hours, process, lambda: ear.cpu_s, report)
     interrupted = _hear_all(ear, pieces, marks)
-    result = {"interrupted": interrupted, "audio_hours": round(ear.session.audio_s / 3_600, 4), **ear.totals()}
+    totals, audio_hours = ear.totals(), round(ear.session.audio_s / 3_600, 4)
     del ear.session
     left = {"files": process.num_fds() - before[0], "threads": process.num_threads() - before[1]}
-    return marks, {**result, "left": left}
+    return marks, {"interrupted": interrupted, "audio_hours": audio_hours, **totals, "left": left}
 
 
 def _hear_all(ear: "_Ear", pieces: "list[FloatArray]", marks: "Marks") -> bool:
@@ -119,8 +140,9 @@ class _Ear:
         """Longest stretch of audio without a word."""
         self._spoke_s = 0.0
         self._pieces: list[str] = []
-        self._lost: Counter[str] = Counter()
-        self._words = 0
+        """What the events said after the first `_checked` characters of the session's text."""
+        self._checked = self._words_checked = self._bytes_checked = 0
+        self._words = self._words_lost = 0
 
     def hear(self, samples: "FloatArray", marks: "Marks") -> None:
         began = time.process_time()
@@ -145,7 +167,7 @@ class _Ear:
         self.silent_s = max(self.silent_s, self.session.audio_s - self._spoke_s)
 
     def _retract(self, characters: int) -> None:
-        while characters:
+        while characters and self._pieces:
             last = self._pieces.pop()
             kept = last[: max(0, len(last) - characters)]
             characters -= len(last) - len(kept)
@@ -153,22 +175,32 @@ class _Ear:
                 self._pieces.append(kept)
 
     def check(self, marks: "Marks") -> None:
-        """Count the words since the last mark, and those of the session that its events did not say."""
-        heard = "".join(self._pieces)
-        self._pieces = [heard]
-        lost = Counter(self.session.text.split()) - Counter(heard.split())
-        marks.now.words_lost += (lost - self._lost).total()
-        self._lost = lost
-        words = len(heard.split())
-        marks.now.words += words - self._words
-        self._words = words
+        """Count the words since the last mark, and those of the session that its events did not say.
 
-    def totals(self) -> dict[str, Any]:
+        What nothing can take back is not looked at again, so that this costs the same at any time of the stream.
+        """
+        fresh, heard = self.session.text_from(self._checked), "".join(self._pieces)
+        lost = (Counter(fresh.split()) - Counter(heard.split())).total()
+        words = self._words_checked + len(fresh.split())
+        marks.now.words_lost += lost
+        marks.now.words += words - self._words
+        self._words_lost, self._words = self._words_lost + lost, words
+        marks.text_bytes = self._bytes_checked + len(fresh.encode())
+        final = min(len(fresh), max(0, self.session.settled_characters - self._checked))
+        self._settle(fresh, fresh.rfind(" ", 0, final) + 1 or final)
+
+    def _settle(self, fresh: str, count: int) -> None:
+        """Look no more at the first `count` characters of what was compared."""
+        self._words_checked += len(fresh[:count].split())
+        self._bytes_checked += len(fresh[:count].encode())
+        self._checked, self._pieces = self._checked + count, [fresh[count:]]
+
+    def totals(self) -> Totals:
         """Of the whole stream."""
         stats = self.session.stats
         return {
             "words": self._words,
-            "words_lost": self._lost.total(),
+            "words_lost": self._words_lost,
             "silent_s_max": round(self.silent_s, 2),
             "forced": stats.forced,
             "not_finite": stats.not_finite,
@@ -176,7 +208,7 @@ class _Ear:
         }
 
 
-def _lines(result: dict[str, Any], marks: "Marks") -> list[str]:
+def _lines(result: "SessionResult | CrowdResult", marks: "Marks") -> list[str]:
     """What is printed after the table."""
     from simulst.bench.soak_marks import trend_lines
 

@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 from urllib.request import urlopen
 
 import psutil
@@ -29,6 +29,26 @@ LEAVING_S = 30.0
 SEED = 1
 
 
+class CrowdTotals(TypedDict):
+    """Of all clients together."""
+
+    audio_hours: float
+    words: int
+    words_lost: int
+    same_text: int
+    visits: dict[str, int]
+    resumed: int
+    refused: int
+
+
+class CrowdResult(CrowdTotals):
+    """What `run_live` finds besides its marks."""
+
+    interrupted: bool
+    clients: int
+    left: dict[str, int] | None
+
+
 def run_live(
     model: "Translator",
     policy: "LoadedPolicy",
@@ -37,7 +57,7 @@ def run_live(
     hours: float,
     clients: int,
     report: Report,
-) -> tuple[Marks, dict[str, Any]]:
+) -> tuple[Marks, CrowdResult]:
     """`server` are arguments of `simulst live`; words are compared with those of a session in this process."""
     pieces = _pieces(talk)
     expected = [_translated(model, policy, piece) for piece in pieces]
@@ -105,7 +125,7 @@ class Crowd:
         try:
             await asyncio.gather(*seats)
         except (OSError, WebSocketException) as error:
-            raise SimulstError(f"The server of the soak does not answer any more: {error}.") from None
+            raise SimulstError(f"The server no longer answers: {error}.") from None
 
     async def _keep_coming(self, chance: random.Random) -> None:
         while not self.marks.complete:
@@ -157,7 +177,7 @@ class Crowd:
         with urlopen(self._address.replace("ws", "http", 1).removesuffix("/ws") + "/health") as answer:
             return int(json.loads(answer.read())["clients"])
 
-    def totals(self) -> dict[str, Any]:
+    def totals(self) -> CrowdTotals:
         """Of all clients together."""
         return {
             "audio_hours": round(self._decided_s / 3_600, 4),

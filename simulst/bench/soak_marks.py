@@ -5,16 +5,19 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import psutil
 
 MARKS_OF_A_SHORT_RUN = 10
 HALF_HOUR_S = 1_800.0
+WARM_UP_S = 300.0
+"""Audio in which caches, code that compiles itself and the allocator's arenas fill."""
 Z = statistics.NormalDist().inv_cdf(0.975)
 TRENDS = {
     "rss_mb": ("memory", "MB"),
+    "text_mb": ("  of it text kept", "MB"),
     "cpu_rtf": ("CPU", "s per s"),
     "lag_median_s": ("lag", "s"),
     "words": ("words of a stretch", ""),
@@ -31,6 +34,8 @@ class Mark:
     hours: float
     """Audio until here."""
     rss_mb: float
+    text_mb: float = 0.0
+    """Text of one session: what it keeps until its end whatever its policy."""
     cpu_rtf: float
     """CPU seconds per second of audio."""
     lag_median_s: float
@@ -81,6 +86,7 @@ class Marks:
         self._total_s = total_s
         self._process = process
         self._report = report
+        self.text_bytes = 0
         self._cpu_s = cpu_s
         self._cpu_before, self._audio_before, self._began = cpu_s(), 0.0, time.monotonic()
 
@@ -100,6 +106,7 @@ class Marks:
         mark = Mark(
             hours=round(audio_s / 3_600, 4),
             rss_mb=round(self._process.memory_info().rss / 2**20, 2),
+            text_mb=round(self.text_bytes / 2**20, 4),
             cpu_rtf=round((cpu_s - self._cpu_before) / (audio_s - self._audio_before), 5),
             lag_median_s=round(statistics.median(lags), 3),
             lag_p95_s=round(lags[min(len(lags) - 1, int(0.95 * len(lags)))], 3),
@@ -116,13 +123,14 @@ class Marks:
     def slopes(self) -> dict[str, Slope]:
         """Of every column in `TRENDS`; empty where there are too few marks.
 
-        The first mark is left out, for caches and the allocator fill then; so is a last stretch that is not whole.
+        Marks of the warm-up are left out, the first in any case; so is a last stretch that is not whole.
         """
-        kept = [mark for mark in self.marks[1:] if self._whole(mark)]
+        later = [mark for mark in self.marks[1:] if self._whole(mark)]
+        kept = [mark for mark in later if mark.hours * 3_600 > WARM_UP_S] if self._total_s > 2 * WARM_UP_S else later
         if len(kept) < 3:
             return {}
         hours = [mark.hours for mark in kept]
-        return {name: slope_of(hours, [float(getattr(mark, name)) for mark in kept]) for name in TRENDS}
+        return {name: slope_of(hours, [float(vars(mark)[name]) for mark in kept]) for name in TRENDS}
 
     def _whole(self, mark: Mark) -> bool:
         at = self.marks.index(mark)
@@ -177,7 +185,7 @@ def trend_lines(slopes: dict[str, Slope]) -> list[str]:
     """One line for each slope."""
     if not slopes:
         return ["too few stretches for slopes: run longer"]
-    lines = ["slopes per hour of audio after the first mark, with 95 % intervals:"]
+    lines = ["slopes per hour of audio after the warm-up, with 95 % intervals:"]
     for name, slope in slopes.items():
         title, unit = TRENDS[name]
         verdict = "flat" if slope.is_flat else "rises" if slope.per_hour > 0 else "falls"
@@ -187,13 +195,13 @@ def trend_lines(slopes: dict[str, Slope]) -> list[str]:
 
 
 def printer(as_json: bool) -> Report:
-    """Shows every mark at once: in the table, or beside the JSON document on stderr."""
+    """Shows every mark at once: in the table, or on stderr where stdout gets a JSON document."""
     stream = sys.stderr if as_json else sys.stdout
     print(HEADER, file=stream, flush=True)
     return lambda mark: print(row(mark), file=stream, flush=True)
 
 
-def dump(found: dict[str, object], marks: Marks) -> str:
+def dump(found: Mapping[str, object], marks: Marks) -> str:
     """The run as one JSON object."""
     slopes = {name: asdict(slope) | {"flat": slope.is_flat} for name, slope in marks.slopes().items()}
-    return json.dumps(found | {"marks": [asdict(mark) for mark in marks.marks], "slopes_per_hour": slopes})
+    return json.dumps({**found, "marks": [asdict(mark) for mark in marks.marks], "slopes_per_hour": slopes})

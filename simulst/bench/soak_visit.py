@@ -7,7 +7,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -16,6 +16,7 @@ from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
     from simulst.core.translator import FloatArray
+    from simulst.live.ledger import Message
 
 BLOCK = 1_600
 """Samples per message: 100 ms at 16 kHz."""
@@ -26,6 +27,17 @@ BUSY_S = 0.25
 WAYS = ("stays", "pushes", "breaks", "leaves", "vanishes")
 """What a client does: all of it at the speed of the model; all of it as fast as the socket takes it; loses its
 connection several times and resumes; says goodbye in the middle; loses its connection and never comes back."""
+
+
+class Answer(TypedDict, total=False):
+    """What the server says to `hello` and `resume`."""
+
+    type: str
+    session: str
+    chunk_ms: int
+    received: int
+    code: str
+    message: str
 
 
 @dataclass
@@ -95,17 +107,17 @@ class Visit:
         self.session = ready["session"]
         self._ahead_s = 1e9 if self.way == "pushes" else AHEAD_CHUNKS * ready["chunk_ms"] / 1000
 
-    async def _hello(self, socket: ClientConnection) -> dict[str, Any]:
+    async def _hello(self, socket: ClientConnection) -> Answer:
         await self._say(socket, type="hello", version=1, sample_rate=16_000, format="f32le", pace="file")
         return await self._answer(socket, "ready")
 
-    async def _answer(self, socket: ClientConnection, kind: str) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(await socket.recv())
+    async def _answer(self, socket: ClientConnection, kind: str) -> Answer:
+        message: Answer = json.loads(await socket.recv())
         if message["type"] != kind:
             raise Refused(message.get("code", ""), f"The server answered {message.get('message', message)}")
         return message
 
-    async def _say(self, socket: ClientConnection, **message: Any) -> None:
+    async def _say(self, socket: ClientConnection, **message: object) -> None:
         await socket.send(json.dumps(message))
 
     async def _send(self, socket: ClientConnection, stop: int) -> None:
@@ -159,7 +171,7 @@ class Visit:
             async with self._moved:
                 self._moved.notify_all()
 
-    def _note_lag(self, message: dict[str, Any]) -> None:
+    def _note_lag(self, message: "Message") -> None:
         """Seconds since the end of the source words was sent; those that push or break say nothing about the server."""
         if self.way in ("pushes", "breaks"):
             return

@@ -7,19 +7,21 @@ import time
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NotRequired, TypedDict
 
 import typer
 
-from simulst.bench.compare import capture_cost, clock_of, in_turn, reencode_cost
+from simulst.bench.compare import Reencoding, capture_cost, clock_of, in_turn, reencode_cost
 from simulst.bench.reencode import reencoding
 from simulst.bundled import bundled_path, talk
 from simulst.cli import options
+from simulst.cli.threads import processors
 from simulst.errors import DataError
 from simulst.policies import load_policy
 
 if TYPE_CHECKING:
-    from simulst.core.translator import FloatArray
+    from simulst.bench.batch import BatchCost
+    from simulst.core.translator import FloatArray, Translator
     from simulst.models.speech_llm.compute import Computed
     from simulst.policies import LoadedPolicy
 
@@ -40,7 +42,7 @@ def speech(audio: Path | None, seconds: float) -> "FloatArray":
 
     path = audio or talk()
     if not path.is_file():
-        raise DataError(f"There is no {path}; name a recording with --audio.")
+        raise DataError(f"{path} does not exist; name a recording with --audio.")
     with open_file(path) as stream:
         once = np.concatenate(list(stream))
     return np.tile(once, -(-int(seconds * 16_000) // len(once)))[: int(seconds * 16_000)]
@@ -84,15 +86,41 @@ def encoder_costs(model: "Computed", minutes: int, chunk_ms: int) -> tuple[Costs
     return costs, round(old_s / young_s, 3)
 
 
+class Total(TypedDict):
+    """A whole session."""
+
+    chunk_ms: int
+    cost_ms: dict[str, float]
+    ratio_last_first: float
+    rss_mb: dict[str, float]
+    commits: int
+    tokens: int
+    decoder_positions_per_token: float | None
+
+
+class Long(TypedDict):
+    """One long stream: its session and what is told apart from it."""
+
+    rtf: float
+    rtf_cpu: float
+    rss_growth_mb: float
+    tokens_per_commit: float
+    reencode: Reencoding | None
+    total: Total
+    encoder: NotRequired[dict[str, object]]
+    capture: NotRequired[dict[str, float]]
+    peak_rss_mb: NotRequired[float]
+
+
 def run_stream(
-    model: Any,
+    model: "Translator",
     policy: "str | LoadedPolicy",
     minutes: int,
     chunk_ms: int | None,
     audio: Path | None,
     *,
     compare: bool = False,
-) -> dict[str, Any]:
+) -> Long:
     """A whole session: cost by minute, memory after 10 minutes and at the end, tokens."""
     from simulst.core.session import Session
 
@@ -125,20 +153,23 @@ def run_stream(
         lambda n: session.feed(piece(n)), lambda n: young.feed(piece(n)), per_talk, clock_of(model)
     )
     begin = min(10, max(1, minutes // 6))
-    return {
-        "chunk_ms": session.chunk_ms,
-        "cost_ms": {str(m): round(costs.at_minute(m), 2) for m in sorted({1, min(10, minutes), minutes})},
-        "ratio_last_first": round(old_s / young_s, 3),
-        "rtf": round(sum(costs.seconds) / (total * session.chunk_ms / 1000), 4),
-        "rtf_cpu": round(cpu_s / (total * session.chunk_ms / 1000), 4),
-        "rss_mb": {str(m): round(memory[m], 1) for m in sorted({1, begin, minutes}) if m in memory},
-        "rss_growth_mb": round(memory.get(minutes, 0.0) - memory.get(begin, 0.0), 1),
-        "commits": stats.writes,
-        "tokens_per_commit": round(stats.tokens / max(1, stats.writes), 2),
-        "tokens": stats.tokens,
-        "decoder_positions_per_token": None if processed is None else round(processed / max(1, stats.tokens), 2),
-        "reencode": reencode_cost(model, policy, session, piece) if compare else None,
-    }
+    whole = Total(
+        chunk_ms=session.chunk_ms,
+        cost_ms={str(m): round(costs.at_minute(m), 2) for m in sorted({1, min(10, minutes), minutes})},
+        ratio_last_first=round(old_s / young_s, 3),
+        rss_mb={str(m): round(memory[m], 1) for m in sorted({1, begin, minutes}) if m in memory},
+        commits=stats.writes,
+        tokens=stats.tokens,
+        decoder_positions_per_token=None if processed is None else round(processed / max(1, stats.tokens), 2),
+    )
+    return Long(
+        rtf=round(sum(costs.seconds) / (total * session.chunk_ms / 1000), 4),
+        rtf_cpu=round(cpu_s / (total * session.chunk_ms / 1000), 4),
+        rss_growth_mb=round(memory.get(minutes, 0.0) - memory.get(begin, 0.0), 1),
+        tokens_per_commit=round(stats.tokens / max(1, stats.writes), 2),
+        reencode=reencode_cost(model, policy, session, piece) if compare else None,
+        total=whole,
+    )
 
 
 def stream(
@@ -148,14 +179,16 @@ def stream(
     set_: options.Set = None,
     mode: Annotated[
         Literal["incremental", "reencode"],
-        typer.Option(help="reencode: the whole stream starts anew on the kept audio at every chunk."),
+        typer.Option(help="reencode: at every chunk all audio that is kept is encoded again."),
     ] = "incremental",
     compare: Annotated[
         bool,
-        typer.Option(help="At its end, beside it: the same model re-encoding its history; attention rows."),
+        typer.Option(
+            help="At the end also measure the same model re-encoding its history, and the cost of attention rows."
+        ),
     ] = True,
     batch: Annotated[
-        int, typer.Option(min=0, help="Instead: N streams decoded together beside one at a time.", metavar="N")
+        int, typer.Option(min=0, help="Instead compare N streams decoded together with one at a time.", metavar="N")
     ] = 0,
     seconds: Annotated[float, typer.Option(min=1, help="Length of each stream of --batch.", metavar="S")] = 30.0,
     chunk_ms: options.ChunkMs = None,
@@ -179,25 +212,35 @@ def stream(
     settings = read_settings(set_ or [], policy=policy, model=model)
     translator = load_model(model, **settings.model)
     loaded = load_policy_with(policy, settings)
-    result: dict[str, Any] = {"policy": policy, "load": round(os.getloadavg()[0], 1)}
+    head: dict[str, object] = {"policy": policy, "load": round(os.getloadavg()[0], 1)}
     if batch:
-        from simulst.bench.batch import batch_cost
-        from simulst.cli.threads import processors
-
-        talk = speech(audio, seconds + 10 * batch)
         count = threads, batch_threads or max(1, processors() // 2)
-        result |= batch_cost(translator, loaded, chunk_ms, talk, streams=batch, seconds=seconds, threads=count)
+        found = _together(translator, loaded, chunk_ms, audio, streams=batch, seconds=seconds, threads=count)
+        print(json.dumps({**head, **found}) if json_ else "\n".join(_batch_lines(found)))
     else:
-        result |= {"minutes": minutes, "mode": mode, "threads": threads}
-        result |= _long(translator, loaded, minutes, chunk_ms, audio, mode=mode, compare=compare)
-    if json_:
-        print(json.dumps(result))
-    else:
-        print("\n".join(_batch_lines(result) if batch else _lines(result)))
+        head |= {"minutes": minutes, "mode": mode, "threads": threads}
+        long = _long(translator, loaded, minutes, chunk_ms, audio, mode=mode, compare=compare)
+        print(json.dumps({**head, **long}) if json_ else "\n".join(_lines(long)))
+
+
+def _together(
+    translator: "Translator",
+    policy: "LoadedPolicy",
+    chunk_ms: int | None,
+    audio: Path | None,
+    *,
+    streams: int,
+    seconds: float,
+    threads: tuple[int, int],
+) -> "BatchCost":
+    from simulst.bench.batch import batch_cost
+
+    talk = speech(audio, seconds + 10 * streams)
+    return batch_cost(translator, policy, chunk_ms, talk, streams=streams, seconds=seconds, threads=threads)
 
 
 def _long(
-    translator: Any,
+    translator: "Translator",
     policy: "LoadedPolicy",
     minutes: int,
     chunk_ms: int | None,
@@ -205,33 +248,32 @@ def _long(
     *,
     mode: str,
     compare: bool,
-) -> dict[str, Any]:
+) -> Long:
     import resource
 
     from simulst.core.translator import Evidence
     from simulst.models.speech_llm.compute import Computed
 
-    result: dict[str, Any] = {}
-    anew = mode == "reencode"
+    anew, encoder = mode == "reencode", dict[str, object]()
     if isinstance(translator, Computed) and not anew:
         costs, ratio = encoder_costs(translator, minutes, chunk_ms or 640)
-        result["encoder"] = {
+        encoder = {
             "cost_ms": {str(m): round(costs.at_minute(m), 2) for m in sorted({1, min(10, minutes), minutes})},
             "ratio_last_first": ratio,
         }
     model = reencoding(translator) if anew else translator
-    total = run_stream(model, policy, minutes, chunk_ms, audio, compare=compare and not anew)
-    result |= {key: total.pop(key) for key in ("rtf", "rtf_cpu", "rss_growth_mb", "tokens_per_commit", "reencode")}
+    result = run_stream(model, policy, minutes, chunk_ms, audio, compare=compare and not anew)
+    if encoder:
+        result["encoder"] = encoder
     if compare and not anew and Evidence.ALIGNMENT in policy.policy.needs():
-        chunk = round(total["chunk_ms"] * 16)
+        chunk = round(result["total"]["chunk_ms"] * 16)
         talk = speech(audio, 60)
         result["capture"] = capture_cost(translator, [talk[at : at + chunk] for at in range(0, len(talk), chunk)])
-    result["total"] = total
     result["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     return result
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def _lines(result: Long) -> list[str]:
     total, lines = result["total"], list[str]()
     if encoder := result.get("encoder"):
         lines.append(f"encoder  ms per chunk at minute {encoder['cost_ms']}  ratio {encoder['ratio_last_first']}")
@@ -254,10 +296,10 @@ def _lines(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _batch_lines(result: dict[str, Any]) -> list[str]:
+def _batch_lines(result: "BatchCost") -> list[str]:
     lines = [f"{'':<12}{'audio s per s':>14}{'CPU s per audio s':>20}{'threads':>10}"]
-    for name, title in (("alone", "one by one"), ("together", "together")):
-        speed, cpu = result[name]["audio_s_per_s"], result[name]["cpu_s_per_audio_s"]
+    for name, title, cost in (("alone", "one by one", result["alone"]), ("together", "together", result["together"])):
+        speed, cpu = cost["audio_s_per_s"], cost["cpu_s_per_audio_s"]
         lines.append(f"{title:<12}{speed:>14}{cpu:>20}{result['threads'][name]:>10}")
     return [
         *lines,

@@ -1,15 +1,19 @@
 """The command `simulst`: every subcommand is a module of its own, imported only when it is called."""
 
-import importlib
 import importlib.util
 import os
+import pkgutil
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from typer._click.core import Command, Context
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("simulst.cli.translate:translate", "Translate a file, URL, standard input or microphone."),
@@ -22,6 +26,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("simulst.cli.score:score", "Quality and latency of a log."),
     "convert": ("simulst.cli.convert:convert", "Logs and test sets from one format to another."),
     "curve": ("simulst.cli.curve:curve", "Plot quality against latency of several evaluations."),
+    "explain": ("simulst.cli.explain:explain", "Why a policy waited and why it wrote, on a time line."),
+    "tune": ("simulst.cli.tune:tune", "Find the best policy and parameters under a limit of latency."),
+    "compare": ("simulst.cli.compare:compare", "What changed from one evaluation to another."),
     "report": ("simulst.cli.report:report", "One page about one or more evaluations."),
     "bench": ("simulst.cli.bench:bench", "Measure speed and memory, side by side."),
     "train": ("simulst.cli.train:train", "Train a model from a recipe; resumes by default."),
@@ -30,9 +37,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name -> (module:function or module:typer.Typer, summary); a command whose module is absent is not offered."""
 
 LONGEST = 2_000
-"""Characters of a sentence that names something absurdly long; its middle is left out."""
-_UsageError = typer.BadParameter.__bases__[0]
-_ClickException: Any = _UsageError.__bases__[0]
+"""Limit of a printed sentence in characters; the middle of a longer one is left out."""
+
+
+@runtime_checkable
+class _Refusal(Protocol):
+    """What typer raises for a command line that it does not take, a class of another package in older versions."""
+
+    def format_message(self) -> str: ...
 
 
 class LazyGroup(TyperGroup):
@@ -40,10 +52,10 @@ class LazyGroup(TyperGroup):
 
     commands_by_name: ClassVar[dict[str, tuple[str, str]]] = COMMANDS
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: "Context") -> list[str]:
         return [name for name, (target, _) in self.commands_by_name.items() if _exists(target)]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":
         if cmd_name not in self.list_commands(ctx):
             return None
         summary = self.commands_by_name[cmd_name][1]
@@ -51,12 +63,11 @@ class LazyGroup(TyperGroup):
         stub.name, stub.help = cmd_name, summary
         return stub
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+    def resolve_command(self, ctx: "Context", args: list[str]) -> "tuple[str | None, Command | None, list[str]]":
         name, stub, rest = super().resolve_command(ctx, args)
         if stub is None:
             return name, stub, rest
-        module, _, attribute = self.commands_by_name[args[0]][0].partition(":")
-        found = getattr(importlib.import_module(module), attribute)
+        found = pkgutil.resolve_name(self.commands_by_name[args[0]][0])
         command = typer.main.get_command(found) if isinstance(found, typer.Typer) else _command(_app(), found)
         command.name = args[0]
         return name, command, rest
@@ -75,14 +86,14 @@ def _app() -> typer.Typer:
 class OneOutput(TyperCommand):
     """A command that refuses a second --output, which would silently take the place of the first."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         outputs = self.make_parser(ctx).parse_args(list(args))[2]
         if sum(parameter.name == "output" for parameter in outputs) > 1:
             raise typer.BadParameter("give --output once; a command writes one", ctx)
         return super().parse_args(ctx, args)
 
 
-def _command(app: typer.Typer, function: Any) -> Any:
+def _command(app: typer.Typer, function: Callable[..., None]) -> "Command":
     app.command(cls=OneOutput)(function)
     return typer.main.get_command(app)
 
@@ -107,25 +118,38 @@ def _root(ctx: typer.Context, version: bool = typer.Option(False, "--version", h
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; exits 0, 2 with one sentence on stderr for what the user can mend, 130 for Ctrl-C.
+    """Run the command line; exits 0, 2 with one sentence on stderr for what the user can fix, 130 for Ctrl-C.
 
     A command may add a status of its own, as `evaluate` does for items that failed.
     """
-    sys.exit(run(args))
+    status = run(args)
+    if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
+        _leave(status)
+    sys.exit(status)
+
+
+def _leave(status: int) -> None:
+    """End without taking the interpreter down under a thread that still computes.
+
+    Such a thread is ended where it comes back from a model for the interpreter's lock, in the middle of C++ frames that
+    may not be left so: the process would die of `terminate called without an active exception`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """The same as `main`, returning the exit status."""
-    from simulst.cli.streams import flush_output, mend_streams
+    """`main`, but returning the exit status."""
+    from simulst.cli.streams import flush_output, repair_streams
     from simulst.errors import SimulstError
 
-    mend_streams()
+    repair_streams()
     _quiet()
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="simulst", standalone_mode=False)
         flush_output()
-    except _ClickException as error:
-        return _complain(f"{error.format_message().rstrip('.')}; `simulst --help` lists what there is.")
     except SimulstError as error:
         return _complain(str(error))
     except OSError as error:
@@ -134,6 +158,10 @@ def run(args: Sequence[str] | None = None) -> int:
         return 1 if isinstance(error, BrokenPipeError) else _complain(_what_failed(error))
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if not isinstance(error, _Refusal):
+            raise
+        return _complain(f"{error.format_message().rstrip('.')}; `simulst --help` lists what there is.")
     return code if isinstance(code, int) else 0
 
 

@@ -10,8 +10,8 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "simulst.bench.soak:soak",
         "Hours through one session or through the server: nothing may grow or get lost.",
     ),
-    "score": ("simulst.bench.score:score", "Resegmentation and scoring beside the reference tools."),
-    "evaluate": ("simulst.bench.evaluate:evaluate", "The evaluation harness beside SimulEval."),
+    "score": ("simulst.bench.score:score", "Resegmentation and scoring, compared with the reference tools."),
+    "evaluate": ("simulst.bench.evaluate:evaluate", "The evaluation harness, compared with SimulEval."),
     "live": ("simulst.bench.live:live", "Round trip and lag of the live server under clients."),
 }
 

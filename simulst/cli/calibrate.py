@@ -12,10 +12,12 @@ from simulst.cli import options
 def calibrate(
     model: Annotated[str, typer.Argument(help="Name, local directory or hub name.", metavar="MODEL")],
     data: Annotated[Path, typer.Option(help="Folder of clips, list of audio files, or manifest (.jsonl).")],
-    output: Annotated[Path | None, typer.Option(help="Where to store the heads (default: beside the model).")] = None,
-    top: Annotated[int, typer.Option(help="Most heads that are kept.", min=1, max=256)] = 8,
-    limit: Annotated[int, typer.Option(help="Most examples that are used.", min=1)] = 50,
-    join: Annotated[int, typer.Option(help="Clips in a row that make one example.", min=2, max=16)] = 4,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to store the heads (default: in the model's folder).")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Maximum number of heads to keep.", min=1, max=256)] = 8,
+    limit: Annotated[int, typer.Option(help="Maximum number of examples to use.", min=1)] = 50,
+    join: Annotated[int, typer.Option(help="Clips that are joined into one example.", min=2, max=16)] = 4,
     settings: options.Set = None,
     device: options.Device = "cpu",
     json_: options.Json = False,

@@ -1,11 +1,14 @@
 """`simulst convert INPUT --to FORMAT`: logs and test sets from one tool's format to another's."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simulst.errors import DataError
+
+if TYPE_CHECKING:
+    from simulst.eval.logs.units import Unit
 
 LOGS = ("simuleval", "simulstream", "omnisteval", "text", "resegmented")
 SETS = ("must-c", "documents", "iwslt")
@@ -27,18 +30,17 @@ def convert(
     must-c is a yaml and a text file, documents OmniSTEval's docid=,segid= list and a text file. A segmentation yaml
     needs --references.
     """
-    from simulst.eval.logs.units import UNITS
+    from simulst.eval.logs.units import read_unit
     from simulst.outputs import refuse_inputs
 
-    if unit not in UNITS:
-        raise DataError(f"Unknown unit {unit!r}; choose word or char.")
+    latency_unit = read_unit(unit)
     if to not in (*LOGS, *SETS):
-        raise DataError(f"Unknown format {to!r}; choose one of {', '.join((*LOGS, *SETS))}.")
+        raise DataError(f"Unknown format {to!r}; known: {', '.join((*LOGS, *SETS))}.")
     refuse_inputs(_written(output, to), (source, log_config, references, segmentation))
     if to in SETS:
         written = _convert_set(source, to, output, references, lang)
     else:
-        written = _convert_log(source, to, output, unit, log_config, references, segmentation, profile)
+        written = _convert_log(source, to, output, latency_unit, log_config, references, segmentation, profile)
     for path in written:
         print(path)
 
@@ -56,13 +58,13 @@ def _convert_log(
     source: Path,
     to: str,
     output: Path,
-    unit: str,
+    unit: "Unit",
     log_config: Path | None,
     references: Path | None,
     segmentation: Path | None,
     profile: str,
 ) -> list[Path]:
-    from simulst.eval.logs.formats import read_log, write_log
+    from simulst.eval.logs.formats import WRITABLE, read_log, write_log
     from simulst.eval.score.inputs import report_log
     from simulst.eval.segment.resegmented import write_resegmented
 
@@ -74,13 +76,13 @@ def _convert_log(
             references,
             segmentation,
             log_config=log_config,
-            unit=unit,  # type: ignore[arg-type]
+            unit=unit,
             profile=profile,
         )
         write_resegmented(output, report.segments)
         return [output]
-    instances, _ = read_log(source, unit=unit, config=log_config)  # type: ignore[arg-type]
-    return write_log(output, instances, to, unit)  # type: ignore[arg-type]
+    instances, _ = read_log(source, unit=unit, config=log_config)
+    return write_log(output, instances, next(one for one in WRITABLE if one == to), unit)
 
 
 def _convert_set(source: Path, to: str, output: Path, references: Path | None, lang: str) -> list[Path]:
@@ -99,7 +101,7 @@ def _convert_set(source: Path, to: str, output: Path, references: Path | None, l
         return [output]
     text = output.with_suffix(".txt")
     if text == output:
-        raise DataError("--output names the list of segments, e.g. set.yaml; the text goes beside it as .txt.")
+        raise DataError("--output names the list of segments, e.g. set.yaml; the text goes next to it as .txt.")
     lines = "".join(" ".join(s.reference.split("\n")) + "\n" for s in segments)
     write_texts({output: segmentation_text(segments, documents=to == "documents"), text: lines})
     return [output, text]

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -63,7 +63,7 @@ def curve(
         _print(built)
 
 
-def _document(built: "Curve") -> dict[str, Any]:
+def _document(built: "Curve") -> dict[str, object]:
     points = [
         {
             "run": str(point.run.folder),

@@ -1,8 +1,8 @@
-"""`simulst data`: look at test sets before they cost an evening."""
+"""`simulst data`: check test sets before a long run."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +22,7 @@ data = typer.Typer(
 )
 
 Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
-Lang = Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")]
+Lang = Annotated[str, typer.Option(help="Target language, if the folder does not name it.", metavar="XX")]
 Source = Annotated[
     Path,
     typer.Argument(parser=bundled_path, help="MuST-C split, folder with source.txt, or manifest.jsonl.", metavar="DIR"),
@@ -57,7 +57,7 @@ def check(
             print(f"{'error' if problem.fatal else 'note'}: {problem}")
     if fatal:
         what, them = ("1 error", "it") if fatal == 1 else (f"{fatal} errors", "them")
-        raise DataError(f"{source} has {what}; mend {them}, or evaluate with --skip-bad.")
+        raise DataError(f"{source} has {what}; fix {them}, or evaluate with --skip-bad.")
 
 
 @data.command()
@@ -108,7 +108,7 @@ def _decoded(dataset: "Dataset") -> "list[Problem]":
     return found
 
 
-def _document(dataset: "Dataset", problems: "list[Problem]") -> dict[str, Any]:
+def _document(dataset: "Dataset", problems: "list[Problem]") -> dict[str, object]:
     return {
         "name": dataset.name,
         "form": dataset.form,

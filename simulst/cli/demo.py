@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from simulst.errors import DataError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
+    from rich.table import Table
 
     from simulst.core.events import SinkEvent
     from simulst.core.translator import Translator
@@ -30,6 +31,15 @@ class Talk:
     audio: Path
     segmentation: Path
     references: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One policy in the table at the end."""
+
+    policy: str
+    rtf: float
+    scores: dict[str, float]
 
 
 def demo(
@@ -68,7 +78,7 @@ def _bundled() -> Talk:
     return talk
 
 
-def _run(talk: Talk, model: "Translator", policy: str, chunk_ms: int | None, console: "Console") -> dict[str, Any]:
+def _run(talk: Talk, model: "Translator", policy: str, chunk_ms: int | None, console: "Console") -> "Row":
     from simulst.audio import open_file
     from simulst.core.session import Session
     from simulst.eval.run.record import EvaluationLog, RevisedUnits
@@ -84,7 +94,7 @@ def _run(talk: Talk, model: "Translator", policy: str, chunk_ms: int | None, con
         drive_stream(session, stream, [printer, log])
     printer.close()
     scores = _score(talk, log.instance(0, str(talk.audio)))
-    return {"policy": policy, "RTF": session.stats.compute_s / session.audio_s, **scores}
+    return Row(policy=policy, rtf=session.stats.compute_s / session.audio_s, scores=scores)
 
 
 class CuePrinter:
@@ -124,7 +134,7 @@ def _score(talk: Talk, instance: "Instance") -> dict[str, float]:
     return score_instances([instance], segmentation=segments, lang="de")
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
+def _table(rows: list[Row]) -> "Table":
     from rich.table import Table
 
     table = Table(title="\nThe same talk, the same model", title_justify="left", header_style="bold")
@@ -132,6 +142,7 @@ def _table(rows: list[dict[str, Any]]) -> Any:
     for title in ("BLEU", "StreamLAAL (s)", "StreamLAAL_CA (s)", "RTF"):
         table.add_column(title, justify="right")
     for row in rows:
-        latency = [f"{row[key] / 1000:.2f}" if key in row else "-" for key in ("StreamLAAL", "StreamLAAL_CA")]
-        table.add_row(row["policy"], f"{row['BLEU']:.1f}", *latency, f"{row['RTF']:.2f}")
+        times = [row.scores.get(name) for name in ("StreamLAAL", "StreamLAAL_CA")]
+        latency = ["-" if time_ms is None else f"{time_ms / 1000:.2f}" for time_ms in times]
+        table.add_row(row.policy, f"{row.scores['BLEU']:.1f}", *latency, f"{row.rtf:.2f}")
     return table

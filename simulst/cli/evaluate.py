@@ -5,10 +5,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,9 +17,10 @@ from simulst.cli import options
 from simulst.errors import DataError, PolicyError, SimulstError
 
 if TYPE_CHECKING:
-    from simulst.eval.run import Result
+    from simulst.eval.run import Result, Settings
     from simulst.eval.run.gang import Gang
     from simulst.eval.run.recipe import Plan, Recipe
+    from simulst.eval.score.runs import Run
 
 SOME_FAILED = 3
 """Exit status of a run that has come to its end with items missing, which --skip-bad had not been told to leave out."""
@@ -31,6 +32,20 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, status: int) -> None:
         super().__init__()
         self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What the command line says about every run; None: as the recipe says."""
+
+    model: str | None
+    policy: str | None
+    chunk_ms: int | None
+    device: str | None
+    dtype: str | None
+    unit: str | None
+    seed: int | None
+    final_only: bool | None
 
 
 Source = Annotated[
@@ -51,22 +66,29 @@ Batch = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Option(parser=bundled_path, help="Test set instead of that of the recipe.", metavar="DIR|manifest.jsonl"),
+    typer.Option(parser=bundled_path, help="Test set to use instead of the recipe's.", metavar="DIR|manifest.jsonl"),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; the run before stays until the first item is done.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Start over; the previous run is kept until the first item is done.")
+]
 Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
-Lang = Annotated[str, typer.Option(help="Target language, where the folder does not say.", metavar="XX")]
+Lang = Annotated[str, typer.Option(help="Target language, if the folder does not name it.", metavar="XX")]
 Device = Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")]
 Dtype = Annotated[str | None, typer.Option(help="float32 (default), bfloat16, float16.", metavar="NAME")]
 LatencyUnit = Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")]
 Profile = Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")]
-Seed = Annotated[int | None, typer.Option(help="Of whatever is sampled.", metavar="N")]
+Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", metavar="N")]
 FinalOnly = Annotated[
     bool,
     typer.Option("--final-only", help="Re-translation: words count once they cannot change (as in SimulEval)."),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out items that cannot be used.")]
+WithTrace = Annotated[bool, typer.Option("--trace", help="Keep every decision in OUT/traces, for `simulst explain`.")]
+CompareTo = Annotated[
+    Path | None,
+    typer.Option(help="A run before: exit with 3 if quality fell or latency rose significantly.", metavar="OLD"),
+]
 NoScore = Annotated[bool, typer.Option("--no-score", help="Translate only.")]
 
 
@@ -94,40 +116,48 @@ def evaluate(
     seed: Seed = None,
     final_only: FinalOnly = False,
     skip_bad: SkipBad = False,
+    trace: WithTrace = False,
     no_score: NoScore = False,
+    compare_to: CompareTo = None,
     json_: options.Json = False,
 ) -> None:
     """Translate every item of a test set and score the result (docs/evaluation.md).
 
     What is done is kept: run the same command again to go on after Ctrl-C, a crash or a failed item, which errors.jsonl
-    names. The exit status is 0 when every item is done, 3 when items failed and the rest is scored. Under torchrun the
-    same command shares the items between its processes.
+    names. The exit status is 0 when every item is done, 3 when items failed and the rest is scored, or when the run is
+    worse than that of --compare-to. Under torchrun the same command shares the items between its processes.
     """
-    chosen: dict[str, Any] = {
-        "model": model,
-        "policy": policy,
-        "chunk_ms": chunk_ms,
-        "device": device,
-        "dtype": dtype,
-        "unit": unit,
-    }
-    chosen |= {"seed": seed, "final_only": final_only or None}
-    settings: dict[str, Any] = {
-        "workers": workers,
-        "threads": threads,
-        "batch": batch,
-        "fresh": fresh,
-        "skip_bad": skip_bad,
-    }
-    settings |= {"score": not no_score, "command": ["simulst", *sys.argv[1:]]}
+    from simulst.eval.run import Settings
+
+    chosen = Chosen(
+        model=model,
+        policy=policy,
+        chunk_ms=chunk_ms,
+        device=device,
+        dtype=dtype,
+        unit=unit,
+        seed=seed,
+        final_only=final_only or None,
+    )
+    settings = Settings(
+        workers=workers, threads=threads, batch=batch, fresh=fresh, skip_bad=skip_bad, trace=trace, score=not no_score
+    )
     with _exit_statuses():
         found = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
-        scoring = {key: value for key, value in (("profile", profile), ("metrics", metric)) if value}
+        scoring: dict[str, object] = {key: value for key, value in (("profile", profile), ("metrics", metric)) if value}
         recipe = _changed(found, chosen, set_ or [], scoring)
-        results = _run_together(recipe, output, settings | {"scoring": recipe.scoring})
+        settings = replace(settings, scoring=recipe.scoring, command=["simulst", *sys.argv[1:]])
+        old = _old_run(compare_to, output, recipe, scores=not no_score)
+        results = _run_together(recipe, output, settings)
     if results:
         _print(results, output, json_=json_)
-    if any(result.failed.keys() - result.skipped for result in results):
+        _judge(results, old)
+
+
+def _judge(results: "list[Result]", old: "Run | None") -> None:
+    """Exit with SOME_FAILED where items are missing, or the run is worse than the one before."""
+    worse = old is not None and _got_worse(old, results[0])
+    if worse or any(result.failed.keys() - result.skipped for result in results):
         raise typer.Exit(SOME_FAILED)
 
 
@@ -145,11 +175,11 @@ def _exit_statuses() -> Iterator[None]:
         raise typer.Exit(2) from None
     except KeyboardInterrupt as stop:
         if leads:
-            print("simulst: stopped; the same command goes on from here.", file=sys.stderr)
+            print("simulst: stopped; the same command resumes from here.", file=sys.stderr)
         raise typer.Exit(stop.status if isinstance(stop, Stopped) else 130) from None
 
 
-def _changed(recipe: "Recipe", chosen: dict[str, Any], pairs: list[str], scoring: dict[str, Any]) -> "Recipe":
+def _changed(recipe: "Recipe", chosen: Chosen, pairs: list[str], scoring: dict[str, object]) -> "Recipe":
     """The recipe with what the command line says."""
     from simulst.eval.run.recipe import named
 
@@ -157,7 +187,7 @@ def _changed(recipe: "Recipe", chosen: dict[str, Any], pairs: list[str], scoring
     return replace(recipe, scoring={**recipe.scoring, **scoring})
 
 
-def _run_together(recipe: "Recipe", output: Path, settings: dict[str, Any]) -> "list[Result]":
+def _run_together(recipe: "Recipe", output: Path, settings: "Settings") -> "list[Result]":
     """`_run`, with whatever processes share it."""
     from simulst.eval.run.gang import join_gang
 
@@ -184,24 +214,24 @@ def _recipe(source: Path, data: Path | None, *, long: bool, lang: str, limit: in
     return replace(recipe, dataset=recipe.dataset.first(limit))
 
 
-def _overridden(plan: "Plan", chosen: dict[str, Any], pairs: list[str]) -> "Plan":
+def _overridden(plan: "Plan", chosen: Chosen, pairs: list[str]) -> "Plan":
     """The plan with what the command line says."""
     from simulst.chosen import read_settings
     from simulst.eval.logs.units import UNITS
 
-    given = {key: value for key, value in chosen.items() if value is not None}
-    if given.get("unit", "word") not in UNITS:
-        raise DataError(f"--unit must be word or char, not {given['unit']!r}.")
-    if (policy := given.get("policy", plan.policy)) != plan.policy:
+    given = {key: value for key, value in vars(chosen).items() if value is not None}
+    if chosen.unit not in (*UNITS, None):
+        raise DataError(f"--unit must be word or char, not {chosen.unit!r}.")
+    if (policy := chosen.policy or plan.policy) != plan.policy:
         plan = replace(plan, parameters={}, name=Path(policy).stem if policy.endswith(".toml") else policy)
     plan = replace(plan, **given)
     settings = read_settings(pairs, policy=plan.policy, model=plan.model)
     return replace(plan, options={**plan.options, **settings.model}, parameters={**plan.parameters, **settings.policy})
 
 
-def _run(recipe: "Recipe", output: Path, settings: dict[str, Any], gang: "Gang") -> "list[Result]":
+def _run(recipe: "Recipe", output: Path, settings: "Settings", gang: "Gang") -> "list[Result]":
     """Every run of the recipe, in OUT itself or in a folder of its own for each."""
-    from simulst.eval.run import ModelLoader, Settings, run_evaluation
+    from simulst.eval.run import ModelLoader, run_evaluation
     from simulst.eval.run.progress import NoProgress, StderrProgress
 
     specs = [plan.spec() for plan in recipe.plans]
@@ -210,9 +240,7 @@ def _run(recipe: "Recipe", output: Path, settings: dict[str, Any], gang: "Gang")
     for spec in specs:
         folder = output if len(specs) == 1 else output / spec.name
         try:
-            result = run_evaluation(
-                spec, recipe.dataset, folder, Settings(**settings), gang=gang, progress=progress, load=load
-            )
+            result = run_evaluation(spec, recipe.dataset, folder, settings, gang=gang, progress=progress, load=load)
         except PolicyError as error:  # of several runs one that cannot be is left out
             refused[spec.name] = str(error)
             if len(refused) == len(specs):
@@ -254,6 +282,30 @@ def _print(results: "list[Result]", output: Path, *, json_: bool) -> None:
         print(f"{', '.join(latencies)} in ms; every score with its signature: {table}")
     if len(results) > 1:
         print(f"simulst curve {output}/*/ --output {output}/curve.html")
+
+
+def _old_run(folder: Path | None, output: Path, recipe: "Recipe", *, scores: bool) -> "Run | None":
+    """The run to compare with, read before the work begins."""
+    if folder is None:
+        return None
+    if len(recipe.plans) != 1 or not scores:
+        raise DataError("--compare-to is for one run that is scored; name the policy, and leave out --no-score.")
+    if folder.resolve() == output.resolve():
+        raise DataError("--compare-to names the folder of the run itself; give a run before.")
+    from simulst.eval.score.runs import load_run
+
+    return load_run(folder)
+
+
+def _got_worse(old: "Run", result: "Result") -> bool:
+    """Whether quality fell or latency rose by more than chance explains; the table goes to stderr."""
+    from simulst.cli.compare import change_lines
+    from simulst.eval.score.differences import differences
+    from simulst.eval.score.runs import load_run
+
+    found = differences(old, load_run(result.folder))
+    print("\n".join(change_lines(found.leading())), file=sys.stderr)
+    return bool(found.worse())
 
 
 def _cell(value: float | None, width: int) -> str:

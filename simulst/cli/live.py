@@ -1,7 +1,7 @@
 """`simulst live`: subtitles in the browser, or with --terminal in the terminal."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
@@ -21,13 +21,15 @@ Host = Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 opens it t
 Port = Annotated[int, typer.Option(help="Port to serve at; 0 takes a free one.")]
 Model = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", help="Model on offer; repeatable, the first is the default.", metavar="NAME|DIR"),
+    typer.Option("--model", "-m", help="Model to offer; repeatable, the first is the default.", metavar="NAME|DIR"),
 ]
 Terminal = Annotated[bool, typer.Option("--terminal", help="Show SRC in this terminal; no server.")]
 MaxClients = Annotated[int, typer.Option(help="Streams at a time; others are told to wait.")]
-IdleS = Annotated[float, typer.Option(help="Seconds of nothing after which a connection is closed.")]
+IdleS = Annotated[float, typer.Option(help="Seconds without a message after which a connection is closed.")]
 Workers = Annotated[int, typer.Option(help="Threads for the models; 0: one per core.")]
-Batch = Annotated[int, typer.Option(help="Streams decoded in one forward at most: for a GPU or a crowded server.")]
+Batch = Annotated[
+    int, typer.Option(help="Maximum number of streams decoded in one forward pass: for a GPU or a busy server.")
+]
 Token = Annotated[str, typer.Option(help="Secret that clients must give.", envvar="SIMULST_TOKEN")]
 AllowOrigin = Annotated[
     list[str] | None, typer.Option(help="Another site whose pages may connect; repeatable.", metavar="URL")
@@ -104,7 +106,7 @@ def _check(within: bool) -> None:
         )
 
 
-def _offered(names: list[str], device: str, options_of_first: dict[str, Any]) -> "dict[str, Translator]":
+def _offered(names: list[str], device: str, options_of_first: dict[str, str]) -> "dict[str, Translator]":
     """The models by the names that clients are told."""
     from simulst.models import load_model
 
@@ -133,7 +135,7 @@ def _greet(address: str, protected: bool, token: str) -> None:
     secret = f"#token={quote(token, safe='')}" if token else ""
     print(f"Live subtitles at {address}/{secret}  (Ctrl-C to stop)", flush=True)
     if not protected:
-        print("Everybody who reaches this address can use it; --token TEXT asks for a secret.", flush=True)
+        print("Everybody who can reach this address can use it; --token TEXT asks for a secret.", flush=True)
 
 
 def _tls(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
@@ -147,5 +149,5 @@ def _tls(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise SimulstError(f"{certificate} and {key} are no usable certificate and key: {error}.") from None
+        raise SimulstError(f"{certificate} and {key} cannot be used as certificate and key: {error}.") from None
     return context

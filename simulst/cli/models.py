@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simulst.cli import options
+
+if TYPE_CHECKING:
+    from simulst.core.translator import ModelInfo
 
 
 def models(
@@ -16,41 +19,45 @@ def models(
     """List the models with their languages, options, what they provide, and the policies that fit."""
     from simulst.models import describe_model, describe_models
 
-    found = [_describe(info) for info in ([describe_model(name)] if name else describe_models())]
+    found = [describe_model(name)] if name else describe_models()
     if json_:
-        print(json.dumps(found[0] if name else found, ensure_ascii=False, indent=2))
+        documents = [_document(info) for info in found]
+        print(json.dumps(documents[0] if name else documents, ensure_ascii=False, indent=2))
         return
-    for one in found:
-        _print(one)
+    for info in found:
+        _print(info)
     print(
         "Any local directory or hub name (owner/name) of a supported architecture works as --model too, and so does a "
         "model family of your own: file.py:FAMILY."
     )
 
 
-def _describe(info: Any) -> dict[str, Any]:
+def _fitting(info: "ModelInfo") -> list[str]:
     from simulst.policies import POLICIES, load_policy
 
-    fitting = [name for name in POLICIES if load_policy(name).policy.needs() <= info.provides]
-    return {**dataclasses.asdict(info), "provides": sorted(info.provides), "policies": fitting}
+    return [name for name in POLICIES if load_policy(name).policy.needs() <= info.provides]
 
 
-def _print(one: dict[str, Any]) -> None:
+def _document(info: "ModelInfo") -> dict[str, object]:
+    return {**dataclasses.asdict(info), "provides": sorted(info.provides), "policies": _fitting(info)}
+
+
+def _print(info: "ModelInfo") -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console()
-    size = f"  {one['parameters_m']:g}M parameters" if one["parameters_m"] else ""
-    console.print(Text(one["name"], style="bold").append(f"  {one['description']}", style="not bold"))
-    languages = f"{one['source']} -> {one['target']}" if one["source"] else ""
+    size = f"  {info.parameters_m:g}M parameters" if info.parameters_m else ""
+    console.print(Text(info.name, style="bold").append(f"  {info.description}", style="not bold"))
+    languages = f"{info.source} -> {info.target}" if info.source else ""
     for title, value in (
         ("languages", languages + size),
-        ("licence", one["licence"]),
-        ("provides", ", ".join(one["provides"])),
-        ("policies", ", ".join(one["policies"])),
+        ("licence", info.licence),
+        ("provides", ", ".join(sorted(info.provides))),
+        ("policies", ", ".join(_fitting(info))),
     ):
         if value:
             console.print(Text(f"{title:>11}  ", style="dim").append(value, style="default"))
-    for option, meaning in one["options"].items():
+    for option, meaning in info.options.items():
         console.print(Text(f"  --set {option}: ", style="cyan").append(meaning, style="default"))
     console.print()

@@ -22,7 +22,7 @@ ChunkMs = Annotated[int | None, typer.Option(help="Audio per decision, in ms (de
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.", metavar="NAME")]
 Dataset = Annotated[
     str,
-    typer.Option("--dataset", help="Kind of test set (default: as it looks).", metavar="NAME|FILE.py:Class"),
+    typer.Option("--dataset", help="Kind of test set (default: detected).", metavar="NAME|FILE.py:Class"),
 ]
 Metric = Annotated[
     list[str] | None,

@@ -9,7 +9,7 @@ import typer
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a finished evaluation.", metavar="OUT")],
     others: Annotated[
-        list[Path] | None, typer.Argument(help="Evaluations to show beside it on the curve.", metavar="OUT...")
+        list[Path] | None, typer.Argument(help="Further evaluations to show on the curve.", metavar="OUT...")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Page (default: report.html in OUT).", metavar="FILE")

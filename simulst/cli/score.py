@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -34,7 +34,7 @@ Profile = Annotated[
     ),
 ]
 Sources = Annotated[Path | None, typer.Option(parser=bundled_path, help="Source sentences, for COMET.", metavar="FILE")]
-Band = Annotated[bool, typer.Option("--band", help="mWER only near the emission times; for streams of hours.")]
+Band = Annotated[bool, typer.Option("--band", help="Compute mWER only near the emission times; for streams of hours.")]
 
 
 def score(
@@ -49,7 +49,9 @@ def score(
     tokenizer: Annotated[str, typer.Option(help="sacrebleu tokenizer instead of the language's.", metavar="N")] = "",
     moses: Annotated[bool, typer.Option("--moses", help="omnisteval: align Moses tokens (its --lang).")] = False,
     band: Band = False,
-    raw_elapsed: Annotated[bool, typer.Option("--raw-elapsed", help="Leave cumulative elapsed times alone.")] = False,
+    raw_elapsed: Annotated[
+        bool, typer.Option("--raw-elapsed", help="Use elapsed times as they are, even where they are cumulative.")
+    ] = False,
     from_first_segment: Annotated[
         bool, typer.Option("--from-first-segment", help="Log times start at each recording's first segment.")
     ] = False,
@@ -62,17 +64,17 @@ def score(
     json_: options.Json = False,
 ) -> None:
     """Score LOG. Every score is printed with a signature that says what it depends on (docs/metrics.md)."""
+    from simulst.eval.logs.units import read_unit
     from simulst.eval.score.inputs import report_log
 
-    if output is not None:
-        _refuse_output(output, log, (references, segmentation, log_config, sources))
+    _refuse_output(output, log, (references, segmentation, log_config, sources))
     report = report_log(
         log,
         references,
         segmentation,
         log_config=log_config,
         sources=sources,
-        unit=unit,  # type: ignore[arg-type]
+        unit=read_unit(unit),
         lang=lang,
         profile=profile,
         tokenizer=tokenizer,
@@ -87,7 +89,7 @@ def score(
     if output is not None:
         report.write(output)
     if json_:
-        document: dict[str, Any] = dict(report.scores) | {"signatures": report.signatures, "notes": report.notes}
+        document: dict[str, object] = dict(report.scores) | {"signatures": report.signatures, "notes": report.notes}
         if bounds:
             document["intervals"] = {name: list(bound) for name, bound in bounds.items()}
         print(json.dumps(document, ensure_ascii=False))
@@ -97,10 +99,12 @@ def score(
         print(f"note: {note}", file=sys.stderr)
 
 
-def _refuse_output(folder: Path, log: Path, inputs: "Sequence[Path | None]") -> None:
+def _refuse_output(folder: Path | None, log: Path, inputs: "Sequence[Path | None]") -> None:
     """DataError where scores would take the place of an input, or of those of a run with another log."""
     from simulst.outputs import refuse_inputs
 
+    if folder is None:
+        return
     refuse_inputs([folder / name for name in ("scores.json", "scores.tsv", "segments.tsv")], (log, *inputs))
     own = folder / "instances.log"
     if (folder / "run.json").is_file() and own.is_file() and log.is_file() and not own.samefile(log):

@@ -2,20 +2,21 @@
 
 import os
 import sys
+from io import TextIOWrapper
 
 CLOSED: set[str] = set()
 """Streams that were closed when the program began, as a daemon's may be."""
-_NAMES = ("stdin", "stdout", "stderr")
 
 
-def mend_streams() -> None:
-    """Put the null device where a stream is closed, and UTF-8 where a stream takes ASCII only or is no terminal."""
-    for number, name in enumerate(_NAMES):
-        if getattr(sys, name) is None:
+def repair_streams() -> None:
+    """Put the null device where a stream is closed, and UTF-8 where a stream takes ASCII only or is not a terminal."""
+    standard = {"stdin": sys.stdin, "stdout": sys.stdout, "stderr": sys.stderr}
+    for number, (name, now) in enumerate(standard.items()):
+        if now is None:
             CLOSED.add(name)
             _reopen(number, name)
     for stream in (sys.stdout, sys.stderr):
-        if not hasattr(stream, "reconfigure"):  # replaced by whoever called us
+        if not isinstance(stream, TextIOWrapper):  # replaced by whoever called us
             continue
         if stream.encoding.lower() in ("ascii", "us-ascii", "ansi_x3.4-1968", "646") or not stream.isatty():
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

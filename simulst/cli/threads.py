@@ -1,11 +1,12 @@
 """Processors, and how many threads a command's model may use."""
 
 import os
+import sys
 
 
 def processors() -> int:
     """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def one_thread_per_stream() -> None:

@@ -13,7 +13,7 @@ def train(
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Only draw losses and BLEU over hours, from the logs so far.", metavar="FILE.svg"),
+        typer.Option(help="Only plot losses and BLEU against hours, from the logs so far.", metavar="FILE.svg"),
     ] = None,
 ) -> None:
     """Make a model: vocabulary, text, speech, encoder, features, decoder, export. Stop and start it as you like."""

@@ -36,6 +36,9 @@ def translate(
     timing: Annotated[
         str, typer.Option(help="Cue times: commit (when text came) or speech (of the words).", metavar="NAME")
     ] = "commit",
+    trace: Annotated[
+        Path | None, typer.Option(help="Write every decision there, for `simulst explain`.", metavar="F.jsonl")
+    ] = None,
     device: options.Device = "cpu",
 ) -> None:
     """Translate SRC and print the text as it is committed.
@@ -47,7 +50,7 @@ def translate(
     from simulst.chosen import load_policy_with, read_settings
 
     kind, style = _format(format_, output), _style(timing)
-    _check_output(output, source, policy)
+    _check_output(output, source, policy, trace)
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     with ExitStack() as stack:
@@ -68,6 +71,11 @@ def translate(
             stack.callback(sinks[0].close)
         if watched:
             sinks.append(stack.enter_context(_view(session, stream)))
+        if trace is not None:
+            from simulst.sinks.trace import Trace
+
+            audio = {"audio": str(Path(source).resolve())} if Path(source).is_file() else {}
+            session.observer = Trace(stack.enter_context(_output(trace)), session, name=stream.name, audio=audio)
         try:
             drive_stream(session, stream, sinks, preview=watched)
         except Interrupted as interrupt:
@@ -106,18 +114,19 @@ def _output(path: Path | None) -> Iterator[TextIO]:
         yield file
 
 
-def _check_output(output: Path | None, source: str, policy: str) -> None:
+def _check_output(output: Path | None, source: str, policy: str, trace: Path | None) -> None:
     """Refuse an output that is what is read, under whatever name, or that nobody would see."""
     from simulst.audio import file_of_url
     from simulst.cli.streams import CLOSED
     from simulst.outputs import refuse_inputs
 
-    if output is None:
-        if "stdout" in CLOSED:
-            raise SimulstError("Standard output is closed: name a file with --output.")
-        return
+    if output is None and "stdout" in CLOSED:
+        raise SimulstError("Standard output is closed: name a file with --output.")
+    written = [path for path in (output, trace) if path is not None]
+    if len(written) == 2 and written[0].resolve() == written[1].resolve():
+        raise SimulstError("--output and --trace name the same file; give each its own.")
     heard = 0 if source == "-" else file_of_url(source) if source[:7].lower() == "file://" else Path(source)
-    refuse_inputs([output], [heard, Path(policy)])
+    refuse_inputs(written, [heard, Path(policy)])
 
 
 def _view(session: "Session", stream: "AudioStream") -> "TerminalView":

@@ -79,10 +79,6 @@ class SpeechActivity:
         inside = (numbers * FRAME_S >= since_s - 1e-9) & ((numbers + 1) * FRAME_S <= until_s + 1e-9)
         return numbers[inside]
 
-    def speech_s(self, since_s: float, until_s: float) -> float:
-        """Seconds of speech between two absolute times; a silence counts once speech goes on before it is a pause."""
-        return sum(end - begin for begin, end in self.runs(since_s, until_s))
-
     def trim(self, to_s: float) -> None:
         """Forget what lies before an absolute time."""
         gone = min(max(0, int(to_s / FRAME_S + 1e-6) - self._first), len(self._flags))

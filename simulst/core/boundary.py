@@ -31,6 +31,12 @@ def opens_word(decision: Decision | None, vocabulary: Vocabulary) -> bool:
     return following is not None and (following == vocabulary.eos or vocabulary.starts_word(following))
 
 
+def hold_back(ids: tuple[int, ...], words: int, vocabulary: Vocabulary, *, fresh: bool) -> int:
+    """How many tokens of `ids` stand before its last `words` words, whole or begun; 0 where it has no more."""
+    starts = word_starts(ids, vocabulary, fresh=fresh)
+    return len(ids) if not words else starts[-words] if len(starts) >= words else 0
+
+
 def count_units(text: str, vocabulary: Vocabulary) -> int:
     """Words of a text, characters in a script without spaces."""
     return len(text.split()) if vocabulary.spaced else sum(not character.isspace() for character in text)

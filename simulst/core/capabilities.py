@@ -65,7 +65,9 @@ class Turn:
     end_s: float
     """Absolute end of its source."""
     entries: int
-    """Cache entries it takes."""
+    """Cache entries it takes: vectors of source, the mark of its write, its tokens, the mark of its end."""
+    vector_s: float = 0.0
+    """Seconds that an entry of source stands for; 0 where the turn cannot be cut."""
 
 
 class ReadWriteSession(Protocol):
@@ -82,4 +84,31 @@ class ReadWriteSession(Protocol):
 
     def turns(self) -> tuple[Sequence[Turn], int]:
         """The turns that are over, oldest first, and the number of cache entries after the last of them."""
+        ...
+
+    def keep_first(self, count: int) -> None:
+        """Keep the first `count` entries after the prompt in the cache although their source and text are forgotten.
+
+        Raises ModelError where forgetting empties the cache.
+        """
+        ...
+
+
+class ChainSession(Protocol):
+    """A session whose decoder writes a transcript, and the translation after it (CHAIN)."""
+
+    def write_source(self, *, max_new: int | None = None) -> Hypothesis:
+        """The transcript of all kept audio as the decoder writes it, with alignment; ids of the vocabulary."""
+        ...
+
+    def translate_after(
+        self,
+        source: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        until_s: float | None = None,
+        max_new: int | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> Hypothesis:
+        """Continue `prefix` after the transcript `source`, given the kept audio before the absolute time `until_s`."""
         ...

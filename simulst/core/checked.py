@@ -124,6 +124,18 @@ class SessionDecoder:
         heard_s = self._session.heard_s  # text has no pauses
         return [(since_s, heard_s)] if heard_s > since_s else []
 
+    def write_source(self) -> Hypothesis:
+        able = self._able(self._session.chain, Evidence.CHAIN)
+        return self._checked(able.write_source(max_new=self.max_new(0)), 0)
+
+    def translate_after(
+        self, source: Sequence[int], *, until_s: float | None = None, max_new: int | None = None
+    ) -> Hypothesis:
+        able, cap = self._able(self._session.chain, Evidence.CHAIN), self.max_new(len(self.prefix))
+        most = cap if max_new is None else min(cap, max_new)
+        found = able.translate_after(source, self.prefix, until_s=until_s, max_new=most, want=self.wants)
+        return self._checked(found, len(self.prefix))
+
     def _checked(self, hypothesis: Hypothesis, prefix_length: int) -> Hypothesis:
         """The hypothesis if its evidence fits its ids and the prefix, EvidenceError or NotFinite if not."""
         problem = _contradiction(hypothesis, prefix_length, self.vocabulary.eos)
@@ -150,7 +162,7 @@ def _contradiction(hypothesis: Hypothesis, prefix_length: int, eos: int) -> str:
     if len(shape) != 2 or shape[0] != prefix_length + len(ids):
         return f"alignment has shape {shape} for {prefix_length} prefix and {len(ids)} new tokens"
     if alignment.heads is not None and (alignment.heads.ndim != 3 or alignment.heads.shape[1:] != shape):
-        return f"alignment heads have shape {alignment.heads.shape} beside rows of {shape}"
+        return f"alignment heads have shape {alignment.heads.shape}, the rows {shape}"
     if not 0 <= alignment.n_valid <= shape[1]:
         return f"{alignment.n_valid} valid frames of {shape[1]}"
     if not alignment.frame_s > 0:

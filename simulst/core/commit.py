@@ -1,7 +1,8 @@
 """The commit log: the only place that turns committed token ids into the text that users see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from simulst.core.prefix import common_prefix
 from simulst.core.translator import Vocabulary
@@ -11,6 +12,7 @@ _HELD = REPLACEMENT + " \t\n\r\f\v\u00a0\u2003\u3000"  # held back at the end of
 _WINDOW_MAX = 48
 _WINDOW_KEEP = 16
 _WINDOW_HARD = 256
+_BLOCK = 64  # parts of settled text that are joined to one string
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +59,8 @@ class CommitLog:
         self._vocabulary = vocabulary
         self._kept: list[CommittedToken] = []
         self._dropped = 0
-        self._done: list[str] = []  # text of ids that are no longer kept
+        self._blocks: list[str] = []  # text of ids that are no longer kept
+        self._done: list[str] = []  # what follows the blocks
         self._done_chars = 0
         self._done_words = 0
         self._last_char = ""
@@ -102,7 +105,21 @@ class CommitLog:
     @property
     def settled(self) -> str:
         """Text of ids that are no longer kept; nothing can take it back."""
-        return "".join(self._done)
+        return "".join([*self._blocks, *self._done])
+
+    def text_from(self, start: int) -> str:
+        """The text from a character on; what lies long before it is not touched."""
+        parts, begin = list[str](), self.chars
+        for part in chain((token.text for token in reversed(self._kept)), self._backwards()):
+            if begin <= start:
+                break
+            parts.append(part)
+            begin -= len(part)
+        return "".join(reversed(parts))[max(0, start - begin) :]
+
+    def _backwards(self) -> Iterator[str]:
+        """Parts of the settled text, the newest first."""
+        return chain(reversed(self._done), reversed(self._blocks))
 
     @property
     def settled_chars(self) -> int:
@@ -158,8 +175,9 @@ class CommitLog:
         self._dropped += len(gone)
         self._done.append("".join(token.text for token in gone))
         self._done_chars, self._done_words = gone[-1].end_char, gone[-1].words
-        if len(self._done) > 64:
-            self._done = ["".join(self._done)]
+        if len(self._done) > _BLOCK:  # blocks stay as they are: no copy of hours of text
+            self._blocks.append("".join(self._done))
+            self._done = []
         self._prefix = None
 
     def _retract(self, count: int) -> str:
@@ -172,7 +190,7 @@ class CommitLog:
         return "".join(token.text for token in gone)
 
     def _done_tail(self) -> str:
-        return next((part for part in reversed(self._done) if part), "")
+        return next((part for part in self._backwards() if part), "")
 
     def _append(self, token: int, anchor: float | None, heard_s: float) -> None:
         starts = self._vocabulary.starts_word(token)

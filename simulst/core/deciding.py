@@ -4,15 +4,16 @@ What the source is, when there is something to decide and what may be forgotten 
 `simulst.core.session` on audio, the text task of SimulEval on words.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from simulst.core.activity import SpeechActivity
 from simulst.core.alignment import anchors
 from simulst.core.boundary import opens_word
 from simulst.core.checked import NotFinite, SessionDecoder
-from simulst.core.commit import CommitLog
+from simulst.core.commit import Change, CommitLog
 from simulst.core.events import Event, ProgressEvent
 from simulst.core.loaded import LoadedPolicy, check_fits
+from simulst.core.observed import Observed, Observer
 from simulst.core.policy import Committed, Decision, PolicyStream, SourceView
 from simulst.core.report import Report, SessionStats
 from simulst.core.translator import Evidence, Translator, TranslatorSession
@@ -32,6 +33,8 @@ class Deciding:
         self.name = loaded.name
         self.revises = loaded.policy.revises
         """Whether the policy may take text back that was shown."""
+        self.observer: Observer | None = None
+        """Is shown every decision; costs nothing where there is none."""
         self._clock = clock
 
     def _begin(
@@ -57,10 +60,9 @@ class Deciding:
         """Everything that is shown now."""
         return self._log.text
 
-    @property
-    def settled_text(self) -> str:
-        """What can no longer change: all that is shown, unless the policy may take back."""
-        return self._log.settled if self.revises else self._log.text
+    def text_from(self, start: int) -> str:
+        """`text[start:]` for a `start` >= 0, without making what lies long before it."""
+        return self._log.text_from(start)
 
     @property
     def audio_s(self) -> float:
@@ -69,7 +71,7 @@ class Deciding:
 
     @property
     def lag(self) -> float:
-        """Seconds from the end of the source words behind the latest write to that write, computing included."""
+        """Seconds from the end of the source words of the latest write to that write, computing included."""
         return self._report.lag_s
 
     @property
@@ -79,7 +81,7 @@ class Deciding:
 
     def progress(self) -> ProgressEvent:
         """Where the stream stands now."""
-        settled, vocabulary = self._settled, self.model.vocabulary
+        settled, vocabulary = self.settled_characters, self.model.vocabulary
         whole = settled == self._log.chars and opens_word(self.last_decision, vocabulary)
         return self._report.progress(settled=settled, whole=whole or not vocabulary.spaced)
 
@@ -92,7 +94,7 @@ class Deciding:
         return self.drain()
 
     @property
-    def _settled(self) -> int:
+    def settled_characters(self) -> int:
         """Characters of the text that can no longer change."""
         return self._log.settled_chars if self.revises else self._log.chars
 
@@ -112,8 +114,9 @@ class Deciding:
     def _decide(self, *, final: bool, is_final: bool) -> Decision:
         """The policy's decision; with `final` its ungated last one, of the stream or of forced progress."""
         self._decoder.prefix, self._decoder.final = self._log.prefix, final
+        self._seen = self._view(is_final=is_final)
         try:
-            decision = self._rule.decide(self._view(is_final=is_final), self._committed(), self._decoder, final=final)
+            decision = self._rule.decide(self._seen, self._committed(), self._decoder, final=final)
         except NotFinite:
             self.stats.not_finite += 1
             decision = Decision(reason="evidence is not finite", diagnostics={"not_finite": self.stats.not_finite})
@@ -134,10 +137,19 @@ class Deciding:
             raise PolicyError(f"Policy {self.name} takes text back; its class must say so with revises = True.")
 
     def _apply(self, decision: Decision) -> None:
-        """Write what was decided and refresh the anchors of kept ids, where the alignment's rows index them."""
+        """Write what was decided, and show it to the observer."""
+        change, times = self._carry_out(decision)
+        if self.observer is not None:
+            self.observer(self._observed(decision, change, times))
+
+    def _carry_out(self, decision: Decision) -> tuple[Change, Sequence[float | None]]:
+        """The change of the text and the source time of each new id.
+
+        The anchors of kept ids are refreshed where the alignment's rows index them.
+        """
         hypothesis = decision.hypothesis
         if hypothesis is None and not decision.retract:
-            return
+            return Change(), ()
         alignment = None if hypothesis is None else hypothesis.alignment
         history = len(self._log.kept) - decision.retract
         if alignment is not None and alignment.history != history:
@@ -157,4 +169,19 @@ class Deciding:
         self.stats.words_written += self._log.words - words + change.words_retracted
         if change:
             self.stats.writes += 1
-            self._report.write(change, settled=self._settled)
+            self._report.write(change, settled=self.settled_characters)
+        return change, times[history:]
+
+    def _observed(self, decision: Decision, change: Change, times: Sequence[float | None]) -> Observed:
+        ids = decision.hypothesis.ids if decision.hypothesis is not None else ()
+        decode, commit = self.model.vocabulary.decode, decision.commit
+        said = [decode(ids[: i + 1]) for i in range(commit)]
+        return Observed(
+            view=self._seen,
+            decision=decision,
+            written=change.text,
+            retracted=change.retract,
+            times=tuple(times),
+            pieces=tuple(after[len(before) :] for before, after in zip(["", *said], said, strict=False)),
+            rest=self._log.preview(ids[commit:]) if commit < len(ids) else "",
+        )

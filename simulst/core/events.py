@@ -1,7 +1,6 @@
 """What a session tells its sinks; every event is immutable and JSON-ready."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 
 def _seconds(value: float | None) -> float | None:
@@ -31,7 +30,7 @@ class WriteEvent:
     settled: int | None = None
     """Characters of the whole text that nothing can take back any more; None: all of it."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "type": "write",
             "text": self.text,
@@ -52,7 +51,7 @@ class HypothesisEvent:
     audio_s: float
     wall_s: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "type": "hypothesis",
             "text": self.text,
@@ -72,13 +71,13 @@ class ProgressEvent:
     wall_s: float
     compute_s: float
     lag_s: float = 0.0
-    """Seconds from the end of the source words behind the latest write to that write, computing included."""
+    """Seconds from the end of the source words of the latest write to that write, computing included."""
     settled: int | None = None
     """As in WriteEvent; it also grows where nothing is written."""
     whole: bool = True
     """Whether the settled text ends between two words, as far as the model's last hypothesis tells."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "type": "progress",
             "step": self.step,
@@ -106,7 +105,7 @@ class EndEvent:
     counts: dict[str, int] = field(default_factory=dict)
     """What the policy counted, such as words it anticipated wrongly."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "type": "end",
             "text": self.text,

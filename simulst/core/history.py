@@ -22,8 +22,10 @@ AUDIO_MARGIN_S = 0.5
 
 _NOT_OPENING = CLOSERS + "".join(STRONG_MARKS) + " "
 
-METHOD_NAMES = ("auto", "keep_all", "fixed_words", "fixed_tokens", "punctuation", "segment_reset", "turns")
+METHOD_NAMES = ("auto", "keep_all", "fixed_words", "fixed_tokens", "punctuation", "segment_reset", "turns", "sinks")
 """`auto` and the keys of METHODS."""
+CACHE_METHODS = ("turns", "sinks")
+"""Those that look at what a read/write stream has cached."""
 AudioRule = Literal["auto", "attention", "proportional", "fixed"]
 
 
@@ -34,7 +36,8 @@ class HistoryConfig:
     method: str = setting(
         "auto",
         "what text is kept: all, the last words or tokens, what follows the last sentence end, nothing after a "
-        "segment, whole newest turns; auto: punctuation where the model aligns, else fixed_words",
+        "segment, whole newest turns, first and newest entries of the cache (sinks); auto: punctuation where the model "
+        "aligns, else fixed_words",
         choices=METHOD_NAMES,
         published="fixed_words, punctuation",
     )
@@ -48,15 +51,19 @@ class HistoryConfig:
     words: int = setting(20, "words that fixed_words keeps", unit="words", at_least=1, published="20")
     tokens: int = setting(40, "tokens that fixed_tokens keeps", unit="tokens", at_least=1)
     ms_per_word: int = setting(280, "audio that one dropped word takes with it under fixed", unit="ms", at_least=1)
-    max_tokens: int = setting(128, "most text that is ever kept", unit="tokens", at_least=1)
+    max_tokens: int = setting(128, "limit of the text that is kept", unit="tokens", at_least=1)
     max_audio_s: float | None = setting(
-        None, "most audio that is ever kept; the model's own limit holds besides", unit="s", above=0
+        None, "limit of the audio that is kept; the model's own limit applies too", unit="s", above=0
     )
     max_entries: int = setting(
         320,
-        "cache entries (speech vectors, tokens, marks) above which turns forgets whole oldest turns",
+        "cache entries (speech vectors, tokens, marks) above which turns forgets whole oldest turns and sinks the "
+        "oldest entries",
         unit="entries",
         at_least=1,
+    )
+    sinks: int = setting(
+        4, "first entries after the prompt that sinks keeps for good", unit="entries", at_least=0, published="4"
     )
     segment_s: float | None = setting(
         None,
@@ -71,12 +78,12 @@ class HistoryConfig:
         check(self, "", PolicyError, label="history.{key}")
 
     def resolve(self, provides: frozenset[Evidence]) -> "HistoryConfig":
-        """The same with `auto` settled for a model."""
+        """This configuration, with `auto` replaced by what fits a model."""
         aligns = Evidence.ALIGNMENT in provides
         method = ("punctuation" if aligns else "fixed_words") if self.method == "auto" else self.method
-        if method == "turns" and Evidence.SESSION_TOKENS not in provides:
+        if method in CACHE_METHODS and Evidence.SESSION_TOKENS not in provides:
             raise PolicyError(
-                "history.method = turns needs session_tokens, which the model lacks; use punctuation or fixed_words"
+                f"history.method = {method} needs session_tokens, which the model lacks; use punctuation or fixed_words"
             )
         audio = ("attention" if aligns else "proportional") if self.audio == "auto" else self.audio
         if audio == "attention" and not aligns:
@@ -134,7 +141,7 @@ def segment_reset(kept: Sequence[CommittedToken], config: HistoryConfig, segment
 
 
 def turns(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
-    """Whole oldest turns once the cache is full: `simulst.core.turns`, which sees the cache, decides."""
+    """What is oldest once the cache is full: `simulst.core.turns`, which sees the cache, decides."""
     return 0
 
 
@@ -145,6 +152,7 @@ METHODS: dict[str, Method] = {
     "punctuation": punctuation,
     "segment_reset": segment_reset,
     "turns": turns,
+    "sinks": turns,
 }
 
 
@@ -174,7 +182,7 @@ class HistorySelector:
     def __init__(self, config: HistoryConfig) -> None:
         self.config = config
         self.max_audio_s = config.max_audio_s
-        attends = config.audio == "attention" and config.method != "turns"
+        attends = config.audio == "attention" and config.method not in CACHE_METHODS
         self.wants: frozenset[Evidence] = frozenset({Evidence.ALIGNMENT} if attends else ())
 
     def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim:

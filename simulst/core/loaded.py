@@ -1,9 +1,12 @@
 """A policy with all that a session needs besides the model, and whether a model can run it."""
 
 from dataclasses import dataclass, field
+from math import isfinite
+from numbers import Real
 
 from simulst.core.history import HistoryConfig
 from simulst.core.policy import AnyPolicy, Policy
+from simulst.core.source import SAMPLE_RATE
 from simulst.core.translator import Translator
 from simulst.errors import PolicyError
 
@@ -32,6 +35,16 @@ def as_loaded(policy: LoadedPolicy | AnyPolicy) -> LoadedPolicy:
         chunk_ms=policy.default_chunk_ms,
         history=HistoryConfig(method=policy.default_history, segment_s=policy.default_segment_s),
     )
+
+
+def chunk_samples(chunk_ms: object) -> int:
+    """16 kHz samples of a chunk. Raises PolicyError for what is no number of milliseconds from 1 on."""
+    if not (isinstance(chunk_ms, Real) and isfinite(chunk_ms)):
+        raise PolicyError(f"chunk_ms is {chunk_ms!r:.80}; it must be a number of milliseconds")
+    samples = round(float(chunk_ms) * SAMPLE_RATE / 1000)
+    if samples < 1:
+        raise PolicyError(f"chunk_ms is {chunk_ms}; it must be at least 1")
+    return samples
 
 
 def check_fits(loaded: LoadedPolicy, model: Translator) -> None:

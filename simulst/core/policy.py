@@ -105,6 +105,16 @@ class Decoder(Protocol):
         """Begin and end of every stretch of speech received from `since_s` on (decoding may not see the newest yet)."""
         ...
 
+    def write_source(self) -> Hypothesis:
+        """The transcript of the kept audio as the model itself writes it, with alignment; needs CHAIN."""
+        ...
+
+    def translate_after(
+        self, source: Sequence[int], *, until_s: float | None = None, max_new: int | None = None
+    ) -> Hypothesis:
+        """What follows the committed prefix after the transcript `source`, given the kept audio before `until_s`."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -115,6 +125,8 @@ class Decision:
     hypothesis: Hypothesis | None = None
     segment_end: bool = False
     """The segment is complete: the session may forget its text and audio."""
+    segment_end_s: float | None = None
+    """Absolute time at which it ended; None: now. Audio after it belongs to the next segment."""
     reason: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     """What the policy counts; a session sums it up."""

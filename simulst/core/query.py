@@ -15,7 +15,7 @@ class Evidence(StrEnum):
     ALIGNMENT = "alignment"
     """Attention of every token over source frames."""
     ALIGNMENT_HEADS = "alignment_heads"
-    """The same, with the rows of every alignment head beside their mean."""
+    """The same, with the rows of every alignment head besides their mean."""
     LOGPROBS = "logprobs"
     NO_SPEECH = "no_speech"
     """The model's own probability that the kept audio holds no speech."""
@@ -26,6 +26,8 @@ class Evidence(StrEnum):
     P_CHOOSE = "p_choose"
     SOURCE_LM = "source_lm"
     """Transcript of the source, sampled continuations of it, and translation of text."""
+    CHAIN = "chain"
+    """The decoder itself writes a transcript of the source, and the translation after that."""
     SESSION_TOKENS = "session_tokens"
     """The model's own READ/WRITE tokens."""
     GROUPED = "grouped"
@@ -60,7 +62,6 @@ class Alignment:
     n_valid: int
     frame_s: float
     start_s: float
-    normalised: Literal["none", "zscore", "l2"] = "none"
     heads: FloatArray | None = None
     """[heads, history + new, frames] when ALIGNMENT_HEADS was wanted; `weights` is their mean."""
 

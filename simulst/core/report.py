@@ -39,7 +39,7 @@ class Report:
         self.audio_s = 0.0
         """Audio that has been decided on."""
         self.lag_s = 0.0
-        """Seconds from the end of the source words behind the latest write to that write, computing included."""
+        """Seconds from the end of the source words of the latest write to that write, computing included."""
 
     def begin(self) -> None:
         self._mark = self._clock()

@@ -13,7 +13,7 @@ from simulst.core.deciding import Deciding
 from simulst.core.events import Event
 from simulst.core.forced import SILENCE_KEPT_S, segment_cut
 from simulst.core.history import HistoryConfig, HistorySelector, Selector
-from simulst.core.loaded import LoadedPolicy, as_loaded
+from simulst.core.loaded import LoadedPolicy, as_loaded, chunk_samples
 from simulst.core.policy import AnyPolicy, Decision
 from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
 from simulst.core.transcript import LongTranscript
@@ -44,10 +44,9 @@ class Session(Deciding):
         if isinstance(model, str | Path):
             raise ModelError(f"A session takes a loaded model, not {model!r:.80}; load_model makes one of a name.")
         loaded = as_loaded(policy)
-        super().__init__(model, loaded, clock=clock)
         self.chunk_ms = loaded.chunk_ms if chunk_ms is None else chunk_ms
-        if not (isinstance(self.chunk_ms, int | float | np.number) and np.isfinite(self.chunk_ms)):
-            raise PolicyError(f"chunk_ms is {chunk_ms!r:.80}; it must be a number of milliseconds")
+        self._chunk = chunk_samples(self.chunk_ms)
+        super().__init__(model, loaded, clock=clock)
         chosen = loaded.history if history is None else history
         if isinstance(chosen, str):
             chosen = HistoryConfig(method=chosen)
@@ -57,9 +56,6 @@ class Session(Deciding):
         self.selector: Selector = selector
         self._segments = chosen if isinstance(chosen, HistoryConfig) else HistoryConfig()
         self._max_source_s = min(model.max_source_s, selector.max_audio_s or model.max_source_s)
-        self._chunk = round(self.chunk_ms * SAMPLE_RATE / 1000)
-        if self._chunk < 1:
-            raise PolicyError(f"chunk_ms is {self.chunk_ms}; it must be at least 1")
         if self._chunk / SAMPLE_RATE >= self._max_source_s:
             raise PolicyError(
                 f"A chunk of {self.chunk_ms} ms does not fit into the {self._max_source_s:g} s of audio that "
@@ -169,7 +165,8 @@ class Session(Deciding):
             trim = self._history.select(
                 self._log.kept, start_s=self._translator.start_s, segment_end=decision.segment_end
             )
-            self._trim(trim.tokens, trim.to_s)
+            ended_s = decision.segment_end_s if trim.tokens == len(self._log.kept) else None
+            self._trim(trim.tokens, trim.to_s if ended_s is None else ended_s)
         self._report_hypothesis(decision, final)
 
     def _segment_over(self) -> bool:

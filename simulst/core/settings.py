@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
 
-_NAMES = {
+_NAMES: dict[object, str] = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -53,12 +53,12 @@ def setting(
     return dataclasses.field(default=default, metadata={"help": help, "unit": unit, "published": published, **limits})
 
 
-def settings(cls: type) -> dict[str, "dataclasses.Field[Any]"]:
+def settings(cls: type) -> dict[str, "dataclasses.Field[object]"]:
     """The fields that a dataclass can be made with, by name."""
     return {one.name: one for one in dataclasses.fields(cls) if one.init}
 
 
-def describe(cls: type, values: object | None = None) -> list[dict[str, Any]]:
+def describe(cls: type, values: object | None = None) -> list[dict[str, object]]:
     """One JSON-ready description of each field; `value` is that of the instance `values`, else the default."""
     found = []
     for name, one in settings(cls).items():
@@ -71,7 +71,7 @@ def describe(cls: type, values: object | None = None) -> list[dict[str, Any]]:
 
 def read(
     cls: type[T],
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     where: str,
     error: type[Exception],
     *,
@@ -98,7 +98,7 @@ def check(instance: object, where: str, error: type[Exception], *, label: str = 
         reader.field(one, hints[name], vars(instance)[name])
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> object:
     """What `--set key=VALUE` means: a TOML value where it reads as one, else the text itself; `none` is None."""
     if text.lower() == "none":
         return None
@@ -121,7 +121,7 @@ class _Reader:
     text: bool = True
     """Numbers and the like may be given as text."""
 
-    def table(self, cls: type[T], values: Mapping[str, Any]) -> T:
+    def table(self, cls: type[T], values: Mapping[str, object]) -> T:
         known, hints = settings(cls), _hints(cls)
         for key in values:
             if key not in known:
@@ -132,7 +132,7 @@ class _Reader:
                 raise self.error(f"{self._name(name)} is missing; it must be {_wanted(hints[name])}.")
         return cls(**given)
 
-    def field(self, one: "dataclasses.Field[Any]", hint: Any, value: Any) -> Any:
+    def field(self, one: "dataclasses.Field[object]", hint: object, value: object) -> object:
         """The value of one field in its type and range."""
         value = self._item(hint, value, one.name)
         if value is not None and (wanted := _violated(one.metadata, value)):
@@ -140,7 +140,7 @@ class _Reader:
             raise self.error(f"{self._name(one.name)} is {value!r}; it must be {wanted}{why}.")
         return value
 
-    def _converted(self, hint: Any, value: Any, key: str) -> Any:
+    def _converted(self, hint: object, value: object, key: str) -> object:
         origin = get_origin(hint)
         if origin in (Union, types.UnionType):
             return self._one_of(get_args(hint), value, key)
@@ -154,7 +154,7 @@ class _Reader:
             return self._items(origin, get_args(hint), value, key)
         return _plain(hint, value)
 
-    def _one_of(self, kinds: tuple[Any, ...], value: Any, key: str) -> Any:
+    def _one_of(self, kinds: tuple[object, ...], value: object, key: str) -> object:
         """The first kind of a union that takes the value; a literal goes before, so that it may be called none."""
         literals = [one for one in kinds if get_origin(one) == Literal]
         rest = [one for one in kinds if one not in literals]
@@ -167,14 +167,14 @@ class _Reader:
                 continue
         raise _Mismatch
 
-    def _nested(self, cls: type, value: Any, key: str) -> Any:
+    def _nested(self, cls: type, value: object, key: str) -> object:
         if isinstance(value, cls):
             return value
         if not isinstance(value, Mapping):
             raise _Mismatch
         return dataclasses.replace(self, label=self.label.replace("{key}", f"{key}.{{key}}")).table(cls, value)
 
-    def _items(self, origin: type, kinds: tuple[Any, ...], value: Any, key: str) -> Any:
+    def _items(self, origin: type, kinds: tuple[object, ...], value: object, key: str) -> object:
         """A table of values, or a list whose items are all of one type (others are left as they are)."""
         if origin is dict:
             if not isinstance(value, Mapping):
@@ -185,14 +185,14 @@ class _Reader:
         alike = origin is list or kinds[1:] == (Ellipsis,)
         return origin(self._item(kinds[0], one, f"{key}[{i}]") if alike else one for i, one in enumerate(value))
 
-    def _item(self, hint: Any, value: Any, key: str) -> Any:
+    def _item(self, hint: object, value: object, key: str) -> object:
         """The value of a field, or one inside it, in its type."""
         try:
             return self._converted(hint, value, key)
         except _Mismatch:
             raise self.error(self._refusal(key, hint, value)) from None
 
-    def _refusal(self, key: str, hint: Any, value: Any) -> str:
+    def _refusal(self, key: str, hint: object, value: object) -> str:
         """The sentence for a value of the wrong type; a word among others is wrong, not of the wrong type."""
         chosen = any(get_origin(one) is Literal for one in (hint, *get_args(hint)))
         says = "is {}; it must be {}." if chosen and isinstance(value, str) else "must be {1}, not {0}."
@@ -204,18 +204,18 @@ class _Reader:
     def _unknown(self, key: str, known: list[str]) -> str:
         names = ", ".join(known) or "none"
         if self.kind:
-            return f"{self.where} has no {self.kind} {key!r}; it has: {names}."
+            return f"{self.where}: unknown {self.kind} {key!r}; known: {names}."
         full = self.label.removeprefix("{where}: ").format(where=self.where, key=key)
-        return f"{self.where}: unknown key {full!r}; known are {names}."
+        return f"{self.where}: unknown key {full!r}; known: {names}."
 
 
-def _literal(known: tuple[Any, ...], value: Any) -> Any:
+def _literal(known: tuple[object, ...], value: object) -> object:
     if value in known:
         return value
     raise _Mismatch
 
 
-def _plain(kind: Any, value: Any) -> Any:
+def _plain(kind: object, value: object) -> object:
     """A value of a type without items; a number of any library counts, a whole one also as float."""
     if kind is Any or kind is object:
         return value
@@ -229,7 +229,7 @@ def _plain(kind: Any, value: Any) -> Any:
     return value
 
 
-def _number(kind: type[int] | type[float], value: Any) -> int | float:
+def _number(kind: type[int] | type[float], value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise _Mismatch
     if kind is float:
@@ -241,14 +241,16 @@ def _number(kind: type[int] | type[float], value: Any) -> int | float:
     return int(float(value))
 
 
-def _violated(limits: Mapping[str, Any], value: Any) -> str:
+def _violated(limits: Mapping[str, object], value: object) -> str:
     """What a value must be that lies outside its limits; "" where it lies inside."""
-    if choices := limits.get("choices"):
+    choices = limits.get("choices")
+    if isinstance(choices, tuple) and choices:
         return "" if value in choices else _either(choices)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return ""
     kept = [math.isfinite(value)]
-    kept += [holds(value, limits[name]) for name, holds in _HOLDS.items() if limits.get(name) is not None]
+    bounds = ((holds, limits.get(name)) for name, holds in _HOLDS.items())
+    kept += [holds(value, bound) for holds, bound in bounds if isinstance(bound, int | float)]
     return "" if all(kept) else (_bounds(limits) or "finite")
 
 
@@ -260,24 +262,24 @@ _HOLDS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def _bounds(limits: Mapping[str, Any]) -> str:
+def _bounds(limits: Mapping[str, object]) -> str:
     given = {name: limits[name] for name in _HOLDS if limits.get(name) is not None}
     if set(given) == {"at_least", "at_most"}:
         return f"between {given['at_least']} and {given['at_most']}"
     return " and ".join(f"{name.replace('_', ' ')} {bound}" for name, bound in given.items())
 
 
-def _either(names: tuple[Any, ...]) -> str:
+def _either(names: tuple[object, ...]) -> str:
     *first, last = map(str, names)
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _wanted(hint: Any) -> str:
+def _wanted(hint: object) -> str:
     """A type as a person says it: `a whole number or none`."""
     return _either(tuple(dict.fromkeys(_kinds(hint))))
 
 
-def _kinds(hint: Any) -> list[str]:
+def _kinds(hint: object) -> list[str]:
     if get_origin(hint) in (Union, types.UnionType):
         return [name for one in get_args(hint) for name in _kinds(one)]
     if get_origin(hint) is Literal:
@@ -285,5 +287,5 @@ def _kinds(hint: Any) -> list[str]:
     return ["a table" if dataclasses.is_dataclass(hint) else _NAMES.get(get_origin(hint) or hint, str(hint))]
 
 
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: type) -> dict[str, object]:
     return typing.get_type_hints(cls)

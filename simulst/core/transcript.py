@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"
-"""Signs of scripts that set no spaces between words; each counts as a word of its own."""
+"""Characters of scripts without spaces between words; each counts as a word of its own."""
 WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 EDGES = re.compile(r"^\W+|\W+$")
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from simulst.audio.samples import FloatArray as FloatArray
+from simulst.core.capabilities import ChainSession as ChainSession
 from simulst.core.capabilities import ReadWrite as ReadWrite
 from simulst.core.capabilities import ReadWriteSession as ReadWriteSession
 from simulst.core.capabilities import SourceLanguageModel as SourceLanguageModel
@@ -107,6 +108,11 @@ class TranslatorSession(Protocol):
         ...
 
     @property
+    def chain(self) -> ChainSession | None:
+        """What writes a transcript before the translation; None without CHAIN."""
+        ...
+
+    @property
     def text(self) -> SourceModel | None:
         """What continues and translates source text; None without SOURCE_LM."""
         ...
@@ -173,6 +179,10 @@ class PlainSession:
 
     @property
     def reads_and_writes(self) -> ReadWriteSession | None:
+        return None
+
+    @property
+    def chain(self) -> ChainSession | None:
         return None
 
     @property

@@ -2,29 +2,33 @@
 
 The system prompt stays (it is the attention sink), the newest turn too; nothing that stays is computed again when the
 model is loaded with `cache=evict`.
+
+`sinks` is StreamingLLM's rule (2309.17453) on the same streams: the prompt, the first entries after it and the newest
+ones stay. A turn may be cut, a word of text not.
 """
 
 from collections.abc import Sequence
 from itertools import accumulate
 
 from simulst.core.commit import CommittedToken
-from simulst.core.history import HistoryConfig, HistorySelector, Selector, Trim, cap_audio
-from simulst.core.translator import Evidence, ReadWriteSession, TranslatorSession
+from simulst.core.history import CACHE_METHODS, HistoryConfig, HistorySelector, Selector, Trim, cap_audio
+from simulst.core.translator import Evidence, ReadWriteSession, TranslatorSession, Turn
 from simulst.errors import PolicyError
 
 
 def selector_of_stream(selector: Selector, session: TranslatorSession) -> Selector:
-    """The selector of one stream: `turns` looks at what its session has cached, any other is shared by all streams.
+    """The selector of one stream: some look at what its session has cached, all others are shared by all streams.
 
-    Raises PolicyError for `turns` on a session without any.
+    Raises PolicyError for those on a session without turns.
     """
-    if isinstance(selector, HistorySelector) and selector.config.method == "turns":
-        if session.reads_and_writes is None:
-            raise PolicyError(
-                "history.method = turns needs session_tokens, which the model lacks; use punctuation or fixed_words"
-            )
-        return TurnSelector(selector.config, session.reads_and_writes)
-    return selector
+    if not isinstance(selector, HistorySelector) or selector.config.method not in CACHE_METHODS:
+        return selector
+    method, able = selector.config.method, session.reads_and_writes
+    if able is None:
+        raise PolicyError(
+            f"history.method = {method} needs session_tokens, which the model lacks; use punctuation or fixed_words"
+        )
+    return SinkSelector(selector.config, able) if method == "sinks" else TurnSelector(selector.config, able)
 
 
 class TurnSelector:
@@ -53,6 +57,50 @@ class TurnSelector:
         if not gone:
             return cap_audio(kept, start_s=start_s, need_s=need_s)
         return Trim(tokens=sum(turn.tokens for turn in turns[:gone]), to_s=turns[gone - 1].end_s)
+
+
+class SinkSelector(TurnSelector):
+    """The same with the oldest entries instead of whole turns; the first ones stay as attention sinks."""
+
+    def __init__(self, config: HistoryConfig, session: ReadWriteSession) -> None:
+        super().__init__(config, session)
+        self.session.keep_first(config.sinks)
+
+    def select(self, kept: Sequence[CommittedToken], *, start_s: float, segment_end: bool = False) -> Trim:
+        turns, newest = self.session.turns()
+        excess = newest + sum(turn.entries for turn in turns) - self.config.max_entries
+        return oldest_entries(turns, excess, [token.starts_word for token in kept])
+
+
+MARKS = 2
+"""Entries of a turn that are neither source nor text."""
+
+
+def oldest_entries(turns: Sequence[Turn], excess: int, starts_word: Sequence[bool]) -> Trim:
+    """What goes so that `excess` entries fewer are left, the oldest first; of text whole words, maybe one more.
+
+    Source goes before the text of its turn, as it stands in the cache.
+    """
+    tokens, to_s = 0, None
+    for turn in turns:
+        if excess <= 0:
+            break
+        vectors = turn.entries - turn.tokens - MARKS
+        if excess >= turn.entries - 1 or turn.vector_s <= 0:
+            tokens, to_s = tokens + turn.tokens, turn.end_s
+        else:
+            gone = min(excess, max(0, vectors))
+            to_s = turn.end_s - (vectors - gone) * turn.vector_s
+            tokens += _words_of(starts_word[tokens : tokens + turn.tokens], excess - gone - 1)
+        excess -= turn.entries
+    return Trim(tokens=tokens, to_s=to_s)
+
+
+def _words_of(starts_word: Sequence[bool], least: int) -> int:
+    """The smallest number of tokens from `least` on, none below 1, after which a word begins; else all."""
+    if least < 1:
+        return 0
+    return next((i for i in range(least, len(starts_word)) if starts_word[i]), len(starts_word))
 
 
 def oldest_turns(checkpoints: Sequence[int], length: int, maximum: int) -> int | None:

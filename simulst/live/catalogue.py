@@ -1,7 +1,5 @@
 """What a live server offers: its loaded models, and for each the policies and presets that fit."""
 
-from typing import Any
-
 from simulst.core.session import Session
 from simulst.core.translator import Translator
 from simulst.errors import PolicyError
@@ -34,12 +32,12 @@ class Catalogue:
         """A new session as `hello` asks for it, and the names of its model and policy. Raises ProtocolError."""
         model = hello.model or self.default_model
         if model not in self.models:
-            raise ProtocolError("unknown_model", f"This server has no model {model!r}; GET /config lists those it has.")
+            raise ProtocolError("unknown_model", f"Unknown model {model!r}; GET /config lists the known ones.")
         fitting = self.fitting(model)
         policy = hello.policy or (self.default_policy if self.default_policy in fitting else fitting[0])
         if policy not in fitting:
             raise ProtocolError(
-                "unknown_policy", f"Model {model} has no policy {policy!r}; GET /config lists those it has."
+                "unknown_policy", f"Unknown policy {policy!r} of model {model}; GET /config lists the known ones."
             )
         try:
             session = Session(
@@ -53,7 +51,7 @@ class Catalogue:
             raise ProtocolError("bad_value", str(error).rstrip(".") + ".") from None
         return session, model, policy
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """What `GET /config` answers."""
         described = {name: self._describe(name) for name in self.policies}
         return {
@@ -64,7 +62,7 @@ class Catalogue:
             "policies": described,
         }
 
-    def _describe(self, name: str) -> dict[str, Any]:
+    def _describe(self, name: str) -> dict[str, object]:
         loaded = self.policies[name]
         summary = (type(loaded.policy).__doc__ or "").strip().splitlines()[0]
         return {"chunk_ms": loaded.chunk_ms, "summary": summary, "source": loaded.source}

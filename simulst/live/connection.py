@@ -5,7 +5,7 @@ import contextlib
 import hmac
 import logging
 import time
-from typing import Any
+from collections.abc import Mapping
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -62,7 +62,7 @@ class Connection:
         self._heard_at = time.monotonic()
         self._dismissal: ProtocolError | None = None
         self._failing = False
-        self._main: asyncio.Task[Any] | None = None
+        self._main: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve the connection until it ends."""
@@ -80,7 +80,7 @@ class Connection:
             await self._fail(self._dismissal)
         except Exception:
             log.exception("a connection failed")
-            await self._fail(ProtocolError("internal", "The server failed; its log tells why."))
+            await self._fail(ProtocolError("internal", "The server failed; its log says why."))
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -106,13 +106,15 @@ class Connection:
 
     async def _serve(self) -> None:
         limits = self._hub.limits
-        data = await self._receive(limits.hello_s, "hello_timeout", "No hello came in time.")
+        data = await self._receive(limits.hello_s, "hello_timeout", "No hello was received in time.")
         while True:
             if isinstance(data, bytes):
                 await self._take_audio(data)
             else:
                 await self._take_message(read_message(data))
-            data = await self._receive(limits.idle_s, "idle_timeout", "Nothing came for too long; connect again.")
+            data = await self._receive(
+                limits.idle_s, "idle_timeout", "Nothing was received for too long; connect again."
+            )
 
     async def _receive(self, within_s: float, code: str, sentence: str) -> str | bytes:
         """The next message; while the server owes the client something, it may take its time."""
@@ -142,7 +144,7 @@ class Connection:
         await self._place.stream.push(data)
         self._hub.metrics.count("audio_bytes_total", len(data))
 
-    async def _take_message(self, message: dict[str, Any]) -> None:
+    async def _take_message(self, message: dict[str, object]) -> None:
         kind = message["type"]
         if self._control.take(EXPORT_COST if kind == "export" else 1):
             raise ProtocolError("rate_limited", "Too many messages in a short time.")
@@ -160,11 +162,9 @@ class Connection:
         elif kind == "export":
             await self._export(message)
         else:
-            raise ProtocolError(
-                "bad_message", "Unknown type; known are hello, resume, watch, switch, end, export, ping."
-            )
+            raise ProtocolError("bad_message", "Unknown type; known: hello, resume, watch, switch, end, export, ping.")
 
-    async def _begin(self, kind: str, message: dict[str, Any]) -> None:
+    async def _begin(self, kind: str, message: dict[str, object]) -> None:
         free = self._place is None or (kind == "hello" and self._place.stream.closed)
         if not free or self._watching:
             await self._tell(ProtocolError("already_started", "This connection already carries a stream."))
@@ -187,7 +187,7 @@ class Connection:
     def _watching(self) -> bool:
         return self._place is None and bool(self._tasks)
 
-    async def _open(self, message: dict[str, Any]) -> None:
+    async def _open(self, message: dict[str, object]) -> None:
         hello = read_hello(message)
         if self._place is not None:
             self._hub.release(self._place, self)
@@ -196,14 +196,14 @@ class Connection:
         await self._send({**_ready(self._place), "session": self._place.stream.id})
         self._follow(0)
 
-    async def _resume(self, message: dict[str, Any]) -> None:
+    async def _resume(self, message: dict[str, object]) -> None:
         seq = read_count(message, "seq")
         self._place = self._hub.resume(read_name(message, "session") or "", self)
         stream = self._place.stream
         await self._send({"type": "resumed", "session": stream.id, "seq": stream.seq, "received": stream.received})
         self._follow(seq)
 
-    async def _switch(self, message: dict[str, Any], place: Place) -> None:
+    async def _switch(self, message: dict[str, object], place: Place) -> None:
         if place.stream.ended:
             await self._tell(ProtocolError("already_ended", "The stream has ended; hello opens another one."))
             return
@@ -252,7 +252,7 @@ class Connection:
             subscriber.close()
         return True
 
-    async def _export(self, message: dict[str, Any]) -> None:
+    async def _export(self, message: dict[str, object]) -> None:
         assert self._place is not None
         kind = message.get("format")
         if kind not in EXPORTS:
@@ -260,7 +260,7 @@ class Connection:
             return
         await self._send({"type": "export", "format": kind, "text": self._place.stream.ledger.export(kind)})
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Mapping[str, object]) -> None:
         await self._send_text(dump(message))
 
     async def _send_text(self, text: str) -> None:
@@ -322,7 +322,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _ready(place: Place) -> dict[str, Any]:
+def _ready(place: Place) -> dict[str, object]:
     stream = place.stream
     return {
         "type": "ready",

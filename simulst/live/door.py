@@ -1,4 +1,4 @@
-"""The listening sockets of a server, and how many connections may stand before it at a time."""
+"""The listening sockets of a server, and how many connections may wait at a time."""
 
 import contextlib
 import errno
@@ -9,14 +9,14 @@ from simulst.errors import SimulstError
 FILES_KEPT = 24
 """Open files that are left for everything else when connections take the rest."""
 STRANGERS = 32
-"""Connections beside the admitted ones: handshakes, pages, and refusals that are to be answered."""
+"""Connections besides the admitted ones: handshakes, pages, and refusals that are to be answered."""
 
 
 class Crowd:
     """Every connection from its first packet on; when there are too many, the stranger who has waited longest goes.
 
     A stranger is a connection that was not admitted: one in the middle of its TLS or HTTP handshake, or half open.
-    At most `admitted` of `most` connections are no strangers.
+    At most `admitted` of `most` connections are those of admitted clients.
     """
 
     def __init__(self, *, admitted: int, most: int) -> None:
@@ -26,7 +26,7 @@ class Crowd:
         self._leaving: list[socket.socket] = []
 
     def enter(self, connection: socket.socket) -> None:
-        """A new connection, a stranger yet."""
+        """A new connection, not admitted yet."""
         self._strangers[connection.fileno()] = connection
 
     def admit(self, number: int) -> bool:

@@ -131,8 +131,7 @@ class Hub:
         """Change the model or policy of a stream. Raises ProtocolError where the names are unknown."""
         session, place.model, place.policy = await self._session(hello)
         place.stream.hello = hello
-        names: dict[str, str | int] = {"model": place.model, "policy": place.policy, "chunk_ms": session.chunk_ms}
-        place.stream.switch(Switch(session=session, names=names))
+        place.stream.switch(Switch(session=session, model=place.model, policy=place.policy))
 
     async def _session(self, hello: Hello) -> tuple[Session, str, str]:
         try:
@@ -144,7 +143,7 @@ class Hub:
         """Give a stream to a new connection; one that still holds it is sent away. Raises ProtocolError."""
         place = self.places.get(session)
         if place is None:
-            raise ProtocolError("unknown_session", "There is no such session (any more); start a new one.")
+            raise ProtocolError("unknown_session", "Unknown or expired session; start a new one.")
         if place.owner is not None:
             place.owner.dismiss(ProtocolError("taken_over", "The session goes on in another connection."))
         place.owner = owner

@@ -1,7 +1,8 @@
 """The text of one live stream: session events in, protocol messages out, exports at any time."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Required, TypedDict
 
 from simulst.core.events import EndEvent, SinkEvent, WriteEvent
 from simulst.core.prefix import common_prefix
@@ -9,7 +10,31 @@ from simulst.sinks.shown import Shown
 from simulst.sinks.subtitles import CueTrack, to_srt, to_vtt
 from simulst.sinks.text import SentenceLines
 
-Message = dict[str, Any]
+
+class Message(TypedDict, total=False):
+    """What the server sends about the text of a stream; `simulst.live.protocol` says which type has which keys."""
+
+    type: Required[str]
+    seq: int
+    text: str
+    start: int
+    count: int
+    length: int
+    start_s: float | None
+    end_s: float | None
+    audio_s: float
+    compute_s: float
+    lag_s: float
+    received_s: float
+    received: int
+    backlog_s: float
+    load: float
+    rtf: float
+    reason: str
+    transcript: str
+    model: str
+    policy: str
+    chunk_ms: int
 
 
 class Ledger:
@@ -68,16 +93,16 @@ class Ledger:
             self._messages.append({"type": "retract", "count": event.retract, "length": start, "audio_s": audio_s})
         if event.text:
             self.writes += 1
-            times = {"start_s": _rounded(event.start_s), "end_s": _rounded(event.end_s)}
-            write = {"type": "write", "text": event.text, "start": start, "audio_s": audio_s, **times}
+            write = Message(type="write", text=event.text, start=start, audio_s=audio_s)
+            write |= {"start_s": _rounded(event.start_s), "end_s": _rounded(event.end_s)}
             self._messages.append({**write, "compute_s": round(event.compute_s, 3)})
 
     def _end(self, event: EndEvent) -> None:
         self._note(event.to_json() | {"text": self.text})
-        end = {"audio_s": round(event.audio_s, 3), "rtf": round(event.rtf, 4), "reason": self.reason}
-        self._messages.append({"type": "end", "text": self.text, **end})
+        end = Message(type="end", text=self.text, audio_s=round(event.audio_s, 3))
+        self._messages.append({**end, "rtf": round(event.rtf, 4), "reason": self.reason})
 
-    def _note(self, line: Message) -> None:
+    def _note(self, line: Mapping[str, object]) -> None:
         self._json_lines.append(json.dumps(line, ensure_ascii=False) + "\n")
 
 

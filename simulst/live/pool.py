@@ -5,7 +5,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -14,30 +15,40 @@ class Stalled(Exception):
     """A job took longer than it may; its thread is given up."""
 
 
-class _Job:
-    def __init__(self, work: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
+class _Runnable(Protocol):
+    """A job, whatever its result."""
+
+    abandoned: bool
+
+    @property
+    def cancelled(self) -> bool: ...
+    def run(self) -> None: ...
+
+
+class _Job(Generic[T]):
+    def __init__(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
         self.work = work
         self.loop = loop
-        self.future: asyncio.Future[Any] = loop.create_future()
+        self.future: asyncio.Future[T] = loop.create_future()
         self.started: float | None = None
         self.abandoned = False
+
+    @property
+    def cancelled(self) -> bool:
+        return self.future.cancelled()
 
     def run(self) -> None:
         self.started = time.monotonic()
         try:
-            result, error = self.work(), None
-        except BaseException as caught:
-            result, error = None, caught
+            settle = partial(self.future.set_result, self.work())
+        except BaseException as error:
+            settle = partial(self.future.set_exception, error)
         if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._settle, result, error)
+            self.loop.call_soon_threadsafe(self._settle, settle)
 
-    def _settle(self, result: Any, error: BaseException | None) -> None:
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(error)
+    def _settle(self, settle: Callable[[], None]) -> None:
+        if not self.future.done():
+            settle()
 
 
 class Pool:
@@ -45,7 +56,7 @@ class Pool:
 
     def __init__(self, workers: int, *, patience_s: float = 60.0) -> None:
         self.patience_s = patience_s
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Runnable | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         for _ in range(workers):
             self._start()
@@ -57,7 +68,7 @@ class Pool:
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if not job.future.cancelled():
+            if not job.cancelled:
                 job.run()
             if job.abandoned:
                 return  # another thread has taken this one's place
@@ -76,8 +87,7 @@ class Pool:
             while True:
                 done, _ = await asyncio.wait({job.future}, timeout=self.patience_s / 4)
                 if done:
-                    result: T = job.future.result()
-                    return result
+                    return job.future.result()
                 if job.started is not None and time.monotonic() - job.started > self.patience_s:
                     job.abandoned = True
                     self._start()

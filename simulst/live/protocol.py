@@ -63,7 +63,7 @@ many libraries take in one message unless told otherwise.
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
 from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ
 
@@ -111,7 +111,7 @@ class ProtocolError(Exception):
         self.code = code
         self.fatal = code not in NOT_FATAL if fatal is None else fatal
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {"type": "error", "code": self.code, "message": str(self), "fatal": self.fatal}
 
 
@@ -135,10 +135,9 @@ class Hello:
         return SAMPLE_BYTES[self.format] * self.channels
 
 
-def read_switch(message: dict[str, Any], hello: Hello) -> Hello:
+def read_switch(message: dict[str, object], hello: Hello) -> Hello:
     """The stream's `hello` with what a `switch` message changes. Raises ProtocolError."""
-    chunk_ms = message.get("chunk_ms")
-    _check_chunk(chunk_ms)
+    chunk_ms = _read_chunk(message)
     return replace(
         hello,
         model=read_name(message, "model") or hello.model,
@@ -147,7 +146,7 @@ def read_switch(message: dict[str, Any], hello: Hello) -> Hello:
     )
 
 
-def read_message(text: str) -> dict[str, Any]:
+def read_message(text: str) -> dict[str, object]:
     """A control message as a dict with a text `type`. Raises ProtocolError."""
     if len(text) > MAX_CONTROL_BYTES:
         raise ProtocolError("too_large", f"A control message has at most {MAX_CONTROL_BYTES} characters.")
@@ -160,39 +159,40 @@ def read_message(text: str) -> dict[str, Any]:
     return message
 
 
-def read_hello(message: dict[str, Any]) -> Hello:
+def read_hello(message: dict[str, object]) -> Hello:
     """Check a `hello` message. Raises ProtocolError."""
     if message.get("version") != VERSION:
         raise ProtocolError("bad_version", f"This server speaks version {VERSION} of the protocol.")
-    rate: Any = message.get("sample_rate")
+    rate = message.get("sample_rate")
     if not _whole(rate, MIN_RATE_HZ, MAX_RATE_HZ):
         raise ProtocolError(
             "bad_rate",
             f"sample_rate must be a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, not {_short(rate)}.",
         )
-    if message.get("format") not in tuple(SAMPLE_BYTES):
-        raise ProtocolError("bad_format", f"format must be s16le or f32le, not {_short(message.get('format'))}.")
-    channels, chunk_ms = message.get("channels", 1), message.get("chunk_ms")
+    form, pace = message.get("format"), message.get("pace", "live")
+    if form != "s16le" and form != "f32le":
+        raise ProtocolError("bad_format", f"format must be s16le or f32le, not {_short(form)}.")
+    channels = message.get("channels", 1)
     if not _whole(channels, 1, MAX_CHANNELS):
         raise ProtocolError("bad_format", f"channels must be a whole number from 1 to {MAX_CHANNELS}.")
-    _check_chunk(chunk_ms)
-    if message.get("pace", "live") not in ("live", "file"):
+    chunk_ms = _read_chunk(message)
+    if pace != "live" and pace != "file":
         raise ProtocolError("bad_value", "pace must be live or file.")
     return Hello(
-        sample_rate=int(rate),
-        format=message["format"],
+        sample_rate=rate,
+        format=form,
         channels=channels,
         model=read_name(message, "model"),
         policy=read_name(message, "policy"),
         chunk_ms=chunk_ms,
-        pace=message.get("pace", "live"),
+        pace=pace,
         hypotheses=message.get("hypotheses", True) is not False,
         transcript=message.get("transcript", True) is not False,
         channel=read_name(message, "channel") or "",
     )
 
 
-def read_name(message: dict[str, Any], key: str) -> str | None:
+def read_name(message: dict[str, object], key: str) -> str | None:
     """A short text value, None where it is missing. Raises ProtocolError."""
     value = message.get(key)
     if value is None:
@@ -202,20 +202,22 @@ def read_name(message: dict[str, Any], key: str) -> str | None:
     return value
 
 
-def read_count(message: dict[str, Any], key: str) -> int:
+def read_count(message: dict[str, object], key: str) -> int:
     """A whole number of 0 or more. Raises ProtocolError."""
     value = message.get(key, 0)
     if not _whole(value, 0, 1 << 53):
         raise ProtocolError("bad_value", f"{key} must be a whole number of 0 or more.")
-    return int(value)
+    return value
 
 
-def _check_chunk(chunk_ms: object) -> None:
-    if chunk_ms is not None and not _whole(chunk_ms, *CHUNK_MS):
-        raise ProtocolError("bad_value", f"chunk_ms must be a whole number from {CHUNK_MS[0]} to {CHUNK_MS[1]}.")
+def _read_chunk(message: dict[str, object]) -> int | None:
+    chunk_ms = message.get("chunk_ms")
+    if chunk_ms is None or _whole(chunk_ms, *CHUNK_MS):
+        return chunk_ms
+    raise ProtocolError("bad_value", f"chunk_ms must be a whole number from {CHUNK_MS[0]} to {CHUNK_MS[1]}.")
 
 
-def _whole(value: object, low: int, high: int) -> bool:
+def _whole(value: object, low: int, high: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 

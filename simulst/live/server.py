@@ -80,7 +80,7 @@ async def _serving(
         finally:
             hub.connections -= 1
 
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers that break off are no events of ours
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers that break off are not worth a line
     reaper = asyncio.create_task(hub.reap())
     servers: list[Server] = []
     try:

@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from simulst.core.session import Session
@@ -77,8 +77,9 @@ class Switch:
     """Go on with another session from here."""
 
     session: Session
-    names: dict[str, str | int]
-    """What `switched` says about it."""
+    model: str
+    policy: str
+    """Their names, for `switched`."""
 
 
 class LiveStream:
@@ -208,7 +209,8 @@ class LiveStream:
                 if self._pending and isinstance(self._pending[0], Switch):
                     switch = self._pending[0]
                     await self._work(functools.partial(self.engine.switch, switch.session))
-                    self._record({"type": "switched", **switch.names})
+                    names = Message(type="switched", model=switch.model, policy=switch.policy)
+                    self._record({**names, "chunk_ms": switch.session.chunk_ms})
                     self._wake()
                     self._pending.popleft()
                     continue
@@ -319,7 +321,7 @@ class LiveStream:
             subscriber.wake()
 
 
-def dump(message: Message) -> str:
+def dump(message: Mapping[str, object]) -> str:
     """The message as it goes over the wire: valid JSON in valid Unicode, whatever a client or model said."""
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from simulst.core.translator import Translator
 from simulst.errors import SimulstError
@@ -10,11 +9,11 @@ from simulst.errors import SimulstError
 WAIT_S = 0.02
 """What a stream waits for the others before it is computed without them."""
 
-Beside = Callable[[Translator], AbstractContextManager[Any]]
-"""Within it, work on a stream of this model is computed beside that of the other streams."""
+Beside = Callable[[Translator], AbstractContextManager[object]]
+"""Within it, work on a stream of this model is computed together with that of the other streams."""
 
 
-def alone(model: Translator) -> AbstractContextManager[Any]:
+def alone(model: Translator) -> AbstractContextManager[object]:
     """Every stream by itself."""
     return nullcontext()
 
@@ -42,6 +41,6 @@ class Together:
                 f"--batch needs a speech LLM; {', '.join(models)} cannot decode several streams together."
             )
 
-    def __call__(self, model: Translator) -> AbstractContextManager[Any]:
+    def __call__(self, model: Translator) -> AbstractContextManager[object]:
         batcher = self._batchers.get(id(model))
         return nullcontext() if batcher is None else batcher.stream()

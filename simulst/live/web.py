@@ -1,4 +1,4 @@
-"""Plain HTTP beside the websocket: the page, configuration, health and metrics, and who may ask for them."""
+"""Plain HTTP on the websocket's port: the page, configuration, health and metrics, and who may ask for them."""
 
 import functools
 import hmac
@@ -106,7 +106,7 @@ class Access:
 
 
 class Web:
-    """Answers every request that is no websocket, and refuses websockets that may not be."""
+    """Answers every request that is not a websocket, and refuses websockets that are not allowed."""
 
     def __init__(self, hub: Hub, access: Access, crowd: Crowd) -> None:
         self._hub = hub
@@ -127,7 +127,7 @@ class Web:
                 return self._error(*refused)
             response = self._answer(connection, request)
         except MultipleValuesError as twice:
-            sentence = f"A request has one {twice} header at most."
+            sentence = f"A request may have only one {twice} header."
             return self._error(http.HTTPStatus.BAD_REQUEST, "bad_request", sentence)
         except ValueError:  # an address that cannot be parsed
             return self._error(http.HTTPStatus.BAD_REQUEST, "bad_request", "The request cannot be understood.")
@@ -155,7 +155,9 @@ class Web:
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         if "websocket" not in request.headers.get("Upgrade", "").lower():
-            return self._error(http.HTTPStatus.UPGRADE_REQUIRED, "no_websocket", "This address speaks websocket only.")
+            return self._error(
+                http.HTTPStatus.UPGRADE_REQUIRED, "no_websocket", "This address only accepts websockets."
+            )
         if self._hub.closing:
             return self._error(http.HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "The server is shutting down.")
         if not self._crowd.admit(connection.transport.get_extra_info("socket").fileno()):

@@ -5,11 +5,10 @@ exactly the rows that `output_attentions=True` would return, for the wanted head
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ class RecordedHeads:
     `sources` are the modules that give the queries, one a layer. Safe to share between sessions and threads.
     """
 
-    def __init__(self, sources: Sequence[nn.Module], *, num_heads: int, heads: Sequence[Head]) -> None:
+    def __init__(self, sources: Sequence[nn.Module], *, num_heads: int, heads: Sequence[Sequence[int]]) -> None:
         self.num_heads = num_heads
         self.layers = len(sources)
         self.heads = check_heads(heads, layers=self.layers, num_heads=num_heads)
@@ -61,7 +60,7 @@ class CrossAttention(RecordedHeads):
     scaled by `head_dim ** -0.5`. Safe to share between sessions and threads: what is recorded belongs to the caller.
     """
 
-    def __init__(self, layers: Sequence[nn.Module], *, num_heads: int, heads: Sequence[Head]) -> None:
+    def __init__(self, layers: Sequence[nn.Module], *, num_heads: int, heads: Sequence[Sequence[int]]) -> None:
         super().__init__([layer.get_submodule("q_proj") for layer in layers], num_heads=num_heads, heads=heads)
 
     def rows(
@@ -101,8 +100,8 @@ class CrossAttention(RecordedHeads):
         return torch.softmax(scores, dim=-1)[..., :n_valid]
 
 
-def _recorder(layer: int) -> Any:
-    def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+def _recorder(layer: int) -> Callable[[nn.Module, object, Tensor], None]:
+    def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
         queries = _QUERIES.get()
         if queries is not None:
             queries[layer] = output
@@ -145,7 +144,7 @@ def whole_layers(layers: Sequence[int], num_heads: int) -> list[Head]:
     return [(layer, head) for layer in layers for head in range(num_heads)]
 
 
-def check_heads(heads: Sequence[Any], *, layers: int, num_heads: int) -> list[Head]:
+def check_heads(heads: Sequence[Sequence[int]], *, layers: int, num_heads: int) -> list[Head]:
     """The heads as pairs of int, in order; ModelError where one does not exist or none is named."""
     chosen: list[Head] = []
     for entry in heads:
@@ -172,8 +171,8 @@ def ordered_heads(heads: Sequence[Head] | None, *, layers: int, num_heads: int) 
     return sorted(check_heads(wanted, layers=layers, num_heads=num_heads), key=lambda head: head[0])
 
 
-def choose_heads(directory: Path, heads_file: str | None, default: Sequence[Any]) -> list[Any]:
-    """Heads from that file, else from the file beside the model, else the default."""
+def choose_heads(directory: Path, heads_file: str | None, default: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Heads from that file, else from the file in the model's folder, else the default."""
     if heads_file is not None:
         return read_heads(Path(heads_file).expanduser())
     if (directory / HEADS_FILE).is_file():
@@ -181,7 +180,7 @@ def choose_heads(directory: Path, heads_file: str | None, default: Sequence[Any]
     return list(default)
 
 
-def read_heads(path: Path) -> list[Any]:
+def read_heads(path: Path) -> list[Sequence[int]]:
     """The heads of an `alignment_heads.json` as `simulst calibrate` writes it: {"heads": [[layer, head], ...], ...}."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; ModelError where it is missing or no object."""
+    """The object in a JSON file; ModelError where it is missing or not an object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
@@ -37,7 +37,7 @@ def torch_device(device: str) -> "torch.device":
     try:
         found = torch.device(device)
     except RuntimeError:
-        raise ModelError(f"There is no device '{device}'; use cpu, cuda, cuda:N, mps or auto.") from None
+        raise ModelError(f"Unknown device '{device}'; known: cpu, cuda, cuda:N, mps, auto.") from None
     if found.type == "cuda" and (not torch.cuda.is_available() or (found.index or 0) >= torch.cuda.device_count()):
         raise ModelError(f"Device '{device}' is not available on this machine; use cpu or auto.")
     if found.type == "mps" and not torch.backends.mps.is_available():
@@ -53,9 +53,8 @@ def torch_dtype(dtype: str | None) -> "torch.dtype":
 
     name = str(dtype or "float32").removeprefix("torch.")
     if name not in DTYPES:
-        raise ModelError(f"There is no dtype '{dtype}' for models; use one of {', '.join(DTYPES)}.")
-    found: torch.dtype = getattr(torch, name)
-    return found
+        raise ModelError(f"Unknown dtype '{dtype}'; known: {', '.join(DTYPES)}.")
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
 def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | None, attention: str = "sdpa") -> Any:
@@ -84,9 +83,8 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
         raise ModelError(f"The weights in {directory} cannot be loaded: {reason}") from error
     missing = sorted(report["missing_keys"])
     if missing:
-        raise ModelError(
-            f"The weights in {directory} are incomplete: {len(missing)} tensors such as {missing[0]} miss."
-        )
+        count = "1 tensor is" if len(missing) == 1 else f"{len(missing)} tensors are"
+        raise ModelError(f"The weights in {directory} are incomplete: {count} missing, for example {missing[0]}.")
     return model.to(where).eval().requires_grad_(False)
 
 

@@ -11,7 +11,7 @@ _WHOLE_BYTES, _PIECES = 1_000_000, 16
 
 
 def fingerprint(name_or_dir: str) -> str:
-    """16 hexadecimal digits, the same wherever the files lie; "" for what cannot be found."""
+    """16 hexadecimal digits, the same wherever the files are; "" for what cannot be found."""
     from simulst.models.registry import CASCADE, locate
 
     try:

@@ -1,7 +1,7 @@
 """Options of a model: settings that a command line, a file or Python may give."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from simulst.core.settings import check, describe, read
 from simulst.core.settings import setting as option
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 def describe_options(kind: type) -> dict[str, str]:
     """Name of every option of a dataclass and what it means, default included."""
-    return {one["name"]: f"{one['help']} (default: {_shown(one['default'])})" for one in describe(kind)}
+    return {str(one["name"]): f"{one['help']} (default: {_shown(one['default'])})" for one in describe(kind)}
 
 
-def parse_options(kind: type[T], given: Mapping[str, Any], *, owner: str) -> T:
+def parse_options(kind: type[T], given: Mapping[str, object], *, owner: str) -> T:
     """An instance of the dataclass `kind`; text is read as the field's type, "none" as None.
 
     Raises ModelError for a name that the dataclass does not have and for a value of the wrong type.

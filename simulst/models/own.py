@@ -11,7 +11,7 @@ from simulst.errors import ModelError, SimulstError
 from simulst.models.family import AnyFamily, ModelFamily
 from simulst.plugins import brief, module_from_file
 
-Provides = Callable[[Path, Any], frozenset[Evidence]]
+Provides = Callable[[Path, object], frozenset[Evidence]]
 
 
 def family_from_file(path: Path, attribute: str) -> AnyFamily:
@@ -24,13 +24,13 @@ def family_from_file(path: Path, attribute: str) -> AnyFamily:
         raise ModelError(f"{path} has no '{attribute}'; {advice}.")
     family = content[attribute]
     if not isinstance(family, ModelFamily):
-        raise ModelError(f"{spec} is no model family: it must be a simulst.models.ModelFamily, not {family!r:.80}.")
+        raise ModelError(f"{spec} is not a model family: it must be a simulst.models.ModelFamily, not {family!r:.80}.")
     provides = _checked_provides(family, spec)
     return replace(family, provides=provides, load=_checked_load(family, spec, provides))
 
 
 def _checked_provides(family: AnyFamily, spec: str) -> Provides:
-    def provides(directory: Path, options: Any) -> frozenset[Evidence]:
+    def provides(directory: Path, options: object) -> frozenset[Evidence]:
         with _told(f"{spec}: what it provides"):
             found = family.provides(directory, options)
         return _evidence(found, spec)
@@ -46,7 +46,7 @@ def _evidence(found: object, owner: str) -> frozenset[Evidence]:
 
 
 def _checked_load(family: AnyFamily, spec: str, checked_provides: Provides) -> Callable[..., Translator]:
-    def load(directory: Path, options: Any, **place: Any) -> Translator:
+    def load(directory: Path, options: object, **place: Any) -> Translator:
         with _told(f"{spec}: loading"):
             found = family.load(directory, options, **place)
         with _told(f"{spec}: what it loads"):
@@ -72,9 +72,13 @@ def check_translator(found: Translator, owner: str) -> None:
     with _told(f"{owner}: opening a session"):
         session = found.open()
     _complete(session, TranslatorSession, f"A session of {owner}", PlainSession)
-    for evidence, able in ((Evidence.SESSION_TOKENS, session.reads_and_writes), (Evidence.SOURCE_LM, session.text)):
-        if evidence in found.provides and able is None:
-            name = "reads_and_writes" if evidence is Evidence.SESSION_TOKENS else "text"
+    able = {
+        "reads_and_writes": (Evidence.SESSION_TOKENS, session.reads_and_writes),
+        "chain": (Evidence.CHAIN, session.chain),
+        "text": (Evidence.SOURCE_LM, session.text),
+    }
+    for name, (evidence, what) in able.items():
+        if evidence in found.provides and what is None:
             raise ModelError(f"{owner} provides {evidence}, but {name} of its sessions is None.")
 
 

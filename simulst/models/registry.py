@@ -26,7 +26,7 @@ FAMILIES: dict[str, str] = {
     "seamless_m4t_v2": "simulst.models.seq2seq.seamless:FAMILY",
     "canary": "simulst.models.seq2seq.canary:FAMILY",
     "speech_to_text": "simulst.models.seq2seq.speech2text:FAMILY",
-    **dict.fromkeys(("marian", "m2m_100", "mbart", "mt5", "t5"), "simulst.models.text.encoder_decoder:FAMILY"),
+    **dict.fromkeys(("marian", "m2m_100", "t5"), "simulst.models.text.encoder_decoder:FAMILY"),
     **dict.fromkeys(
         ("gemma", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"),
         "simulst.models.text.causal_lm:FAMILY",
@@ -224,7 +224,7 @@ def locate(wanted: str) -> Place:
         directory = fetch(wanted)
         return Place(name=wanted, entry=FAMILIES[_architecture(directory)], directory=directory)
     raise ModelError(
-        f"There is no model '{wanted}'; give one of {', '.join(MODELS)}, a local directory, "
+        f"Unknown model '{wanted}'; known: {', '.join(MODELS)}, a local directory, "
         f"or a hub name (owner/name) of a supported architecture: {_supported()}; or a cascade of two, ASR+TEXT; "
         "or file.py:FAMILY; or, for text, a server http://HOST:PORT/v1#NAME."
     )
@@ -253,7 +253,7 @@ def _kept(name: str) -> Path:
 
 
 def _fetched(name: str) -> Path:
-    """Where a known model lies: in the package, under SIMULST_WEIGHTS (~/.cache/simulst/weights), on the hub."""
+    """Where a known model is: in the package, under SIMULST_WEIGHTS (~/.cache/simulst/weights), on the hub."""
     kept, hub = _kept(name), MODELS[name].hub
     return kept if not hub or (kept / "config.json").is_file() else fetch(hub)
 
@@ -265,7 +265,7 @@ def _architecture(directory: Path) -> str:
     elif (directory / "config.json").is_file():
         kind = read_json(directory / "config.json").get("model_type")
     else:
-        raise ModelError(f"{directory} is no model: it has neither {OWN_FORMAT} nor config.json.")
+        raise ModelError(f"{directory} is not a model: it has neither {OWN_FORMAT} nor config.json.")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise ModelError(f"The architecture '{kind}' of {directory} is not supported; supported are: {_supported()}.")
     return kind

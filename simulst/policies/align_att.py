@@ -19,7 +19,7 @@ from simulst.core.alignment import (
     running_median,
     valid_rows,
 )
-from simulst.core.boundary import complete
+from simulst.core.boundary import complete, hold_back
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
 from simulst.core.translator import Alignment, Evidence, TokenStep, Verdict
@@ -86,6 +86,9 @@ class AlignAtt(Policy[AlignAttState]):
     drop_last: int = setting(
         0, "frames at the very end that are left out as a sink", unit="frames", at_least=0, published="0, 1"
     )
+    hold_words: int = setting(
+        0, "words before the border that are held back, the last of them whole or not", at_least=0, published="0, 1"
+    )
     rewind_s: float | None = setting(
         None, "give up the chunk when attention jumps back further than this", unit="s", above=0, published="4"
     )
@@ -127,6 +130,9 @@ class AlignAtt(Policy[AlignAttState]):
         if self._rewinds(frames[:cut], alignment, state):
             return Decision(hypothesis=hypothesis, reason="rewind")
         keep = complete(hypothesis, cut, decoder.vocabulary)
+        if self.hold_words:
+            fresh = not committed.prefix
+            keep = min(keep, hold_back(hypothesis.ids[:cut], self.hold_words, decoder.vocabulary, fresh=fresh))
         if keep:
             state.last_attended_s = alignment.start_s + int(frames[keep - 1]) * alignment.frame_s
         diagnostics = {"limit": limit, "frames": frames.tolist()}

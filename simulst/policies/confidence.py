@@ -23,7 +23,9 @@ class Confidence(Policy):
     paper: ClassVar[str] = "Dugan et al. 2023 (2306.01201)"
 
     signal: Literal["auto", "no_speech", "logprob"] = setting(
-        "auto", "what tells confidence; auto: no_speech where the model has it, else logprob", published="no_speech"
+        "auto",
+        "where confidence comes from; auto: no_speech where the model has it, else logprob",
+        published="no_speech",
     )
     alpha: float = setting(0.9, "confidence that there is speech", above=0, below=1, published="0.9, 0.7")
     threshold: float = setting(

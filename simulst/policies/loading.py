@@ -5,10 +5,10 @@ import dataclasses
 import importlib
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
 
 from simulst.bundled import bundled_path
 from simulst.core.history import HistoryConfig
@@ -21,6 +21,9 @@ from simulst.policies.names import POLICIES
 
 _MAX_PRESET_BYTES = 100_000
 _MAX_NAME = 200
+
+Restored = tuple[Callable[[str, dict[str, object]], AnyPolicy], tuple[str, dict[str, object]]]
+"""What pickle makes a policy of again: a function and its arguments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +38,11 @@ class Preset:
     )
     source: str = ""
     """The published setting that this mirrors."""
-    parameters: dict[str, Any] = field(default_factory=dict)
-    history: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, object] = field(default_factory=dict)
+    history: dict[str, object] = field(default_factory=dict)
 
 
-def load_policy(spec: "str | Path | AnyPolicy | LoadedPolicy", **overrides: Any) -> LoadedPolicy:
+def load_policy(spec: "str | Path | AnyPolicy | LoadedPolicy", **overrides: object) -> LoadedPolicy:
     """The policy that `spec` names, with parameters, `chunk_ms` or `history.KEY` overridden.
 
     `spec` is a name, a preset (name, or path that ends in .toml), `file.py:Class`, `package.Class`, or a policy object.
@@ -54,7 +57,7 @@ def load_policy(spec: "str | Path | AnyPolicy | LoadedPolicy", **overrides: Any)
     return _build(policy_class(preset.policy), preset, overrides)
 
 
-def _changed(loaded: LoadedPolicy, overrides: Mapping[str, Any]) -> LoadedPolicy:
+def _changed(loaded: LoadedPolicy, overrides: Mapping[str, object]) -> LoadedPolicy:
     preset = Preset(
         name=loaded.name,
         chunk_ms=loaded.chunk_ms,
@@ -65,7 +68,7 @@ def _changed(loaded: LoadedPolicy, overrides: Mapping[str, Any]) -> LoadedPolicy
     return _build(type(loaded.policy), preset, overrides)
 
 
-def _build(cls: type[AnyPolicy], preset: Preset, overrides: Mapping[str, Any]) -> LoadedPolicy:
+def _build(cls: type[AnyPolicy], preset: Preset, overrides: Mapping[str, object]) -> LoadedPolicy:
     own = {k: v for k, v in overrides.items() if k != "chunk_ms" and not k.startswith("history.")}
     history = {k.removeprefix("history."): v for k, v in overrides.items() if k.startswith("history.")}
     table = {"method": cls.default_history, "segment_s": cls.default_segment_s, **preset.history, **history}
@@ -83,8 +86,7 @@ def _build(cls: type[AnyPolicy], preset: Preset, overrides: Mapping[str, Any]) -
 def policy_class(spec: str) -> type[AnyPolicy]:
     """The class behind a registered name, `file.py:Class` or `package.Class`."""
     if spec in POLICIES:
-        module, _, name = POLICIES[spec].partition(":")
-        found = getattr(importlib.import_module(module), name)
+        found = resolve_name(POLICIES[spec])
     elif ".py:" in spec:
         path, _, name = spec.rpartition(":")
         found = vars(module_from_file(bundled_path(path), what="policy", error=PolicyError)).get(name)
@@ -93,29 +95,29 @@ def policy_class(spec: str) -> type[AnyPolicy]:
     elif "." in spec and all(part.isidentifier() for part in spec.replace(":", ".").split(".")):
         module, _, name = spec.replace(":", ".").rpartition(".")
         try:
-            found = getattr(importlib.import_module(module), name, None)
+            found = vars(importlib.import_module(module)).get(name)
         except ImportError as error:
             raise PolicyError(f"The policy {spec} cannot be imported: {error}.") from error
     else:
         known = ", ".join([*POLICIES, *(name for name in preset_names() if name not in POLICIES)])
-        raise PolicyError(
-            f"Unknown policy {spec!r}; known are {known}, a .toml preset, file.py:Class or package.Class."
-        )
+        raise PolicyError(f"Unknown policy {spec!r}; known: {known}, a .toml preset, file.py:Class or package.Class.")
     if not (isinstance(found, type) and issubclass(found, Policy)):
-        raise PolicyError(f"{spec} is no policy: it must name a subclass of simulst.core.policy.Policy.")
+        raise PolicyError(f"{spec} is not a policy: it must name a subclass of simulst.core.policy.Policy.")
     if not dataclasses.is_dataclass(found):
         raise PolicyError(f"{spec} must be a frozen dataclass: its fields are its parameters.")
     return found
 
 
-def _to_another_process(policy: AnyPolicy) -> tuple[Any, ...]:
+def _to_another_process(
+    policy: AnyPolicy,
+) -> Restored:
     """Pickles a policy from a file as that file and its values: there the module has no name yet."""
-    kind: Any = type(policy)
+    kind = type(policy)
     values = {name: vars(policy)[name] for name in settings(kind)}
     return _from_file, (f"{Path(sys.modules[kind.__module__].__file__ or '').resolve()}:{kind.__qualname__}", values)
 
 
-def _from_file(spec: str, values: dict[str, Any]) -> AnyPolicy:
+def _from_file(spec: str, values: dict[str, object]) -> AnyPolicy:
     return policy_class(spec)(**values)
 
 
@@ -137,7 +139,7 @@ def preset_path(name: str) -> Path | None:
 
 
 def read_preset(path: Path) -> Preset:
-    """The checked content of a preset file; a policy of one's own is meant from the preset's folder."""
+    """The checked content of a preset file; the file of a policy of one's own is relative to the preset's folder."""
     try:
         if path.stat().st_size > _MAX_PRESET_BYTES:
             raise PolicyError(f"The preset {path} is larger than {_MAX_PRESET_BYTES} bytes.")

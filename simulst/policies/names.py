@@ -17,5 +17,7 @@ POLICIES: dict[str, str] = {
     "emma": "simulst.policies.emma:Emma",
     "read_write": "simulst.policies.read_write:ReadAndWrite",
     "gpe_wait_k": "simulst.policies.gpe_wait_k:GpeWaitK",
+    "blockwise_beam": "simulst.policies.blockwise_beam:BlockwiseBeam",
+    "streamuni": "simulst.policies.streamuni:StreamUni",
     "infinite": "simulst.policies.infinite:Infinite",
 }

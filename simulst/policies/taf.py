@@ -8,6 +8,7 @@ from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
 from simulst.core.translator import Draw, Evidence, Hypothesis
 from simulst.policies.ralcp import vote
+from simulst.policies.rows import with_rows
 
 TOKENS_PER_SOURCE_WORD = 4 / 3
 WRONG = "wrong_anticipated_words"
@@ -69,7 +70,7 @@ class Taf(Policy[TafState]):
         said = decoder.vocabulary.decode(decision.hypothesis.ids[: decision.commit]).split()
         ahead = said[_agreement(said, decoder.vocabulary.decode(plain.ids).split()) :]
         state.pending += [(committed.total, word) for word in ahead]
-        hypothesis = self._with_rows(decision.hypothesis, decision.commit, committed, decoder)
+        hypothesis = with_rows(decision.hypothesis, decision.commit, committed, decoder)
         counts |= {"committed_words": len(said), "anticipated_words": len(ahead)}
         return replace(decision, hypothesis=hypothesis, reason="anticipation", counts=counts)
 
@@ -113,21 +114,6 @@ class Taf(Policy[TafState]):
                 still.append((total, word))
         state.pending = [(total, word) for total, word in still if total >= dropped]
         return {WRONG: len(still) - len(state.pending)}
-
-    def _with_rows(self, hypothesis: Hypothesis, commit: int, committed: Committed, decoder: Decoder) -> Hypothesis:
-        """With the alignment of the committed part, where history selection asks for it: text translation has none."""
-        ids = hypothesis.ids[:commit]
-        hypothesis = replace(hypothesis, ids=ids)
-        if Evidence.ALIGNMENT not in decoder.wants:
-            return hypothesis
-        forced = (*committed.prefix, *ids)
-        alignment = decoder.hypothesise(prefix=forced, max_new=1)[0].alignment
-        if alignment is None:
-            return hypothesis
-        rows = alignment.weights[: len(forced)]
-        return replace(
-            hypothesis, alignment=replace(alignment, weights=rows, history=len(committed.prefix), heads=None)
-        )
 
 
 def new_token_budget(source_words: int, prefix_tokens: int, *, per_word: float = TOKENS_PER_SOURCE_WORD) -> int:

@@ -5,13 +5,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
-from typing import Any
 
 from simulst.audio import AudioStream, FloatArray
 from simulst.core.events import HypothesisEvent, SinkEvent
 from simulst.core.session import Session
 from simulst.errors import AudioError
 from simulst.sinks.sink import Sink
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""What `signal.signal` takes and gives back."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -32,7 +34,7 @@ class Interrupts:
         self._stream = stream
         self._guarded = False
         self._count = 0
-        self._old: dict[int, Any] = {}
+        self._old: dict[int, Handler] = {}
         self.status = 0
         """Exit status that the signal asks for, 0 where none came."""
 

@@ -39,7 +39,7 @@ def sink_class(name: str) -> "type[FileSink]":
         module, _, own = SINKS[name].partition(":")
         found = vars(importlib.import_module(module))[own]
     else:
-        raise FormatError(f"There is no format {name!r}; it must be one of {', '.join(SINKS)}, or FILE.py:CLASS.")
+        raise FormatError(f"Unknown format {name!r}; known: {', '.join(SINKS)}, or FILE.py:CLASS.")
     if not (isinstance(found, type) and issubclass(found, FileSink)):
         raise FormatError(f"{name} is not a format: it must name a class that extends simulst.sinks.sink.FileSink.")
     return found

@@ -1,4 +1,4 @@
-"""Breaking a subtitle into lines by display width; wide (Chinese, Japanese, Korean) signs count as two."""
+"""Breaking a subtitle into lines by display width; wide (Chinese, Japanese, Korean) characters count as two."""
 
 import functools
 import itertools
@@ -25,7 +25,7 @@ def _sign_width(sign: str) -> int:
 def break_lines(text: str, max_width: int, max_lines: int) -> tuple[str, ...] | None:
     """The text in as few lines as possible, evenly filled; None where `max_lines` lines do not hold it.
 
-    Lines end at blanks, between wide signs, or inside a word that is wider than a line.
+    Lines end at spaces, between wide characters, or inside a word that is wider than a line.
     """
     if width(text) <= max_width:
         return (text,)

@@ -20,7 +20,7 @@ PAUSE_S = 3.0
 TAIL_S = 0.6
 """Shown at least so long after its last word came."""
 JOINER = "\u2060"
-"""Zero-width sign that keeps players from reading text as markup."""
+"""Zero-width character that keeps players from reading text as markup."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +65,9 @@ class CueTrack:
     def __init__(self, style: SubtitleStyle | None = None) -> None:
         self.style = style or SubtitleStyle()
         self._words: list[Piece] = []
-        """Each with the blanks before it."""
+        """Each with the spaces before it."""
         self._blanks = ""
-        """Blanks after the last word."""
+        """Spaces after the last word."""
         self._closed: list[_Closed] = []
         self._settled = 0
         self._settled_characters = 0
@@ -195,7 +195,7 @@ class CueTrack:
 
 
 def _parts(piece: str, limit: int) -> list[str]:
-    """A piece without inner blanks as units that may stand in different cues: itself, or its wide signs one by one.
+    """The units of a piece without inner spaces, which may go to different cues: itself, or its wide characters singly.
 
     What is wider than a line is cut, or no cue could hold it.
     """

@@ -34,7 +34,7 @@ class SentenceLines:
         self._gap = False
 
     def feed(self, text: str) -> str:
-        """`text` with the blank after a sentence made a line break; a blank at its end waits for what follows."""
+        """`text` with the space after a sentence turned into a line break; one at its end waits for what follows."""
         out: list[str] = []
         for piece in re.findall(r"\s+|\S+", text):
             if piece.isspace():

@@ -4,7 +4,7 @@ weights, which are drawn from a seed."""
 import json
 import string
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 _LETTERS = string.ascii_lowercase
 
@@ -44,7 +44,7 @@ def tiny_whisper(
         suppress_tokens=None,
         begin_suppress_tokens=None,
     )
-    generation: dict[str, Any] = {
+    generation: dict[str, object] = {
         "alignment_heads": [[0, 1], [1, 0], [1, 3]],
         "begin_suppress_tokens": [pieces.index("\u0120"), eos],
         "no_timestamps_token_id": ids["<|notimestamps|>"],
@@ -99,12 +99,17 @@ def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
 def tiny_seamless(directory: Path, *, second: bool = False, seed: int = 0) -> Path:
     """A SeamlessM4T of 1 + 2 layers and 4 heads, English and German; `second` is version 2."""
     import torch
-    import transformers
+    from transformers import GenerationConfig
 
+    if second:
+        from transformers import SeamlessM4Tv2Config as Config
+        from transformers import SeamlessM4Tv2ForSpeechToText as Model
+    else:
+        from transformers import SeamlessM4TConfig as Config
+        from transformers import SeamlessM4TForSpeechToText as Model
     marks = ["<pad>", "<unk>", "<s>", "</s>", "__eng__", "__deu__"]
     pieces = [*marks, *("\u2581" + letter for letter in _LETTERS), *_LETTERS, ".", ","]
-    version = "SeamlessM4Tv2" if second else "SeamlessM4T"
-    config = getattr(transformers, f"{version}Config")(
+    config = Config(
         vocab_size=len(pieces),
         hidden_size=32,
         initializer_range=0.3,
@@ -127,8 +132,8 @@ def tiny_seamless(directory: Path, *, second: bool = False, seed: int = 0) -> Pa
         decoder_start_token_id=3,
     )
     torch.manual_seed(seed)
-    model = getattr(transformers, f"{version}ForSpeechToText")(config)
-    model.generation_config = transformers.GenerationConfig(text_decoder_lang_to_code_id={"eng": 4, "deu": 5})
+    model = Model(config)
+    model.generation_config = GenerationConfig(text_decoder_lang_to_code_id={"eng": 4, "deu": 5})
     return save_checkpoint(model, directory, pieces, {m: i for i, m in enumerate(marks)}, byte_level=False)
 
 
@@ -192,8 +197,14 @@ def byte_pieces() -> list[str]:
     return [chr(byte) if byte in kept else chr(next(moved)) for byte in range(256)]
 
 
+class _Saves(Protocol):
+    """A model of transformers."""
+
+    def save_pretrained(self, directory: Path, /, *, safe_serialization: bool) -> object: ...
+
+
 def save_checkpoint(
-    model: Any, directory: Path, pieces: list[str], special: dict[str, int], *, byte_level: bool
+    model: _Saves, directory: Path, pieces: list[str], special: dict[str, int], *, byte_level: bool
 ) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(directory, safe_serialization=True)
@@ -201,7 +212,7 @@ def save_checkpoint(
     for i, piece in enumerate(pieces):
         table.setdefault(piece, i)
     flags = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    spec: dict[str, Any] = {
+    spec: dict[str, object] = {
         "version": "1.0",
         "added_tokens": [{"id": i, "content": mark, **flags} for mark, i in special.items()],
         "model": {"type": "BPE", "vocab": table, "merges": [], "byte_fallback": not byte_level},

@@ -83,6 +83,8 @@ class ScriptedTranslator(PlainTranslator):
     """Samples after which new source becomes visible; none: all at once."""
     padding: int = 0
     """Columns after the valid ones, whose weights exceed all others."""
+    transcripts: Sequence[tuple[int, ...]] = ()
+    """What `write_source` answers, one per extension of the source; the last one stays."""
     opened: "list[ScriptedSession]" = field(default_factory=list)
 
     def open(self) -> "ScriptedSession":
@@ -100,6 +102,8 @@ class ScriptedSession(PlainSession, TextSide):
         self.ends_s: list[float] = []
         self.prefixes: list[tuple[int, ...]] = []
         self.dropped_targets: list[int] = []
+        self.chained: list[tuple[tuple[int, ...], float | None]] = []
+        """Source and `until_s` of every call of `translate_after`."""
 
     @property
     def start_s(self) -> float:
@@ -184,6 +188,25 @@ class ScriptedSession(PlainSession, TextSide):
             weights[np.arange(rows), attended] = 1
         return weights
 
+    def write_source(self, *, max_new: int | None = None) -> Hypothesis:
+        """The transcript that belongs to what was heard; its tokens attend to frames all over it."""
+        said = self.model.transcripts
+        ids = said[min(self.extensions, len(said)) - 1] if said and self.extensions else ()
+        return self._best(Scripted(ids=ids), 0, Query(max_new=max_new, want=frozenset({Evidence.ALIGNMENT})))
+
+    def translate_after(
+        self,
+        source: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        until_s: float | None = None,
+        max_new: int | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> Hypothesis:
+        """The next line of the script."""
+        self.chained.append((tuple(source), until_s))
+        return self._best(self._next(prefix), len(prefix), Query(max_new=max_new, want=want))
+
     def read_write(
         self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
     ) -> Hypothesis:
@@ -193,8 +216,15 @@ class ScriptedSession(PlainSession, TextSide):
     def turns(self) -> tuple[Sequence[Turn], int]:
         return (), 0
 
+    def keep_first(self, count: int) -> None:
+        """Nothing is cached."""
+
     @property
     def reads_and_writes(self) -> "ScriptedSession":
+        return self
+
+    @property
+    def chain(self) -> "ScriptedSession":
         return self
 
     @property

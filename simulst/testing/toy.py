@@ -156,7 +156,8 @@ class ToySession(PlainSession, TextSide):
         for row, heard in enumerate(attended):
             if heard is not None:
                 rows[row, min(heard.frame, frames - 1)] = 0.9
-        stop, next_id, count = "eos", None, len(new)
+        stop: Literal["eos", "length", "gate"] = "eos"
+        next_id, count = None, len(new)
         if query.max_new is not None and query.max_new < count:
             stop, next_id, count = "length", None, query.max_new
         for i, (token, sound) in enumerate(new[:count]):
@@ -182,7 +183,7 @@ class ToySession(PlainSession, TextSide):
         )
         return Hypothesis(
             ids=tuple(token for token, _ in new[:count]),
-            stop=stop,  # type: ignore[arg-type]
+            stop=stop,
             next_id=next_id,
             logprobs=tuple(-0.05 if sound.certain else -2.0 for _, sound in new[:count]),
             alignment=alignment if query.want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS} else None,
@@ -203,11 +204,37 @@ class ToySession(PlainSession, TextSide):
         self._turns.append(Turn(tokens=len(written.ids), end_s=self.heard_s, entries=entries))
         return written
 
+    def write_source(self, *, max_new: int | None = None) -> Hypothesis:
+        """The words that were heard, as their own translation."""
+        return self._one((), 0, Query(max_new=max_new, want=frozenset({Evidence.ALIGNMENT})))
+
+    def translate_after(
+        self,
+        source: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        until_s: float | None = None,
+        max_new: int | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> Hypothesis:
+        """The source as it is, where the prefix is its beginning; else what was heard."""
+        room = len(source) - len(prefix)
+        if until_s is not None and room >= 0:
+            max_new = room if max_new is None else min(room, max_new)
+        return self._one(prefix, 0, Query(max_new=max_new, want=want))
+
     def turns(self) -> tuple[Sequence[Turn], int]:
         return self._turns, 0
 
+    def keep_first(self, count: int) -> None:
+        """Nothing is cached."""
+
     @property
     def reads_and_writes(self) -> "ToySession":
+        return self
+
+    @property
+    def chain(self) -> "ToySession":
         return self
 
     @property

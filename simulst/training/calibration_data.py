@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +17,13 @@ Span = tuple[float, float]
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a"})
 PAUSE_S = 0.5
+
+
+@runtime_checkable
+class Encodes(Vocabulary, Protocol):
+    """A vocabulary that turns text into ids as well."""
+
+    def encode(self, text: str) -> list[int]: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,8 +53,8 @@ def read_examples(data: Path, model: Translator, *, join: int, limit: int) -> It
 
 
 def _from_manifest(manifest: Path, model: Translator, limit: int) -> Iterator[TimedExample]:
-    encode = getattr(model.vocabulary, "encode", None)
-    if encode is None:
+    vocabulary = model.vocabulary
+    if not isinstance(vocabulary, Encodes):
         raise DataError(f"{model.name} cannot encode text; calibrate it on clips (a folder of audio) instead.")
     for number, line in enumerate(_lines(manifest)[:limit], start=1):
         where = f"{manifest}:{number}"
@@ -60,8 +68,8 @@ def _from_manifest(manifest: Path, model: Translator, limit: int) -> Iterator[Ti
             ) from error
         if len(spans) != len(target.split()):
             raise DataError(f"{where} has {len(spans)} spans for the {len(target.split())} words of its target.")
-        ids = tuple(encode(f" {target.strip()}"))
-        words = word_indices(ids, model.vocabulary)
+        ids = tuple(vocabulary.encode(f" {target.strip()}"))
+        words = word_indices(ids, vocabulary)
         of_token = [spans[word] if word < len(spans) else None for word in words]
         yield TimedExample(name=where, samples=read_audio(manifest.parent / audio), ids=ids, spans=tuple(of_token))
 

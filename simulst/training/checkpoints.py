@@ -1,15 +1,26 @@
 """The model of a recipe as its stages leave it."""
 
+from dataclasses import replace
+
 import torch
 
+from simulst.errors import DataError
 from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, load_weights, read_config, tiny_decoder_config
 from simulst.training.recipe import Recipe
+from simulst.training.vocabulary import language_mark
 
 
 def started(recipe: Recipe) -> SpeechLLM:
-    """The weights that a recipe with `start` goes on from, free to be trained."""
-    folder = recipe.path(recipe.model.start)
-    return load_weights(folder, read_config(folder)).requires_grad_(True)
+    """The weights that a recipe with `start` goes on from, free to be trained.
+
+    Its languages may be the other way round than in the recipe. DataError where it does not know both of them.
+    """
+    folder, data = recipe.path(recipe.model.start), recipe.data
+    config = read_config(folder)
+    if missing := [code for code in (data.source, data.target) if code not in config.languages]:
+        known = ", ".join(config.languages)
+        raise DataError(f"The model to start with, {folder}, does not know {missing[0]!r}; it knows {known}.")
+    return load_weights(folder, replace(config, source=data.source, target=data.target)).requires_grad_(True)
 
 
 def new_model(recipe: Recipe) -> SpeechLLM:
@@ -18,7 +29,9 @@ def new_model(recipe: Recipe) -> SpeechLLM:
         return started(recipe)
     decoder_config = tiny_decoder_config(recipe.model.vocabulary_size) | recipe.model.decoder
     torch.manual_seed(recipe.decoder.seed if recipe.decoder else 0)
-    return SpeechLLM(SpeechLLMConfig(decoder=decoder_config))
+    source, target = recipe.data.source, recipe.data.target
+    languages = {code: language_mark(code) for code in (source, target)}
+    return SpeechLLM(SpeechLLMConfig(decoder=decoder_config, languages=languages, source=source, target=target))
 
 
 def model_after(recipe: Recipe, *names: str) -> SpeechLLM:

@@ -228,7 +228,7 @@ class DecoderTraining:
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * learning_rate_scale(self.progress.step, self.config)
         self.optimiser.zero_grad(set_to_none=True)
-        self.loss(batch).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(self.loss(batch))
         self.ranks.average_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()

@@ -1,21 +1,21 @@
 """Greedy text translation in batches, for the BLEU of checkpoints."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from simulst.models.speech_llm.network import SpeechLLM
+from simulst.training.pieces import Pieces
 from simulst.training.sample import Marks
 
 
 @torch.no_grad()
 def translate_texts(
-    model: SpeechLLM, english: Sequence[str], vocabulary: Any, marks: Marks, *, batch: int = 50, beams: int = 1
+    model: SpeechLLM, source: Sequence[str], vocabulary: Pieces, marks: Marks, *, batch: int = 50, beams: int = 1
 ) -> list[str]:
-    """German of every sentence, in order."""
-    prompts = [[marks.english, *vocabulary.encode(one), marks.german] for one in english]
+    """Translation of every sentence, in order."""
+    prompts = [[marks.source, *vocabulary.encode(one), marks.target] for one in source]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found = [""] * len(prompts)
     was_training = model.training
@@ -43,9 +43,9 @@ def _generate(model: SpeechLLM, prompts: list[list[int]], marks: Marks, beams: i
     return [[int(token) for token in row] for row in made[:, longest:].tolist()]
 
 
-def text_bleu(model: SpeechLLM, pairs: Sequence[tuple[str, str]], vocabulary: Any, marks: Marks) -> float:
-    """BLEU (sacrebleu, 13a) of greedy translations against the German side."""
+def text_bleu(model: SpeechLLM, pairs: Sequence[tuple[str, str]], vocabulary: Pieces, marks: Marks) -> float:
+    """BLEU (sacrebleu, 13a) of greedy translations against the target side."""
     import sacrebleu
 
-    found = translate_texts(model, [english for english, _ in pairs], vocabulary, marks)
-    return float(sacrebleu.corpus_bleu(found, [[german for _, german in pairs]]).score)
+    found = translate_texts(model, [source for source, _ in pairs], vocabulary, marks)
+    return float(sacrebleu.corpus_bleu(found, [[target for _, target in pairs]]).score)

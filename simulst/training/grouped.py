@@ -68,8 +68,3 @@ def aligned(needed: Sequence[int], source: int, rng: random.Random, *, slack: in
     for one in needed:
         seen.append(max(seen[-1] if seen else 1, min(source, 1 + one + rng.randint(0, slack) + extra)))
     return seen
-
-
-def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask that any attention implementation takes: 0 where attention is allowed, the lowest number elsewhere."""
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)

@@ -88,7 +88,7 @@ def imitate(encoder: BlockCausalEncoder, store: SpeechStore, folder: Path, confi
         cosine = F.cosine_similarity(got, want, dim=-1).mean()
         error = (got - want).square().mean() / want.square().mean()
         optimiser.zero_grad(set_to_none=True)
-        (1 - cosine + error).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(1 - cosine + error)
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimiser.step()
         losses.append(1 - cosine.item())

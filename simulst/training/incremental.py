@@ -1,18 +1,19 @@
 """Training for incremental decoding: READ/WRITE in the order of time, turns, and group positions.
 
-`annotate` writes once, beside the features, when every source word of every talk is over and what every target word has
-to wait for; `IncrementalSampler` makes sequences from it while plain training goes on.
+`annotate` writes once, next to the features, when every source word of every talk is over and what every target word
+has to wait for; `IncrementalSampler` makes sequences from it while plain training goes on.
 """
 
 import gzip
 import json
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
@@ -21,8 +22,9 @@ from simulst.errors import DataError
 from simulst.outputs import whole_file
 from simulst.training import grouped
 from simulst.training.interleaved import InterleavedMarks, Labels, TimedSentence, chunked, in_turns, sequence, unsaid
+from simulst.training.pieces import Pieces
 from simulst.training.sample import Marks, Sample, SampleConfig
-from simulst.training.word_alignment import align, latest_source_words
+from simulst.training.word_alignment import Method, align, latest_source_words
 from simulst.training.word_times import ends_by_ctc, ends_by_length, word_starts
 
 if TYPE_CHECKING:
@@ -30,27 +32,35 @@ if TYPE_CHECKING:
     from simulst.training.features import Talk
     from simulst.training.texts import Corpus
 
+Vectors = npt.NDArray[np.uint16]
+"""[vectors, width], bit patterns of bfloat16."""
+
 WORDS_FILE = "words.jsonl"
 NEEDS_FILE = "needs.jsonl.gz"
 LONGEST_CTC = 600
 """Vectors of one sentence above which its words are spread evenly."""
 
 
-def opens_word(vocabulary: Any) -> Any:
+def opens_word(vocabulary: Pieces) -> Callable[[int], bool]:
     """Whether a piece of a SentencePiece vocabulary begins a word."""
     return lambda token: vocabulary.id_to_piece(token).startswith("\u2581")
 
 
-def split_words(ids: Sequence[int], vocabulary: Any) -> list[tuple[int, ...]]:
+def split_words(ids: Sequence[int], vocabulary: Pieces) -> list[tuple[int, ...]]:
     """Token ids by word."""
     starts = word_starts(ids, opens_word(vocabulary))
     return [tuple(ids[a:b]) for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
 
 
 def annotate_needs(
-    corpus: "Corpus", vocabulary: Any, path: Path, method: Any = "auto", *, only: Container[int] | None = None
+    corpus: "Corpus",
+    vocabulary: Pieces,
+    path: Path,
+    method: Method = "auto",
+    *,
+    only: Container[int] | None = None,
 ) -> None:
-    """One line per English sentence: for each of its translations the source word that each target word waits for.
+    """One line per source sentence: for each of its translations the source word that each target word waits for.
 
     Sentences that are not in `only` get an empty line.
     """
@@ -58,9 +68,9 @@ def annotate_needs(
     def texts(ids: Sequence[int]) -> list[str]:
         return [vocabulary.decode(list(one)).strip().lower().strip(".,!?;:\"'") for one in split_words(ids, vocabulary)]
 
-    groups = [g if only is None or number in only else [] for number, g in enumerate(corpus.german)]
-    english = [texts(ids) if group else [] for ids, group in zip(corpus.english, groups, strict=True)]
-    pairs = [(source, texts(ids)) for source, group in zip(english, groups, strict=True) for ids in group]
+    groups = [g if only is None or number in only else [] for number, g in enumerate(corpus.target)]
+    source = [texts(ids) if group else [] for ids, group in zip(corpus.source, groups, strict=True)]
+    pairs = [(one, texts(ids)) for one, group in zip(source, groups, strict=True) for ids in group]
     links = iter(zip(align(pairs, method), pairs, strict=True))
     with whole_file(path) as file, gzip.open(file, "wt", encoding="utf-8") as out:
         for group in groups:
@@ -73,20 +83,20 @@ def annotate_needs(
 class WordClock:
     """Finds when words are over: by the CTC of `model`, or from letters alone without one."""
 
-    vocabulary: Any
+    vocabulary: Pieces
     model: "SpeechLLM | None" = None
     blank: int = 0
 
     @torch.inference_mode()
-    def ends(self, talk: "Talk", vectors: Any, english: Sequence[Sequence[int]]) -> list[list[int]]:
+    def ends(self, talk: "Talk", vectors: Vectors | None, source: Sequence[Sequence[int]]) -> list[list[int]]:
         """For each sentence of a talk the vectors, from the talk's first, after which each word is over."""
         projected = None
-        if self.model is not None:
+        if self.model is not None and vectors is not None:
             stored = np.asarray(vectors[talk.first : talk.first + talk.count])
             stacked = torch.from_numpy(stored.copy()).view(torch.bfloat16).float()
             projected = self.model.projector(stacked)
         ends = list[list[int]]()
-        for (_, begin, finish), ids in zip(talk.sentences, english, strict=True):
+        for (_, begin, finish), ids in zip(talk.sentences, source, strict=True):
             first, last = max(0, int(begin) - 1), min(talk.count, int(np.ceil(finish)) + 2)
             found = None
             if projected is not None and ids and 0 < last - first <= LONGEST_CTC:
@@ -108,13 +118,17 @@ class WordClock:
 
 
 def annotate_words(
-    talks: "Sequence[Talk]", vectors: Any, english: Sequence[Sequence[int]], clock: WordClock, path: Path
+    talks: "Sequence[Talk]",
+    vectors: Vectors | None,
+    source: Sequence[Sequence[int]],
+    clock: WordClock,
+    path: Path,
 ) -> None:
     """One line per talk, as `WordClock.ends`; resumable, lines that are there stay."""
     done = len(path.read_text().splitlines()) if path.exists() else 0
     with path.open("a") as out:
         for talk in talks[done:]:
-            found = clock.ends(talk, vectors, [english[sentence] for sentence, _, _ in talk.sentences])
+            found = clock.ends(talk, vectors, [source[sentence] for sentence, _, _ in talk.sentences])
             out.write(json.dumps(found, separators=(",", ":")) + "\n")
 
 
@@ -125,11 +139,11 @@ class Annotations:
     ends: list[list[list[int]]]
     """Talk, sentence, word."""
     needs: list[list[list[int]]]
-    """English sentence, translation, target word."""
+    """Source sentence, translation, target word."""
 
     @classmethod
     def read(cls, folder: Path) -> "Annotations":
-        """DataError where a file is missing."""
+        """Read both files; DataError where one is missing."""
         try:
             ends = [json.loads(line) for line in (folder / WORDS_FILE).read_text().splitlines()]
             with gzip.open(folder / NEEDS_FILE, "rt", encoding="utf-8") as lines:
@@ -157,7 +171,7 @@ class IncrementalSampler:
     """Samples of the incremental tasks; `share` of all speech samples in all."""
 
     def __init__(
-        self, annotations: Annotations, corpus: "Corpus", vocabulary: Any, marks: "Marks", config: "SampleConfig"
+        self, annotations: Annotations, corpus: "Corpus", vocabulary: Pieces, marks: "Marks", config: "SampleConfig"
     ) -> None:
         self.annotations, self.corpus, self.vocabulary, self.plain = annotations, corpus, vocabulary, marks
         self.config = config
@@ -170,7 +184,7 @@ class IncrementalSampler:
         tags = {name: find(f"<{name}>") for name in LATENCIES}
         tags |= {f"turn {m}": find(f"<spare{m - 1}>") for m in TURN_BLOCKS}
         self.marks = InterleavedMarks(
-            prompt=(marks.speech, marks.german), tags=tags, read=find("<read>"), write=find("<write>")
+            prompt=(marks.speech, marks.target), tags=tags, read=find("<read>"), write=find("<write>")
         )
 
     @property
@@ -191,8 +205,8 @@ class IncrementalSampler:
     def _timed(self, run: Run, i: int, rng: random.Random) -> TimedSentence:
         number = run.talk.sentences[run.first + i][0]
         ends = self.annotations.ends[run.talk_number][run.first + i]
-        which = rng.randrange(len(self.corpus.german[number]))
-        words = split_words(self.corpus.german[number][which], self.vocabulary)
+        which = rng.randrange(len(self.corpus.target[number]))
+        words = split_words(self.corpus.target[number][which], self.vocabulary)
         return TimedSentence(
             ends=tuple(max(1, one - run.start) for one in ends),
             words=tuple(words),
@@ -228,11 +242,11 @@ class IncrementalSampler:
             seen = grouped.aligned(needed, source, rng, slack=self.config.block_vectors)
         target = [token for word in words for token in word]
         rows = grouped.rows_of_words([i for i, word in enumerate(words) for _ in word], seen, source)
-        ids = [m.speech, *[-1] * (source - 1), m.german, *target, m.eos]
+        ids = [m.speech, *[-1] * (source - 1), m.target, *target, m.eos]
         weights = [0.0] * (source + 1) + [1.0] * (len(target) + 1)
         vectors = (run.talk.first + run.start, run.talk.first + run.end)
         return Sample(ids, weights, vectors, self._source(run), visible=[*rows, source])
 
     def _source(self, run: Run) -> list[int]:
         numbers = [one[0] for one in run.talk.sentences[run.first : run.first + run.count]]
-        return [token for number in numbers for token in self.corpus.english[number]]
+        return [token for number in numbers for token in self.corpus.source[number]]

@@ -1,7 +1,5 @@
 """The stages of a recipe that teach a trained decoder to read and write; they do nothing without `[incremental]`."""
 
-from typing import Any
-
 import torch
 
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
@@ -17,6 +15,7 @@ from simulst.training.incremental import (
     annotate_needs,
     annotate_words,
 )
+from simulst.training.pieces import Pieces, read_pieces
 from simulst.training.recipe import Recipe
 from simulst.training.sample import Marks
 from simulst.training.samples import open_vectors
@@ -30,20 +29,24 @@ def _shares(config: DecoderTrainingConfig | None) -> dict[str, float]:
     return {"read_write": samples.read_write_share, "turns": samples.turn_share, "grouped": samples.grouped_share}
 
 
-def tasks(recipe: Recipe) -> tuple[str, ...]:
+def learned(recipe: Recipe) -> tuple[str, ...]:
     """What the exported model was trained on besides plain translation."""
+    chained = any(one is not None and one.samples.cascade_share for one in (recipe.decoder, recipe.incremental))
+    return (*tasks(recipe), *(("chain",) if chained else ()))
+
+
+def tasks(recipe: Recipe) -> tuple[str, ...]:
+    """Those of its tasks that take the order of time."""
     found = [_shares(recipe.decoder), _shares(recipe.incremental)]
     return tuple(name for name in ("read_write", "turns", "grouped") if any(one.get(name) for one in found))
 
 
-def _vocabulary(recipe: Recipe) -> Any:
-    import sentencepiece
-
-    return sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
+def _vocabulary(recipe: Recipe) -> Pieces:
+    return read_pieces(recipe.folder / VOCABULARY_FILE)
 
 
 def sampler(
-    recipe: Recipe, config: DecoderTrainingConfig, corpus: Corpus, vocabulary: Any, marks: Marks
+    recipe: Recipe, config: DecoderTrainingConfig, corpus: Corpus, vocabulary: Pieces, marks: Marks
 ) -> IncrementalSampler | None:
     """The sampler of the incremental tasks, None where their shares are 0."""
     if not any(_shares(config).values()):
@@ -65,8 +68,8 @@ def annotate(recipe: Recipe) -> None:
     # text alone moves the embeddings away from what the projector says, so its checkpoint does not tell words apart
     hears = recipe.model.start or (recipe.folder / "decoder" / "decoder.pt").exists()
     model = model_after(recipe, "decoder").eval() if hears else None
-    clock = WordClock(vocabulary=vocabulary, model=model, blank=Marks.of(vocabulary).blank)
+    clock = WordClock(vocabulary=vocabulary, model=model, blank=recipe.marks(vocabulary).blank)
     vectors = None
     if model is not None:
         vectors = open_vectors(where, model.config.stack * model.config.encoder.model_dim)
-    annotate_words(talks, vectors, corpus.english, clock, where / WORDS_FILE)
+    annotate_words(talks, vectors, corpus.source, clock, where / WORDS_FILE)

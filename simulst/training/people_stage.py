@@ -1,8 +1,7 @@
-"""The stage `recordings` of a recipe: transcripts with case, German by the text model so far, clips as a shard."""
+"""The stage `recordings` of a recipe: transcripts with case, translated by the text model, clips in a shard."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.outputs import write_text
 from simulst.training.checkpoints import model_after
 from simulst.training.greedy import translate_texts
+from simulst.training.pieces import read_pieces
 from simulst.training.recipe import PEOPLE_TEXT, Recipe
 from simulst.training.recordings import (
     PEOPLE,
@@ -25,8 +25,6 @@ from simulst.training.recordings import (
     sentences_of,
     transcripts,
 )
-from simulst.training.sample import Marks
-from simulst.training.texts import read_pairs
 
 LONGEST_S = 24.0
 
@@ -39,14 +37,14 @@ def recordings(recipe: Recipe) -> None:
     torch.set_num_threads(recipe.threads)
     manifest = recipe.path(config.manifest)
     known = [one for one in read_manifest(manifest) if one.seconds <= LONGEST_S]
-    usual = Caser(pair.english for pair in read_pairs(recipe.path(recipe.data.train)))
+    usual = Caser(pair.source for pair in recipe.pairs(recipe.data.train))
     text = transcripts(manifest, known, usual, _recogniser(config), recipe.folder / "transcripts.tsv")
     held = [one for one in known if one.speaker in config.held_speakers]
     train = [one for one in known if one.speaker not in config.held_speakers]
     target = recipe.folder / PEOPLE_TEXT
     if not target.exists():
         _translate(recipe, list(dict.fromkeys(text[one.audio] for one in train)), target)
-    numbers = {english: part.first + i for part, own in recipe.sentences() for i, english in enumerate(own)}
+    numbers = {one: part.first + i for part, own in recipe.sentences() for i, one in enumerate(own)}
     Shard(folder=recipe.folder / "speech", name=PEOPLE).write(_clips(manifest, train, text, numbers))
     in_order = {one.audio: i for i, one in enumerate(held)}
     Shard(folder=recipe.folder / "devspeech_people", name=PEOPLE).write(
@@ -73,16 +71,14 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
     return recognise
 
 
-def _translate(recipe: Recipe, english: list[str], target: Path) -> None:
+def _translate(recipe: Recipe, spoken: list[str], target: Path) -> None:
     """Every sentence of a transcript by itself, with four beams; written whole or not at all."""
-    import sentencepiece
-
-    vocabulary: Any = sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
+    vocabulary = read_pieces(recipe.folder / VOCABULARY_FILE)
     model = model_after(recipe, "incremental", "decoder", "text").eval()
-    cut = [sentences_of(one) for one in english]
+    cut = [sentences_of(one) for one in spoken]
     flat = [one for group in cut for one in group]
-    german = iter(translate_texts(model, flat, vocabulary, Marks.of(vocabulary), beams=4))
-    lines = (f"{one}\t{' '.join(next(german) for _ in group)}\n" for one, group in zip(english, cut, strict=True))
+    translated = iter(translate_texts(model, flat, vocabulary, recipe.marks(vocabulary), beams=4))
+    lines = (f"{one}\t{' '.join(next(translated) for _ in group)}\n" for one, group in zip(spoken, cut, strict=True))
     write_text(target, "".join(lines))
 
 

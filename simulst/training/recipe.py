@@ -1,26 +1,33 @@
 """`simulst train RECIPE.toml`: every stage writes into the recipe's work folder and resumes what it finds there."""
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from simulst.core.settings import read
 from simulst.errors import DataError
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import FeatureConfig
 from simulst.training.imitation import ImitationConfig
+from simulst.training.pieces import Pieces
 from simulst.training.recordings import RecordingsConfig
-from simulst.training.texts import Part, TextSource, grouped
+from simulst.training.sample import Marks
+from simulst.training.texts import Pair, Part, TextSource, grouped, read_pairs
 
 PEOPLE_TEXT = "people.tsv"
-"""Transcripts of recordings with German made by the text model, in the work folder."""
+"""Transcripts of recordings with translations made by the text model, in the work folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Where text comes from and who speaks it; paths are relative to the recipe."""
 
+    source: str = "en"
+    """Code of the language that is spoken."""
+    target: str = "de"
+    swapped: bool = False
+    """Whether the target language stands first in the files."""
     train: str
     """Sentence pairs; a sentence of this file has weight 1."""
     spoken: float = 1.0
@@ -53,7 +60,7 @@ class ModelSection:
     licence: str = "Apache-2.0"
     start: str = ""
     """Folder of a simulst model whose vocabulary, encoder and decoder training goes on from; empty: from scratch."""
-    decoder: dict[str, Any] = field(default_factory=dict)
+    decoder: dict[str, object] = field(default_factory=dict)
     """Changes to the decoder's Hugging Face configuration."""
 
 
@@ -88,14 +95,22 @@ class Recipe:
     def texts(self) -> list[tuple[TextSource, Path]]:
         """All files of sentence pairs, the main one first."""
         sources = [TextSource(path=self.data.train, spoken=self.data.spoken), *self.data.more]
-        found = [(source, self.path(source.path)) for source in sources]
+        found = [(replace(one, swapped=self.data.swapped), self.path(one.path)) for one in sources]
         people = self.folder / PEOPLE_TEXT
         if self.data.recordings is not None and people.exists():
             found.append((TextSource(path=str(people), weight=self.data.recordings.weight, spoken=0.0), people))
         return found
 
+    def pairs(self, path: str) -> Iterator[Pair]:
+        """Every line of a file of pairs that the recipe names."""
+        return read_pairs(self.path(path), swapped=self.data.swapped)
+
+    def marks(self, vocabulary: Pieces) -> Marks:
+        """The marks of the recipe's languages."""
+        return Marks.of(vocabulary, self.data.source, self.data.target)
+
     def sentences(self) -> list[tuple[Part, dict[str, list[str]]]]:
-        """English sentences with their translations, file by file; the numbers of `Corpus`."""
+        """Source sentences with their translations, file by file; the numbers of `Corpus`."""
         return grouped(self.texts)
 
 

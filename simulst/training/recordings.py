@@ -1,7 +1,7 @@
-"""People's recordings with transcripts: case and punctuation brought back, German added, stored as speech shards.
+"""People's recordings with transcripts: case and punctuation brought back, translations added, stored as speech shards.
 
 A manifest is a tab-separated file with a header: `audio` (a path inside a tar next to it that is named after the first
-folder of the path, or a file), `seconds`, `speaker`, `text`. Nobody has translated such recordings: their German is
+folder of the path, or a file), `seconds`, `speaker`, `text`. Nobody has translated them: their translation is
 made by the text model of the recipe, so their sentences weigh less than real pairs.
 """
 
@@ -48,7 +48,7 @@ class Recording:
 def read_manifest(path: Path) -> list[Recording]:
     """Every line of a manifest; DataError where it is not one."""
     if not path.is_file():
-        raise DataError(f"There is no {path}; name a tab-separated manifest of recordings.")
+        raise DataError(f"{path} does not exist; name a tab-separated manifest of recordings.")
     with path.open(encoding="utf-8", newline="") as lines:
         rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         if missing := {"audio", "seconds", "speaker", "text"} - set(rows.fieldnames or ()):

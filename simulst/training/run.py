@@ -32,7 +32,7 @@ def run_recipe(recipe: Recipe, only: str | None = None) -> Path:
     """Run all stages, or one; what a stage finished before is not done again. Returns the folder of the model."""
     known = stages()
     if only is not None and only not in known:
-        raise DataError(f"There is no stage {only!r}; stages are {', '.join(known)}.")
+        raise DataError(f"Unknown stage {only!r}; known: {', '.join(known)}.")
     recipe.folder.mkdir(parents=True, exist_ok=True)
     done_file = recipe.folder / "stages.json"
     done: list[str] = json.loads(done_file.read_text()) if done_file.exists() else []

@@ -1,7 +1,9 @@
 """What one sample of the decoder's training is, the marks in it, and how often each kind is drawn."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from simulst.training.pieces import Pieces
+from simulst.training.vocabulary import language_mark
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +13,7 @@ class SampleConfig:
     text_share_start: float = 0.6
     text_share_end: float = 0.3
     transcript_share: float = 0.12
-    """Of speech samples: the target is the English transcript."""
+    """Of speech samples: the target is the transcript."""
     truncated_share: float = 0.15
     """Of speech samples: the audio stops inside a sentence and so does the target, without an end mark."""
     silent_share: float = 0.01
@@ -19,9 +21,9 @@ class SampleConfig:
     """Chances of 1, 2, ... consecutive sentences."""
     text_runs: tuple[float, ...] = (0.75, 0.15, 0.1)
     max_text_tokens: int = 200
-    """Of the English side of a run of text."""
+    """Of the source side of a run of text."""
     source_lm_share: float = 1.0
-    """Of text samples: those whose English side is learned too, with a small weight."""
+    """Of text samples: those whose source side is learned too, with a small weight."""
     cascade_share: float = 0.0
     """Of speech samples: the transcript first, then the translation."""
     max_vectors: int = 250
@@ -45,7 +47,7 @@ class Sample:
     vectors: tuple[int, int] | None = None
     """[first, end) in the feature file."""
     source: list[int] | None = None
-    """English ids for CTC."""
+    """Source ids for CTC."""
     visible: list[int] | None = None
     """With group positions: how many source entries each target entry, the last ones of `ids`, sees."""
 
@@ -53,18 +55,19 @@ class Sample:
 @dataclass(frozen=True, kw_only=True)
 class Marks:
     speech: int
-    english: int
-    german: int
+    source: int
+    target: int
     blank: int
     eos: int
 
     @classmethod
-    def of(cls, vocabulary: Any) -> "Marks":
+    def of(cls, vocabulary: Pieces, source: str = "en", target: str = "de") -> "Marks":
+        """The marks of a vocabulary that was made for these languages."""
         find = vocabulary.piece_to_id
         return cls(
             speech=find("<sp>"),
-            english=find("<en>"),
-            german=find("<de>"),
+            source=find(language_mark(source)),
+            target=find(language_mark(target)),
             blank=find("<blank>"),
             eos=vocabulary.eos_id(),
         )

@@ -41,12 +41,12 @@ class Sampler:
     def _text(self, rng: random.Random) -> Sample:
         n = 1 + rng.choices(range(len(self.config.text_runs)), self.config.text_runs)[0]
         numbers = self._text_run(n, rng)
-        english = [t for k in numbers for t in self.corpus.english[k]]
-        german = [t for k in numbers for t in rng.choice(self.corpus.german[k])]
+        source = [t for k in numbers for t in self.corpus.source[k]]
+        target = [t for k in numbers for t in rng.choice(self.corpus.target[k])]
         m = self.marks
-        ids = [m.english, *english, m.german, *german, m.eos]
+        ids = [m.source, *source, m.target, *target, m.eos]
         on_source = 0.3 if rng.random() < self.config.source_lm_share else 0.0
-        return Sample(ids, [0.0] + [on_source] * len(english) + [0.0] + [1.0] * (len(german) + 1))
+        return Sample(ids, [0.0] + [on_source] * len(source) + [0.0] + [1.0] * (len(target) + 1))
 
     def _text_run(self, n: int, rng: random.Random) -> list[int]:
         """Numbers of up to `n` sentences of one file, neighbours where its order means something."""
@@ -56,7 +56,7 @@ class Sampler:
             numbers = list(range(first, min(part.end, first + n)))
         else:
             numbers = [rng.randrange(part.first, part.end) for _ in range(n)]
-        while len(numbers) > 1 and sum(len(self.corpus.english[k]) for k in numbers) > self.config.max_text_tokens:
+        while len(numbers) > 1 and sum(len(self.corpus.source[k]) for k in numbers) > self.config.max_text_tokens:
             numbers.pop()
         return numbers
 
@@ -79,15 +79,15 @@ class Sampler:
             place = Run(talk_number=talk_number, talk=talk, first=i, count=len(run), start=start, end=end)
             return later.sample(place, rng)
         english_task = rng.random() < c.transcript_share
-        sides = [self.corpus.english[s[0]] if english_task else rng.choice(self.corpus.german[s[0]]) for s in run]
-        tag = m.english if english_task else m.german
+        sides = [self.corpus.source[s[0]] if english_task else rng.choice(self.corpus.target[s[0]]) for s in run]
+        tag = m.source if english_task else m.target
         if rng.random() < c.truncated_share:
             return self._truncated(talk, run, sides, start, tag, rng)
         end = min(talk.count, int(np.ceil(rng.uniform(run[-1][2], max(run[-1][2], next_start + 0.5)))))
         target = [t for side in sides for t in side]
-        source = [t for s in run for t in self.corpus.english[s[0]]]
+        source = [t for s in run for t in self.corpus.source[s[0]]]
         if not english_task and rng.random() < c.cascade_share:
-            tag, target = m.english, [*source, m.german, *target]
+            tag, target = m.source, [*source, m.target, *target]
         ids = [m.speech, *[-1] * (end - start), tag, *target, m.eos]
         weights = [0.0] * (end - start + 2) + [1.0] * (len(target) + 1)
         return Sample(ids, weights, (talk.first + start, talk.first + end), source)
@@ -113,7 +113,7 @@ class Sampler:
         first, last = int(talk.sentences[0][1]), int(np.ceil(talk.sentences[-1][2])) + 1
         start, end = (0, first) if rng.random() < 0.5 else (last, talk.count)
         start, end = (start, end) if end > start else (0, max(1, first))
-        ids = [self.marks.speech, *[-1] * (end - start), self.marks.german, self.marks.eos]
+        ids = [self.marks.speech, *[-1] * (end - start), self.marks.target, self.marks.eos]
         return Sample(ids, [0.0] * (end - start + 2) + [1.0], (talk.first + start, talk.first + end), [])
 
 

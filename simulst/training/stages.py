@@ -4,7 +4,6 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -21,12 +20,13 @@ from simulst.training.checkpoints import model_after, new_model, started
 from simulst.training.decoder import Batch, DecoderTrainingConfig, collate, dev_losses, train_decoder
 from simulst.training.greedy import text_bleu
 from simulst.training.imitation import imitate
+from simulst.training.pieces import Pieces, read_pieces
 from simulst.training.recipe import Recipe
 from simulst.training.sample import Marks, Sample
 from simulst.training.samples import Sampler, open_vectors
 from simulst.training.speech import SpeechStore
 from simulst.training.synthesis import synthesise
-from simulst.training.texts import Corpus, held_pairs, read_pairs
+from simulst.training.texts import Corpus, TextSource, held_pairs
 from simulst.training.vocabulary import train_vocabulary
 
 WIDTH = 4 * BlockCausalConfig().model_dim
@@ -40,12 +40,14 @@ def vocabulary(recipe: Recipe) -> None:
     if recipe.model.start:
         shutil.copy(recipe.path(recipe.model.start) / VOCABULARY_FILE, target)
         return
-    sentences = ((english, *german) for _, part in recipe.sentences() for english, german in part.items())
-    train_vocabulary((line for lines in sentences for line in lines), target, recipe.model.vocabulary_size)
+    sentences = ((said, *translations) for _, part in recipe.sentences() for said, translations in part.items())
+    lines = (line for group in sentences for line in group)
+    data = recipe.data
+    train_vocabulary(lines, target, recipe.model.vocabulary_size, source=data.source, target=data.target)
 
 
 def spoken_sentences(recipe: Recipe) -> list[tuple[int, str]]:
-    """(number, English) of the sentences that the synthesisers speak: a share of every file, the same one each time."""
+    """(number, text) of the sentences that the synthesisers speak: a share of every file, the same one each time."""
     chosen: list[tuple[int, str]] = []
     for part, sentences in recipe.sentences():
         numbered = list(enumerate(sentences, part.first))
@@ -59,9 +61,7 @@ def speech(recipe: Recipe) -> None:
     data = recipe.data
     train = spoken_sentences(recipe)
     synthesise(train, data.voices, recipe.folder / "speech", workers=data.workers, seed=data.seed)
-    dev = list(enumerate(dict.fromkeys(pair.english for pair in read_pairs(recipe.path(data.dev)))))[
-        : data.dev_sentences
-    ]
+    dev = list(enumerate(dict.fromkeys(pair.source for pair in recipe.pairs(data.dev))))[: data.dev_sentences]
     for name, voices in (("known", data.voices), ("unseen", data.dev_voices)):
         synthesise(dev, voices, recipe.folder / f"devspeech_{name}", workers=data.workers, seed=data.seed + 1)
 
@@ -99,35 +99,36 @@ def features(recipe: Recipe) -> None:
 def text_sets(recipe: Recipe, limit: int = 1000) -> dict[str, list[tuple[str, str]]]:
     """Development pairs of text (first reference): the main set, and what is held back of further files."""
     first: dict[str, str] = {}
-    for pair in read_pairs(recipe.path(recipe.data.dev)):
-        first.setdefault(pair.english, pair.german)
+    for pair in recipe.pairs(recipe.data.dev):
+        first.setdefault(pair.source, pair.target)
     sets = {"text": list(first.items())[:limit]}
     for source, path in recipe.texts:
         name = path.name.split(".")[0]
         if count := recipe.data.held.get(name):
-            sets[name] = [(pair.english, pair.german) for pair in held_pairs(path, source, min(count, limit))]
+            sets[name] = [(pair.source, pair.target) for pair in held_pairs(path, source, min(count, limit))]
     return sets
 
 
-def _text_batches(pairs: list[tuple[str, str]], vocabulary: Any, marks: Marks) -> list[Batch]:
+def _text_batches(pairs: list[tuple[str, str]], vocabulary: Pieces, marks: Marks) -> list[Batch]:
     samples = []
-    for english, german in ((vocabulary.encode(a), vocabulary.encode(b)) for a, b in pairs):
-        ids = [marks.english, *english, marks.german, *german, marks.eos]
-        samples.append(Sample(ids, [0.0] * (len(english) + 2) + [1.0] * (len(german) + 1)))
+    for source, target in ((vocabulary.encode(a), vocabulary.encode(b)) for a, b in pairs):
+        ids = [marks.source, *source, marks.target, *target, marks.eos]
+        samples.append(Sample(ids, [0.0] * (len(source) + 2) + [1.0] * (len(target) + 1)))
     samples.sort(key=lambda sample: len(sample.ids))
     return [collate(samples[at : at + 50], None, WIDTH) for at in range(0, len(samples), 50)]
 
 
-def dev_batches(recipe: Recipe, vocabulary: Any, marks: Marks, limit: int = 200) -> dict[str, list[Batch]]:
+def dev_batches(recipe: Recipe, vocabulary: Pieces, marks: Marks, limit: int = 200) -> dict[str, list[Batch]]:
     """Dev sets for cross-entropy during training: texts, known voices, unseen voices (first reference)."""
     sets = {f"dev_{name}": _text_batches(pairs, vocabulary, marks) for name, pairs in text_sets(recipe, limit).items()}
-    corpus = Corpus.read(recipe.path(recipe.data.dev), vocabulary)
+    dev = TextSource(path=recipe.data.dev, swapped=recipe.data.swapped)
+    corpus = Corpus.of([(dev, recipe.path(dev.path))], vocabulary)
     for name in ("known", "unseen"):
         folder, samples = recipe.folder / f"dev_{name}", []
         for talk in feature_stage.read_talks(folder)[:limit]:
-            german = corpus.german[talk.sentences[0][0]][0]
-            ids = [marks.speech, *[-1] * talk.count, marks.german, *german, marks.eos]
-            weights = [0.0] * (talk.count + 2) + [1.0] * (len(german) + 1)
+            target = corpus.target[talk.sentences[0][0]][0]
+            ids = [marks.speech, *[-1] * talk.count, marks.target, *target, marks.eos]
+            weights = [0.0] * (talk.count + 2) + [1.0] * (len(target) + 1)
             samples.append(Sample(ids, weights, (talk.first, talk.first + talk.count), []))
         samples.sort(key=lambda sample: len(sample.ids))
         if samples:
@@ -136,7 +137,7 @@ def dev_batches(recipe: Recipe, vocabulary: Any, marks: Marks, limit: int = 200)
     return sets
 
 
-def scorer(recipe: Recipe, vocabulary: Any, marks: Marks) -> Callable[[SpeechLLM], dict[str, float]]:
+def scorer(recipe: Recipe, vocabulary: Pieces, marks: Marks) -> Callable[[SpeechLLM], dict[str, float]]:
     """What the log says of a checkpoint: losses of all dev sets, BLEU of greedy translations of the texts."""
     sets, texts = dev_batches(recipe, vocabulary, marks), text_sets(recipe, recipe.data.scored)
 
@@ -148,11 +149,9 @@ def scorer(recipe: Recipe, vocabulary: Any, marks: Marks) -> Callable[[SpeechLLM
 
 
 def _train(recipe: Recipe, name: str, config: DecoderTrainingConfig, model: SpeechLLM) -> None:
-    import sentencepiece
-
     torch.set_num_threads(recipe.threads)
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(recipe.folder / VOCABULARY_FILE))
-    marks = Marks.of(pieces)
+    pieces = read_pieces(recipe.folder / VOCABULARY_FILE)
+    marks = recipe.marks(pieces)
     corpus = Corpus.of(recipe.texts, pieces)
     where = recipe.folder / "features"
     later = incremental_stages.sampler(recipe, config, corpus, pieces, marks)
@@ -187,7 +186,7 @@ def export(recipe: Recipe) -> None:
     """Encoder and decoder together as a model folder."""
     model = model_after(recipe, "incremental", "decoder", "text")
     model.encoder.load_state_dict(trained_encoder(recipe).state_dict())
-    learned = (*model.config.tasks, *incremental_stages.tasks(recipe))
+    learned = (*model.config.tasks, *incremental_stages.learned(recipe))
     model.config = replace(model.config, tasks=tuple(dict.fromkeys(learned)))
     folder = recipe.folder / "model"
     save_model(model, folder)

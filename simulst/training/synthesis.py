@@ -100,7 +100,7 @@ def speak(text: str, voice: str, rng: random.Random) -> npt.NDArray[np.int16]:
     import soxr
 
     if voice not in VOICES:
-        raise ValueError(f"unknown voice {voice!r}; known: {', '.join(VOICES)}")
+        raise ValueError(f"Unknown voice {voice!r}; known: {', '.join(VOICES)}")
     with tempfile.NamedTemporaryFile(suffix=".wav", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as wav:
         command, stdin = VOICES[voice](text, wav.name, rng)
         done = subprocess.run(
@@ -119,7 +119,7 @@ def speak(text: str, voice: str, rng: random.Random) -> npt.NDArray[np.int16]:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Where one spoken sentence lies: shard file, first sample, number of samples."""
+    """Where one spoken sentence is: shard file, first sample, number of samples."""
 
     sentence: int
     voice: str

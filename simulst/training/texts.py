@@ -11,12 +11,12 @@ from typing import IO, Protocol
 from simulst.errors import DataError
 
 SCORE, GROUP = 2, 3
-"""Optional columns after English and German: how sure the aligner was, and the book."""
+"""Optional columns after both languages: how sure the aligner was, and the book."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextSource:
-    """A tab-separated file (or .gz) of `English<TAB>German[<TAB>score[<TAB>group]]` and what is taken of it."""
+    """A tab-separated file (or .gz) of `source<TAB>target[<TAB>score[<TAB>group]]` and what is taken of it."""
 
     path: str
     weight: float = 1.0
@@ -36,14 +36,16 @@ class TextSource:
     """Groups (books) that are kept for development."""
     held_last: int = 0
     """Lines at the end of the file that are kept for development."""
+    swapped: bool = False
+    """Whether the target language stands first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
     """One line of a file."""
 
-    english: str
-    german: str
+    source: str
+    target: str
     score: float = 1.0
     group: str = ""
 
@@ -52,28 +54,31 @@ def _opened(path: Path) -> IO[str]:
     return gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(encoding="utf-8")
 
 
-def read_pairs(path: Path) -> Iterator[Pair]:
-    """Every line of a file; DataError with file and line where it is not as it should be."""
+def read_pairs(path: Path, *, swapped: bool = False) -> Iterator[Pair]:
+    """Every line of a file, `swapped` where the target stands first; DataError with file and line for what is wrong."""
     if not path.is_file():
-        raise DataError(f"There is no {path}; name a tab-separated file of English and German sentences.")
+        raise DataError(f"{path} does not exist; name a tab-separated file of sentences in both languages.")
     with _opened(path) as lines:
         for number, row in enumerate(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
             if not 2 <= len(row) <= 4:
-                raise DataError(f"{path}:{number} has {len(row)} columns; two to four are expected, English first.")
+                raise DataError(
+                    f"{path}:{number} has {len(row)} columns; two to four are expected, both languages first."
+                )
             try:
                 score = float(row[SCORE]) if len(row) > SCORE else 1.0
             except ValueError:
                 raise DataError(f"{path}:{number} has {row[SCORE]!r} where a score is expected.") from None
-            yield Pair(english=row[0], german=row[1], score=score, group=row[GROUP] if len(row) > GROUP else "")
+            source, target = row[1::-1] if swapped else row[:2]
+            yield Pair(source=source, target=target, score=score, group=row[GROUP] if len(row) > GROUP else "")
 
 
 def fits(pair: Pair, source: TextSource) -> bool:
     """Whether the limits of a source let a pair pass."""
-    if pair.score < source.min_score or any(sign in pair.english + pair.german for sign in source.without):
+    if pair.score < source.min_score or any(sign in pair.source + pair.target for sign in source.without):
         return False
-    if source.max_words and max(len(pair.english.split()), len(pair.german.split())) > source.max_words:
+    if source.max_words and max(len(pair.source.split()), len(pair.target.split())) > source.max_words:
         return False
-    shorter, longer = sorted((len(pair.english), len(pair.german)))
+    shorter, longer = sorted((len(pair.source), len(pair.target)))
     return not source.max_ratio or longer <= source.max_ratio * max(8, shorter)
 
 
@@ -89,7 +94,7 @@ def held_pairs(path: Path, source: TextSource, count: int, seed: int = 0) -> lis
 
 
 def _held(path: Path, source: TextSource) -> Iterable[tuple[Pair, bool]]:
-    pairs = list(read_pairs(path))
+    pairs = list(read_pairs(path, swapped=source.swapped))
     last = len(pairs) - source.held_last
     return ((pair, number >= last or pair.group in source.held_groups) for number, pair in enumerate(pairs))
 
@@ -113,10 +118,10 @@ class Part:
 
 @dataclass
 class Corpus:
-    """Sentence pairs as token ids; sentence k is the k-th different English sentence of all files."""
+    """Sentence pairs as token ids; sentence k is the k-th different source sentence of all files."""
 
-    english: list[list[int]] = field(default_factory=list)
-    german: list[list[list[int]]] = field(default_factory=list)
+    source: list[list[int]] = field(default_factory=list)
+    target: list[list[list[int]]] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
 
     @classmethod
@@ -129,22 +134,22 @@ class Corpus:
         """Several files one after the other; a sentence that an earlier file has keeps its number there."""
         corpus = cls()
         for part, sentences in grouped(sources):
-            for english, german in sentences.items():
-                corpus.english.append(vocabulary.encode(english))
-                corpus.german.append([vocabulary.encode(one) for one in german])
+            for said, translations in sentences.items():
+                corpus.source.append(vocabulary.encode(said))
+                corpus.target.append([vocabulary.encode(one) for one in translations])
             corpus.parts.append(part)
         return corpus
 
 
 def grouped(sources: Sequence[tuple[TextSource, Path]]) -> list[tuple[Part, dict[str, list[str]]]]:
-    """For each file its place in the corpus and the different English sentences with their translations."""
+    """For each file its place in the corpus and the different source sentences with their translations."""
     found: list[tuple[Part, dict[str, list[str]]]] = []
     home: dict[str, dict[str, list[str]]] = {}
     count = 0
     for source, path in sources:
         own: dict[str, list[str]] = {}
         for pair in training_pairs(path, source):
-            home.setdefault(pair.english, own).setdefault(pair.english, []).append(pair.german)
+            home.setdefault(pair.source, own).setdefault(pair.source, []).append(pair.target)
         part = Part(count, count + len(own), source.weight, source.ordered, source.spoken)
         count = part.end
         found.append((part, own))

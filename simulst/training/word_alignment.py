@@ -18,6 +18,8 @@ import numpy.typing as npt
 from simulst.errors import DataError
 
 Pair = tuple[Sequence[str], Sequence[str]]
+Method = Literal["auto", "eflomal", "ibm2"]
+"""auto: eflomal where it is installed, else ibm2."""
 Links = frozenset[tuple[int, int]]
 """(source word, target word), both counted from 0."""
 
@@ -35,9 +37,7 @@ def words(text: str) -> list[str]:
     return [_TRIM.sub("", word.lower()) or word for word in text.split()]
 
 
-def align(
-    pairs: Sequence[Pair], method: Literal["auto", "eflomal", "ibm2"] = "auto", *, iterations: int = 5
-) -> list[Links]:
+def align(pairs: Sequence[Pair], method: Method = "auto", *, iterations: int = 5) -> list[Links]:
     """Links of every pair of word lists; DataError where eflomal is asked for and not installed."""
     installed = importlib.util.find_spec("eflomal") is not None
     if method == "eflomal" and not installed:

@@ -56,7 +56,7 @@ def ends_by_ctc(
 
 
 def ends_by_length(lengths: Sequence[int], begin: float, end: float) -> list[int]:
-    """The same from the letters of each word, spread evenly between `begin` and `end`."""
+    """Frames after which each word is over, by its letters, spread evenly between `begin` and `end`."""
     if not lengths:
         return []
     share = np.cumsum([max(1, one) for one in lengths]) / sum(max(1, one) for one in lengths)

@@ -38,7 +38,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
 
     def load(name: str, **given: Any) -> ToyTranslator:
         if name != "toy":
-            raise ModelError(f"There is no model '{name}'; give one.")
+            raise ModelError(f"Unknown model '{name}'; give one.")
         loads.append(given)
         return ToyTranslator()
 
@@ -152,7 +152,7 @@ def test_two_streams_share_a_model(toy: list[dict[str, Any]]) -> None:
         for number, states in enumerate((one, two)):
             if left[number]:
                 out = agent.pushpop(left[number].pop(0), states)
-                said[number] += [] if out.is_empty else [out.content]
+                said[number] += [] if out.is_empty else [str(out.content)]
     assert [" ".join(filter(None, parts)) for parts in said] == [toy_text(WORDS), toy_text(other)]
     assert len(toy) == 1
 
@@ -191,9 +191,9 @@ def test_the_chunk_is_the_segment_unless_that_is_the_harness_default() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"model": "nope"}, "simulst: There is no model 'nope'; give one.\n"),
+        ({"model": "nope"}, "simulst: Unknown model 'nope'; give one.\n"),
         ({"set": ["k=0"]}, "simulst: wait_k: k is 0; it must be at least 1.\n"),
-        ({"set": ["q=1"]}, "simulst: Nothing is called 'q': policy wait_k has k, words"),
+        ({"set": ["q=1"]}, "simulst: Unknown setting 'q'; known for policy wait_k: k, words"),
         ({"policy": "emma"}, "simulst: Policy emma needs p_choose, which model toy does not provide"),
     ],
 )

@@ -259,7 +259,7 @@ def test_file_addresses_are_unquoted(tmp_path: Path) -> None:
     path = save(tmp_path / "a b\u00fc.wav", noise())
     assert len(whole(f"file://{tmp_path}/a%20b%C3%BC.wav")) == 16_000
     assert len(whole(f"file://localhost{path}")) == 16_000
-    assert "names a file of the machine elsewhere" in refusal("file://elsewhere/a.wav")
+    assert "names a file on the machine elsewhere" in refusal("file://elsewhere/a.wav")
 
 
 @pytest.mark.skipif(not Path("/usr/bin/arecord").exists(), reason="needs arecord of alsa-utils")

@@ -52,4 +52,4 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert 10 < found["hour_rss_mb"] < 300 and found["workers2_speedup"] > 0.2 and found["loop2_speedup"] > 0.2
     status = simulst.cli.run(["bench", "evaluate", "--simuleval", "/no/python", "--files", "1", "--minutes", "1"])
     assert status == 2
-    assert capsys.readouterr().err.startswith("simulst: There is no interpreter /no/python;")
+    assert capsys.readouterr().err.startswith("simulst: The interpreter /no/python does not exist;")

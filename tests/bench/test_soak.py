@@ -57,6 +57,28 @@ def test_events_that_are_lost_are_counted(monkeypatch: pytest.MonkeyPatch) -> No
     assert [mark.words_lost > 0 for mark in marks.marks][:6].count(True) == 1
 
 
+def test_looking_at_the_text_costs_the_same_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    text_from = Session.text_from
+
+    def tail(session: Session, start: int) -> str:
+        looked.append(len(fresh := text_from(session, start)))
+        return fresh
+
+    def whole(session: Session) -> str:
+        looked.append(len(found := text_from(session, 0)))
+        return found
+
+    monkeypatch.setattr(Session, "text_from", tail)
+    monkeypatch.setattr(Session, "text", property(whole))
+    marks, found = run_session(ToyTranslator(), load_policy("stream_att"), TALK, 3 * HOURS, ignore)
+    _warm_up, *at_marks, at_end_event, at_end = looked
+    assert len(at_marks) == 10 and at_end < at_end_event  # which says the whole text
+    assert at_marks[-1] < 1.2 * at_marks[1]
+    assert found["words_lost"] == 0 and len(at_marks) * at_marks[-1] > 0.9 * at_end_event
+    assert marks.marks[-1].text_mb == pytest.approx(at_end_event / 2**20, rel=0.02)
+
+
 def test_files_left_open_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     files: list[Any] = []
     feed = Session.feed
@@ -129,15 +151,30 @@ def test_growth_is_told_and_the_first_and_a_broken_last_stretch_are_not_in_it() 
         return Mark(**(plain | {"files": 5, "threads": 2, "wall_s": 1.0} | changes))
 
     marks = Marks(18_000, psutil.Process(), lambda: 0.0, ignore)
-    marks.marks = [mark(1, rss_mb=100.0), *(mark(n, rss_mb=500.0 + 2 * n) for n in range(2, 9))]
+    marks.marks = [mark(1, rss_mb=100.0), *(mark(n, rss_mb=500.0 + 2 * n, text_mb=n / 10) for n in range(2, 9))]
     marks.marks.append(mark(9, hours=4.01, rss_mb=9_999.0))
     slopes = marks.slopes()
     assert slopes["rss_mb"].per_hour == pytest.approx(4.0) and not slopes["rss_mb"].is_flat
     assert slopes["files"].is_flat
     lines = trend_lines(slopes)
     assert lines[1].split() == ["memory", "+4.0000", "[+4.0000,", "+4.0000]", "MB", "rises"]
+    assert lines[2].split() == ["of", "it", "text", "kept", "+0.2000", "[+0.2000,", "+0.2000]", "MB", "rises"]
     assert len(row(marks.marks[0]).split()) == 10
     assert trend_lines({}) == ["too few stretches for slopes: run longer"]
+
+
+def test_the_first_five_minutes_are_not_in_the_slope() -> None:
+    def marks_of(total_s: float) -> Marks:
+        marks = Marks(total_s, psutil.Process(), lambda: 0.0, ignore)
+        plain: dict[str, Any] = {"cpu_rtf": 0.1, "lag_median_s": 1.0, "lag_p95_s": 2.0, "words": 9, "words_lost": 0}
+        for number in range(1, 11):
+            hours = number * total_s / 36_000
+            memory = 500.0 if hours * 3_600 > 300 else 400.0 + number
+            marks.marks.append(Mark(**plain, hours=hours, rss_mb=memory, files=5, threads=2, wall_s=1.0))
+        return marks
+
+    assert marks_of(1_200).slopes()["rss_mb"].per_hour == pytest.approx(0.0)
+    assert marks_of(400).slopes()["rss_mb"].per_hour > 0  # too short to leave so much out
 
 
 @pytest.mark.parametrize(("hours", "minutes"), [(10, 30), (5, 30), (2, 12), (0.5, 3)])

@@ -50,7 +50,7 @@ def test_what_cannot_be_is_explained(run: Run, tmp_path: Path) -> None:
     cert = tmp_path / "cert.pem"
     cert.write_text("no certificate")
     assert refused("--tls-cert", cert) == "https needs both --tls-cert and --tls-key."
-    assert "are no usable certificate and key" in refused("--tls-cert", cert, "--tls-key", cert)
+    assert "cannot be used as certificate and key" in refused("--tls-cert", cert, "--tls-key", cert)
     assert refused("--max-clients", 0).startswith("--max-clients, --idle-s and --batch must be above 0")
 
 

@@ -125,9 +125,7 @@ def test_a_translation_that_nobody_would_see_is_refused(speech: Path) -> None:
 
 def test_an_ascii_locale_gets_utf8() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
-    code = (
-        "import sys; from simulst.cli.streams import mend_streams; mend_streams(); print('gr\\u00fc\\u00df', '\\u6f22')"
-    )
+    code = "from simulst.cli.streams import repair_streams; repair_streams(); print('gr\\u00fc\\u00df', '\\u6f22')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, timeout=60)
     assert (done.stdout.decode(), done.stderr) == ("grüß 漢\n", b"")
     done = subprocess.run(

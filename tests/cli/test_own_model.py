@@ -35,8 +35,8 @@ def test_it_is_listed_with_its_options_and_policies(run: Run) -> None:
     [
         (MODEL.replace("FAMILY", "WRONG"), (), "my_model.py has no 'WRONG'; its model families are: FAMILY."),
         ("nowhere.py:FAMILY", (), "There is no model file nowhere.py."),
-        (MODEL, ("--set", "of=nope"), "There is no model 'nope'; give one of tiny-en-de, "),
-        (MODEL, ("--set", "beams=2"), "Nothing is called 'beams': policy wait_k has k, words, "),
+        (MODEL, ("--set", "of=nope"), "Unknown model 'nope'; known: tiny-en-de, "),
+        (MODEL, ("--set", "beams=2"), "Unknown setting 'beams'; known for policy wait_k: k, words, "),
         (MODEL, ("--policy", "stream_att"), "Policy stream_att needs alignment, which model my_model.py:FAMILY does"),
     ],
 )

@@ -94,18 +94,18 @@ def test_every_mistake_is_one_sentence_and_status_2(run: Run, speech: Path, tmp_
     assert refused(tmp_path / "text.wav", *toy) == f"{tmp_path}/text.wav holds text, not audio."
     assert "does not exist" in refused(tmp_path / "missing.wav", *toy)
     assert "is a directory" in refused(tmp_path, *toy)
-    assert refused(speech, *toy, "--policy", "nope").startswith("Unknown policy 'nope'; known are offline, wait_k")
-    assert refused(speech, "--model", "nope").startswith("There is no model 'nope'; give one of tiny-en-de")
+    assert refused(speech, *toy, "--policy", "nope").startswith("Unknown policy 'nope'; known: offline, wait_k")
+    assert refused(speech, "--model", "nope").startswith("Unknown model 'nope'; known: tiny-en-de")
     assert refused(speech, *toy, "--policy", "wait_k", "--set", "nope=1").startswith(
-        "Nothing is called 'nope': policy wait_k has k, words, word_ms, ratio, pause_s, strict; "
-        "model toy has look_ahead_s; history has history.method, history.audio, "
+        "Unknown setting 'nope'; known for policy wait_k: k, words, word_ms, ratio, pause_s, strict; "
+        "for model toy: look_ahead_s; for the history: history.method, history.audio, "
     )
     assert refused(speech, *toy, "--set", "k") == "--set takes KEY=VALUE, not 'k'."
     assert "must be a whole number" in refused(speech, *toy, "--policy", "wait_k", "--set", "k=x")
     assert "chunk_ms is -5" in refused(speech, *toy, "--chunk-ms", "-5")
     assert "--chunk-ms" in refused(speech, *toy, "--chunk-ms", "x")
     assert refused(speech, *toy, "--format", "doc") == (
-        "There is no format 'doc'; it must be one of text, srt, vtt, jsonl, or FILE.py:CLASS."
+        "Unknown format 'doc'; known: text, srt, vtt, jsonl, or FILE.py:CLASS."
     )
     assert refused(speech, *toy, "--timing", "x") == "--timing must be commit or speech, not 'x'."
     assert refused(speech, *toy, "--output", tmp_path) == f"{tmp_path} cannot be written: is a directory."

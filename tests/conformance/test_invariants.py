@@ -20,6 +20,8 @@ from simulst.testing.scripted import ScriptedSession
 
 PIECES = ["_a", "_b", "c", ",", ".", "_", "<0xC3>", "<0xA4>", "_Haus"]
 VOCABULARY = ToyVocabulary(PIECES)
+OWN_BEAMS = ("blockwise_beam",)
+"""Policies that ask what follows hypotheses of their own, which begin with what was committed."""
 CHUNK = np.zeros(6_400, dtype=np.float32)
 
 
@@ -116,11 +118,21 @@ class TestInvariants:
             return apply(ids, retract=retract, **rest)
 
         session._log.apply = recorded  # type: ignore[method-assign]
+        forced, said = list[tuple[int, ...]](), session._translator._next  # type: ignore[attr-defined]
+
+        def heard(prefix: Sequence[int]) -> Scripted:
+            forced.append(session._decoder.prefix)
+            line: Scripted = said(prefix)
+            return line
+
+        session._translator._next = heard  # type: ignore[attr-defined]
         for _ in script:
             asked, held = len(session._translator.prefixes), list(committed)  # type: ignore[attr-defined]
             session.feed(CHUNK)
             for prefix in session._translator.prefixes[asked : asked + 1]:  # type: ignore[attr-defined]
-                assert list(prefix) == held[len(held) - len(prefix) :]
+                begins = forced[asked] if policy in OWN_BEAMS else prefix
+                assert prefix[: len(begins)] == begins
+                assert list(begins) == held[len(held) - len(begins) :]
             assert tuple(committed[session._log.dropped :]) == session.prefix
         dropped = sum(session._translator.dropped_targets)  # type: ignore[attr-defined]
         assert dropped == session._log.dropped

@@ -27,8 +27,8 @@ def test_pauses_are_found_above_any_floor_of_noise(noise: float) -> None:
 
 
 def test_silence_holds_no_speech_and_steady_sound_is_all_speech() -> None:
-    assert judged(np.zeros(160_000, dtype=np.float32)).speech_s(0, 10) == 0
-    assert judged(sound(10.0, 0.01)).speech_s(0, 10) == pytest.approx(10, abs=0.1)
+    assert list(judged(np.zeros(160_000, dtype=np.float32)).runs(0, 10)) == []
+    assert list(judged(sound(10.0, 0.01)).runs(0, 10)) == [pytest.approx((0.0, 10.0), abs=0.1)]
 
 
 @settings(max_examples=25, deadline=None)

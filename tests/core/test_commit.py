@@ -159,3 +159,32 @@ def test_cost_of_a_commit_does_not_depend_on_the_stream() -> None:
         log.drop(max(0, len(log.kept) - 60))
     assert max(lengths) <= 300
     assert log.text == " ".join(["wording."] * 3_000) + "x" * 1_000
+
+
+@given(
+    changes=st.lists(st.tuples(st.lists(st.sampled_from(PIECES), max_size=6), st.integers(0, 3), st.integers(0, 9))),
+    start=st.integers(0, 40),
+)
+@settings(deadline=None, max_examples=60)
+def test_the_end_of_the_text_is_that_of_the_whole(changes: list[tuple[list[str], int, int]], start: int) -> None:
+    log, vocabulary = log_with(*dict.fromkeys(PIECES))
+    for pieces, retract, dropped in changes * (1 + 200 // max(1, len(changes))):
+        log.apply(vocabulary.encode(pieces), retract=min(retract, len(log.kept)))
+        log.drop(min(dropped, len(log.kept)))
+    text = log.text
+    for at in (0, start, log.settled_chars, max(0, log.chars - start), log.chars, log.chars + start):
+        assert log.text_from(at) == text[at:]
+
+
+def test_text_that_is_settled_is_not_copied_again() -> None:
+    log, vocabulary = log_with("_Haus")
+    tokens = vocabulary.encode(["_Haus"])
+    for _ in range(500):
+        log.apply(tokens)
+        log.drop(1)
+    first = log._blocks[0]
+    for _ in range(500):
+        log.apply(tokens)
+        log.drop(1)
+    assert log._blocks[0] is first and len(log._blocks) < 20
+    assert log.settled == " ".join(1_000 * ["Haus"])

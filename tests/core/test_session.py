@@ -173,7 +173,7 @@ def test_what_a_model_cannot_do_is_a_sentence_where_a_policy_asks_for_it() -> No
         with pytest.raises(EvidenceError, match=rf"^Model null has no {evidence}, which the policy asks for; a policy"):
             session.feed(silence(0.4))
         session.stats.steps += 1
-    with pytest.raises(ModelError, match=r"^Model null translates no text; take one that provides source_lm"):
+    with pytest.raises(ModelError, match=r"^Model null cannot translate text; use one that provides source_lm"):
         TextTranslator(model)
 
 

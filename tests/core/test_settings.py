@@ -62,9 +62,9 @@ def test_text_tables_and_lists_become_what_fields_declare() -> None:
     [
         (
             {"szie": 1},
-            "r.toml: unknown key 'szie'; known are work, mode, size, kind, loud, seconds, inner, more, weights.",
+            "r.toml: unknown key 'szie'; known: work, mode, size, kind, loud, seconds, inner, more, weights.",
         ),
-        ({"inner": {"x": 1}}, "r.toml: unknown key 'inner.x'; known are share, names."),
+        ({"inner": {"x": 1}}, "r.toml: unknown key 'inner.x'; known: share, names."),
         ({"size": "many"}, "r.toml: size must be a whole number, not 'many'."),
         ({"size": 2.5}, "r.toml: size must be a whole number, not 2.5."),
         ({"size": True}, "r.toml: size must be a whole number, not True."),

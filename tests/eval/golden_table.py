@@ -1,4 +1,4 @@
-"""Write docs/metrics-compared.md, ours beside theirs: `python tests/eval/golden_table.py [GOLDEN]`."""
+"""Write docs/metrics-compared.md, ours next to theirs: `python tests/eval/golden_table.py [GOLDEN]`."""
 
 import json
 import os
@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from simulst.eval.score.inputs import score_log
+from simulst.eval.score.inputs import report_log
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs" / "metrics-compared.md"
-HEAD = """# Our numbers beside those of the reference tools
+HEAD = """# Our numbers next to those of the reference tools
 
 Made by `python tests/eval/golden_table.py` from the golden logs; SimulEval prints three decimals, OmniSTEval four. The
 project's own fixtures (`tests/eval/fixtures`, invented runs with the tools' printed numbers) prove the same in the test
@@ -146,7 +146,7 @@ def rows(
         if key not in expected[folder.name]:
             continue
         config = {"log_config": folder / log.replace(".jsonl", "_cfg.yaml")} if log.startswith("simulstream") else {}
-        ours = score_log(
+        report = report_log(
             folder / log,
             folder / "ref.txt",
             folder / "segments.yaml" if sets == "long" else None,
@@ -156,6 +156,7 @@ def rows(
             **options,
             **config,
         )
+        ours = report.scores
         for name, value in reference_scores(expected[folder.name][key], title).items():
             result.setdefault(name, {})[lang] = (ours[name], value)
     return result

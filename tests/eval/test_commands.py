@@ -107,7 +107,7 @@ def test_convert_says_what_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path
         (["curve", "nowhere", "-o", "x.pdf"], "--output must end in .svg, .png, .html or .md, but is x.pdf."),
         (["report", "nowhere"], "nowhere has no scores.tsv"),
         (["convert", "missing", "--to", "simuleval", "-o", "x"], "Cannot read missing: No such file or directory."),
-        (["convert", "missing", "--to", "word", "-o", "x"], "Unknown format 'word'; choose one of simuleval,"),
+        (["convert", "missing", "--to", "word", "-o", "x"], "Unknown format 'word'; known: simuleval,"),
     ],
 )
 def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], args: list[Any], sentence: str) -> None:
@@ -133,7 +133,7 @@ def test_scoring_loads_nothing_heavy() -> None:
     [
         ("scores.tsv", "LAAL\t", "LAAL\tnan\t", "scores.tsv, line"),
         ("segments.tsv", "\t3", "\tinf", ": a value cannot be read; score the run again."),
-        ("segments.tsv", "index\t", "number\t", "segments.tsv is no segment table of simulst; score the run again"),
+        ("segments.tsv", "index\t", "number\t", "segments.tsv is not a segment table of simulst; score the run again"),
         ("segments.tsv", '["', '{"', "segments.tsv, line 2: a value cannot be read; score the run again."),
         ("run.json", "{", "[", "run.json cannot be read; evaluate again or remove it."),
     ],

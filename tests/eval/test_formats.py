@@ -6,7 +6,7 @@ import pytest
 
 from simulst.errors import DataError
 from simulst.eval.logs.formats import detect_format, read_log, write_log
-from simulst.eval.score.inputs import report_log, score_log
+from simulst.eval.score.inputs import report_log
 from simulst.eval.segment.resegmented import write_resegmented
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -50,22 +50,22 @@ def test_converted_logs_score_the_same(tmp_path: Path) -> None:
     config = LONG / "simulstream_cfg.yaml"
     instances, _ = read_log(LONG / "simulstream_retrans.jsonl", unit="word", config=config)
     given = (LONG / "ref.txt", LONG / "segments.yaml")
-    wanted = score_log(LONG / "simulstream_retrans.jsonl", *given, profile="omnisteval", log_config=config)
+    wanted = report_log(LONG / "simulstream_retrans.jsonl", *given, profile="omnisteval", log_config=config).scores
     (omnisteval,) = write_log(tmp_path / "o.jsonl", instances, "omnisteval", "word")
-    found = score_log(omnisteval, *given, profile="omnisteval")
+    found = report_log(omnisteval, *given, profile="omnisteval").scores
     for name in ("LongYAAL", "LongYAAL_CA", "LongLAAL_CA", "BLEU"):
         assert found[name] == pytest.approx(wanted[name]), name
     (simuleval,) = write_log(tmp_path / "s.log", instances, "simuleval", "word")
-    assert score_log(simuleval, *given, profile="omnisteval")["LongYAAL"] == pytest.approx(wanted["LongYAAL"])
+    assert report_log(simuleval, *given, profile="omnisteval").scores["LongYAAL"] == pytest.approx(wanted["LongYAAL"])
     log, written = write_log(tmp_path / "t.jsonl", instances, "simulstream", "word")
-    again = score_log(log, *given, profile="omnisteval", log_config=written)
+    again = report_log(log, *given, profile="omnisteval", log_config=written).scores
     assert again["LongYAAL"] == pytest.approx(wanted["LongYAAL"])
 
 
 def test_resegmented_instances_keep_the_scores(tmp_path: Path) -> None:
     report = report_log(LONG / "instances.log", LONG / "ref.txt", LONG / "segments.yaml", profile="omnisteval")
     write_resegmented(tmp_path / "r.jsonl", report.segments)
-    again = score_log(tmp_path / "r.jsonl", profile="omnisteval")
+    again = report_log(tmp_path / "r.jsonl", profile="omnisteval").scores
     for name in ("LongYAAL", "LongYAAL_CA", "LongAL", "LongLAAL", "LongAP", "LongDAL_CA", "BLEU", "chrF2"):
         assert again[name] == pytest.approx(report.scores[name]), name
     assert "LongYAAL_CA_backlog" not in again

@@ -88,7 +88,7 @@ def test_old_logs_end_in_a_mark() -> None:
         ),
         ({"delays": [1, True]}, "log, line 1: `delays` must hold finite numbers of milliseconds, but holds True."),
         ({"delays": 7}, "log, line 1: `delays` must be a list of milliseconds."),
-        ({"elapsed": [1]}, "log, line 1: 2 delays but 1 elapsed times; they must be as many."),
+        ({"elapsed": [1]}, "log, line 1: 2 delays but 1 elapsed times; the counts must match."),
         ({"source": 5}, "log, line 1: `source` and `prediction` must be text."),
         ({"index": "a"}, "log, line 1: `index` must be a whole number, 0 or more, but is 'a'."),
         (

@@ -99,7 +99,7 @@ def test_three_ways_to_measure(
         ("1 / 0", r"The metric file .*mine\.py fails: ZeroDivisionError: division by zero"),
         (
             "MINE = Metric(name='Mine', unit='furlongs', kind='run', corpus=len)",
-            r"Metric Mine has the unknown unit 'furlongs'; choose one of 'ms', '%', 'units', ''\.",
+            r"Metric Mine has the unknown unit 'furlongs'; known: 'ms', '%', 'units', ''\.",
         ),
         (
             "MINE = Metric(name='Mine', unit='', kind='run')",
@@ -108,7 +108,7 @@ def test_three_ways_to_measure(
         ("MINE = Metric(name='a b', unit='', kind='run', corpus=len)", r"A metric cannot be called 'a b'; use letters"),
         (
             "MINE = Metric(name='StreamLAAL', unit='ms', kind='run', corpus=len)",
-            r"there is a metric StreamLAAL",
+            r"a metric StreamLAAL already exists",
         ),
         (
             "MINE = Metric(name='Mine', unit='', kind='run', segment=lambda view: view.times[0])",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 EVAL = Path(__file__).parents[2] / "simulst" / "eval"
-ROOMS = ("logs", "data", "segment", "metrics", "score", "run", "report")
+ROOMS = ("logs", "data", "segment", "metrics", "score", "run", "report", "tune")
 """From the bottom to the top: each may import those before it."""
 FILES = sorted(path for path in EVAL.rglob("*.py") if path.parent != EVAL)
 

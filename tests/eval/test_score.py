@@ -16,7 +16,7 @@ from simulst.errors import DataError
 from simulst.eval.data.segmentation import Segment, read_references, read_segmentation
 from simulst.eval.logs.instances import Instance, read_instances, write_instances
 from simulst.eval.metrics.registry import display_of
-from simulst.eval.score.inputs import report_instances, report_log, score_instances, score_log
+from simulst.eval.score.inputs import report_instances, report_log, score_instances
 from simulst.eval.score.tables import escape, read_scores, read_segments, unescape
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -146,7 +146,7 @@ def test_zero_length_audio_counts_in_quality_only() -> None:
 def test_decreasing_delays_are_scored_and_noted() -> None:
     report = report_instances([sentence(delays_ms=(2000.0, 1000.0), where="log, line 1")])
     assert report.scores["LAAL"] == pytest.approx((2000 + 1000 - 1500) / 2)
-    assert report.notes == ["log, line 1: delays decrease; they are scored as they stand."]
+    assert report.notes == ["log, line 1: delays decrease; they are scored as they are."]
 
 
 def test_an_empty_reference_is_noted() -> None:
@@ -174,11 +174,11 @@ def test_marks_of_other_tools_are_plain_text(profile: str, text: str) -> None:
         ([], {}, "The log has no instances; nothing can be scored."),
         ([sentence(0), sentence(0)], {}, "log, line 1: index 0 occurs twice; keep one of the lines."),
         ([sentence(0, reference=None)], {}, "log, line 1: no `reference` in the log; give --references."),
-        ([sentence(0)], {"unit": "spm"}, "Unknown unit 'spm'; choose word or char."),
+        ([sentence(0)], {"unit": "spm"}, "Unknown unit 'spm'; known: word, char."),
         (
             [sentence(0)],
             {"profile": "x"},
-            "Unknown profile 'x'; choose one of simuleval, streamlaal-fbk, streamlaal-simulstream, omnisteval, auto.",
+            "Unknown profile 'x'; known: simuleval, streamlaal-fbk, streamlaal-simulstream, omnisteval, auto.",
         ),
         (
             [sentence(0)],
@@ -196,10 +196,11 @@ def test_marks_of_other_tools_are_plain_text(profile: str, text: str) -> None:
             {"comet": "m"},
             "COMET needs the source sentences; give --sources FILE with one line per reference.",
         ),
+        ([sentence(0)], {"moses": 3}, "the scoring options: moses must be true or false, not 3."),
         (
             [sentence(0)],
             {"colour": 1},
-            "Unknown scoring option 'colour'; choose from unit, lang, profile, tokenizer, moses, band, raw_elapsed, "
+            "Unknown scoring option 'colour'; known: unit, lang, profile, tokenizer, moses, band, raw_elapsed, "
             "from_first_segment, comet, metrics.",
         ),
     ],
@@ -213,8 +214,8 @@ def test_what_cannot_be_scored(instances: list[Instance], options: dict[str, Any
 def test_line_counts_that_differ(tmp_path: Path) -> None:
     (tmp_path / "ref").write_text("a\nb\n")
     write_instances(tmp_path / "log", [sentence(0)])
-    with pytest.raises(DataError, match=r"^The log has 1 instances but there are 2 references; they must be as many"):
-        score_log(tmp_path / "log", tmp_path / "ref")
+    with pytest.raises(DataError, match=r"^The log has 1 instances but there are 2 references; the counts must match"):
+        report_log(tmp_path / "log", tmp_path / "ref")
 
 
 def test_a_log_of_another_program(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_a_log_of_another_program(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"^log, line 1: none of SimulEval's, simulstream's or OmniSTEval's keys; has hyp"
     ):
-        score_log(tmp_path / "log")
+        report_log(tmp_path / "log")
 
 
 def test_files_of_a_report_are_read_back(tmp_path: Path) -> None:

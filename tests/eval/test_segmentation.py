@@ -35,7 +35,7 @@ def test_written_yaml_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (YAML * 2, "s.yaml has 2 segments but the references have 1 lines; they must be as many."),
+        (YAML * 2, "s.yaml has 2 segments but the references have 1 lines; the counts must match."),
         ("- {duration: 1, offset: 2}\n", "s.yaml, line 1: no `wav`; every segment needs wav, offset and duration."),
         ("- {wav: a, offset: 2}\n", "s.yaml, line 1: `duration` must be seconds, 0 or more, but is None."),
         (

@@ -91,7 +91,7 @@ def test_keys_that_mean_nothing_are_noted_once(lists: Path) -> None:
     lines = ['{"audio": "0.wav", "referense": "x", "id": 3}\n'] * 2
     (lists / "m.jsonl").write_text("".join(lines))
     found = [str(problem) for problem in open_dataset(lists / "m.jsonl").problems]
-    assert found == [f"m.jsonl, line 1: the key {key!r} means nothing here" for key in ("id", "referense")]
+    assert found == [f"m.jsonl, line 1: unknown key {key!r}, which is ignored" for key in ("id", "referense")]
 
 
 def test_fingerprint_follows_content_not_place(mustc: Path, tmp_path: Path, edit: Edit) -> None:
@@ -124,18 +124,18 @@ def refusal(path: Path, *, long: bool = False) -> str:
 
 def test_text_that_does_not_match_the_yaml(mustc: Path, edit: Edit) -> None:
     edit(mustc / "txt" / "tst.de", 6, None)
-    assert refusal(mustc) == "tst.yaml has 6 segments but tst.de has 5 lines; they must be as many."
+    assert refusal(mustc) == "tst.yaml has 6 segments but tst.de has 5 lines; the counts must match."
 
 
 def test_transcript_that_does_not_match(mustc: Path, edit: Edit) -> None:
     edit(mustc / "txt" / "tst.en", 1, None)
-    assert refusal(mustc) == "tst.en has 5 lines but the segmentation has 6; they must be as many."
+    assert refusal(mustc) == "tst.en has 5 lines but the segmentation has 6; the counts must match."
 
 
 def test_missing_recording(mustc: Path) -> None:
     (mustc / "wav" / "ted_1.wav").unlink()
     assert refusal(mustc) == (
-        f"tst.yaml, line 4: {mustc}/wav/ted_1.wav does not exist; mend it, or leave such items out with --skip-bad "
+        f"tst.yaml, line 4: {mustc}/wav/ted_1.wav does not exist; fix it, or leave such items out with --skip-bad "
         f"(and 2 more, see `simulst data check {mustc}`)."
     )
 
@@ -193,12 +193,12 @@ def test_wav_names_stay_inside(mustc: Path, edit: Edit) -> None:
 
 def test_lists_that_do_not_fit(lists: Path) -> None:
     (lists / "target.txt").write_text("a\nb\n")
-    assert refusal(lists) == "source.txt has 4 recordings but target.txt has 2 lines; they must be as many."
+    assert refusal(lists) == "source.txt has 4 recordings but target.txt has 2 lines; the counts must match."
 
 
 def test_blank_line_in_a_list(lists: Path, edit: Edit) -> None:
     edit(lists / "source.txt", 2, "")
-    assert refusal(lists).startswith("source.txt, line 2: a blank line; every line names a recording")
+    assert refusal(lists).startswith("source.txt, line 2: an empty line; every line must name a recording")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_manifest_errors(lists: Path, line: str, sentence: str) -> None:
 def test_what_is_no_test_set(tmp_path: Path, mustc: Path) -> None:
     assert refusal(tmp_path / "nowhere").startswith(f"{tmp_path}/nowhere does not exist")
     (tmp_path / "empty").mkdir()
-    assert "is no test set" in refusal(tmp_path / "empty")
+    assert "is not a test set" in refusal(tmp_path / "empty")
     assert refusal(tmp_path) == f"{tmp_path} holds whole MuST-C splits; give one of them: {mustc}."
     (mustc / "txt" / "tst.fr").write_text("x\n" * 6)
     assert open_dataset(mustc).target_lang == "de"  # the folder says en-de

@@ -177,7 +177,7 @@ def test_done_items_are_not_done_again(run: Run, lists: Path, tmp_path: Path) ->
     marked = [json.loads(lines[0]) | {"mark": "kept"}, json.loads(lines[2])]
     (out / "instances.log").write_text("".join(json.dumps(line) + "\n" for line in marked) + '{"index": 3, "pred')
     status, _, errors = run("evaluate", lists, "--model", "toy", "--output", out)
-    assert status == 0 and "going on after 2 of 4" in errors
+    assert status == 0 and "resuming after 2 of 4" in errors
     assert [line["index"] for line in log(out)] == [0, 1, 2, 3]
     assert log(out)[0]["mark"] == "kept"
     assert [json.dumps(json.loads(line)["prediction"]) for line in lines] == [
@@ -265,11 +265,11 @@ def test_ctrl_c_keeps_what_is_done(make_lists: Callable[..., Path], tmp_path: Pa
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.endswith("simulst: stopped; the same command goes on from here.\n") and "Traceback" not in errors
+    assert errors.endswith("simulst: stopped; the same command resumes from here.\n") and "Traceback" not in errors
     done = len(log(out))
     assert 2 <= done < 12
     finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert finished.returncode == 0 and f"going on after {done} of 12" in finished.stderr
+    assert finished.returncode == 0 and f"resuming after {done} of 12" in finished.stderr
     assert [line["index"] for line in log(out)] == list(range(12))
 
 
@@ -320,7 +320,7 @@ def test_what_is_wrong_is_known_before_any_work(run: Run, lists: Path, tmp_path:
     (lists / "2.wav").unlink()
     status, _, errors = run("evaluate", lists, "--model", "toy", "--output", tmp_path / "out")
     assert status == 2 and errors.count("\n") == 1
-    assert errors.startswith("simulst: source.txt, line 3: 2.wav does not exist; mend it, or leave such items out")
+    assert errors.startswith("simulst: source.txt, line 3: 2.wav does not exist; fix it, or leave such items out")
     assert not (tmp_path / "out").exists()
     status, _, errors = run("evaluate", lists, "--model", "toy", "--output", tmp_path / "out", "--skip-bad")
     assert status == 0 and "note: 1 of 4 items failed" in errors
@@ -334,8 +334,8 @@ def test_what_is_wrong_is_known_before_any_work(run: Run, lists: Path, tmp_path:
     [
         (("nowhere",), "nowhere does not exist: give a MuST-C split"),
         (("{lists}", "--policy", "nope"), "Unknown policy 'nope'"),
-        (("{lists}", "--model", "nope"), "There is no model 'nope'"),
-        (("{lists}", "--set", "nope=1"), "Nothing is called 'nope'"),
+        (("{lists}", "--model", "nope"), "Unknown model 'nope'"),
+        (("{lists}", "--set", "nope=1"), "Unknown setting 'nope'"),
         (("{lists}", "--unit", "syllable"), "--unit must be word or char, not 'syllable'."),
         (("{lists}", "--profile", "nope"), "Unknown profile 'nope'"),
         pytest.param(("{lists}", "--policy", "emma"), "Policy emma needs p_choose", marks=pytest.mark.slow),
@@ -416,7 +416,7 @@ def test_an_error_in_the_model_is_kept_with_its_trace() -> None:
 
     first, second = run_here(items(2), translate)
     assert first.error == "ZeroDivisionError: float division by zero"
-    assert "test_evaluate.py" in first.record()["trace"]
+    assert "test_evaluate.py" in str(first.record()["trace"])
     assert second == Outcome(item=items(2)[1], instance=echo(items(2)[1]))
 
 
@@ -450,7 +450,8 @@ def test_workers_share_the_model_in_memory() -> None:
 
     for outcome in run_workers(items(4), lambda: partial(run_here, translate=translate), workers=2, share=True):
         assert outcome.instance is not None and outcome.instance.prediction == "8000000"
-        assert outcome.instance.extra["own_mb"] < 40
+        own_mb = outcome.instance.extra["own_mb"]
+        assert isinstance(own_mb, float) and own_mb < 40
 
 
 def test_shards_are_disjoint_complete_and_of_like_length() -> None:

@@ -167,7 +167,7 @@ def test_killed_after_the_first_item(run: Run, lists: Path, finished: Path) -> N
     args = [sys.executable, "-c", code, *map(str, command), "--fresh"]
     assert subprocess.run(args, capture_output=True, timeout=60).returncode == -signal.SIGKILL
     status, _, errors = run(*command)
-    assert status == 0 and "going on after 1 of 4" in errors
+    assert status == 0 and "resuming after 1 of 4" in errors
 
 
 def test_scores_stay_until_there_is_more_to_score(run: Run, lists: Path, finished: Path, no_model: None) -> None:

@@ -96,7 +96,7 @@ def test_what_can_be_wrong_in_it(run: Run, table: Path, tmp_path: Path, body: st
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("iwslt", "Unknown kind of test set 'iwslt'; known are mustc, lists, manifest, or file.py:Class."),
+        ("iwslt", "Unknown kind of test set 'iwslt'; known: mustc, lists, hub, lhotse, manifest, or file.py:Class."),
         ("no.py:X", "There is no dataset file no.py."),
     ],
 )

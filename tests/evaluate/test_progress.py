@@ -48,7 +48,7 @@ def test_speed_and_what_is_left_count_in_audio(time: Clock) -> None:
     assert shown.line() == "corpus: 3 of 4, 1 failed, 4:10 of 5:00 audio, 12.5x real time, 0:04 left"
     shown.end()
     lines = out.getvalue().splitlines()
-    assert lines[0] == "corpus: going on after 1 of 4"
+    assert lines[0] == "corpus: resuming after 1 of 4"
     assert "source.txt, line 4: a.wav is damaged." in lines
     assert lines[-1] == shown.line() and lines.count(shown.line()) == 1
 

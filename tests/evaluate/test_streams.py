@@ -190,5 +190,5 @@ def test_ctrl_c_ends_a_batch_within_a_chunk(tmp_path: Path, workers: int) -> Non
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.endswith("simulst: stopped; the same command goes on from here.\n") and "Traceback" not in errors
+    assert errors.endswith("simulst: stopped; the same command resumes from here.\n") and "Traceback" not in errors
     assert sorted(json.loads(line)["index"] for line in (out / "instances.log").read_text().splitlines()) == [0, 1]

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
 
 from simulst.bench.soak_visit import Visit
@@ -39,3 +40,28 @@ def test_a_session_ends_with_its_stream(serve: Callable[..., Any], monkeypatch: 
         assert len(opened) >= 3 and [session() for session in opened if session() is not None] == []
     finally:
         gc.enable()
+
+
+@pytest.mark.slow
+def test_hundreds_of_clients_leave_nothing(serve: Callable[..., Any], connect_to: Callable[..., Any]) -> None:
+    server, process = serve(), psutil.Process()
+
+    def come(clients: int) -> tuple[int, int, int]:
+        for number in range(clients):
+            one = connect_to(server)
+            one.hello(chunk_ms=320)
+            one.audio(toy_audio([3, 14, 15]))
+            if number % 2:
+                one.finish()
+            one.close()
+        until = time.monotonic() + 30
+        while server.health()["clients"] and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        gc.collect()
+        return len(gc.get_objects()), process.num_fds(), process.num_threads()
+
+    come(20)
+    first, second, third = come(60), come(60), come(60)
+    assert min(second[0] - first[0], third[0] - second[0]) < 60  # objects: less than one for each client
+    assert third[1] <= first[1] + 1 and third[2] <= first[2] + 1

@@ -89,7 +89,7 @@ def test_a_header_that_comes_twice_is_named(local: Any, header: str) -> None:
         lines[0] = "GET /metrics HTTP/1.1"
     status, body = local.request(*lines)
     assert (status, json.loads(body)["code"]) == (400, "bad_request")
-    assert json.loads(body)["message"] == f"A request has one '{header}' header at most."
+    assert json.loads(body)["message"] == f"A request may have only one '{header}' header."
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def changed(model: Path, tmp_path: Path) -> Changed:
         (("decoder",), {}, "decoder needs vocab_size"),
         (("decoder", "hidden_size"), 2**20, "larger than its model.safetensors"),
         (("decoder", "num_attention_heads"), [], "decoder.num_attention_heads must be a whole number"),
-        (("decoder", "model_type"), None, "describes no model that can be built"),
+        (("decoder", "model_type"), None, "describes a model that cannot be built"),
         (("stack",), 0.5, "stack must be a whole number"),
         (("max_source_s",), float("nan"), "max_source_s must be a number of seconds"),
         (("languages",), {"en": None}, "languages must map names to tokens"),

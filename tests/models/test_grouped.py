@@ -12,7 +12,7 @@ from simulst.models.speech_llm.cache import DirectForward, StreamCache
 from simulst.models.speech_llm.grouped import GroupedCache
 from simulst.models.speech_llm.rotary import Rotary
 from simulst.models.speech_llm.self_attention import SelfAttention
-from simulst.training.grouped import additive, positions, visibility, wait_k_words
+from simulst.training.grouped import positions, visibility, wait_k_words
 
 SIZES = {
     "vocab_size": 60,
@@ -49,6 +49,15 @@ def new_cache(decoder: Any) -> StreamCache:
     return StreamCache(forward, decoder.config.num_hidden_layers, rotary=Rotary.of(decoder))
 
 
+def source_of(grouped: GroupedCache) -> list[int]:
+    """Positions of the source entries."""
+    return grouped.cache.positions[: grouped.source]
+
+
+def target_of(grouped: GroupedCache) -> list[int]:
+    return grouped.cache.positions[grouped.source :]
+
+
 def embeds(count: int, seed: int) -> Tensor:
     return torch.randn(count, 32, generator=torch.Generator().manual_seed(seed))
 
@@ -59,7 +68,7 @@ def once(decoder: Any, source: Tensor, target: Tensor, visible: list[int], phi: 
     with torch.no_grad():
         hidden: Tensor = decoder.model(
             inputs_embeds=torch.cat((source, target))[None],
-            attention_mask=additive(allowed, torch.float32)[None, None],
+            attention_mask=allowed[None, None],
             position_ids=positions(len(source), len(target), phi=phi)[None],
             use_cache=False,
         ).last_hidden_state[0]
@@ -91,8 +100,8 @@ def test_random_schedules_equal_one_forward_with_the_training_mask(decoder: Any,
     found = torch.stack([one.view(-1) for one in hidden])
     assert found.sub(expected).abs().max() < 1e-4
     assert decoder.lm_head(found).sub(decoder.lm_head(expected)).abs().max() < 1e-4
-    assert grouped.source_positions == list(range(23))
-    assert grouped.target_positions == list(range(14))
+    assert source_of(grouped) == list(range(23))
+    assert target_of(grouped) == list(range(14))
 
 
 def test_a12_words_in_sight_of_every_row() -> None:
@@ -104,15 +113,15 @@ def test_a13_positions_of_prompt_words_header_and_word(decoder: Any) -> None:
     grouped = GroupedCache(new_cache(decoder))
     grouped.read(embeds(10, 0))
     grouped.read(embeds(4, 1))
-    assert grouped.source_positions[10:] == [10, 11, 12, 13]
+    assert source_of(grouped)[10:] == [10, 11, 12, 13]
     grouped.write(embeds(3, 2))
-    assert grouped.target_positions == [0, 1, 2]
+    assert target_of(grouped) == [0, 1, 2]
     grouped.write(embeds(2, 3))
-    assert grouped.target_positions[3:] == [3, 4]
+    assert target_of(grouped)[3:] == [3, 4]
     before = [layer.keys[:, :, 14:].clone() for layer in grouped.cache.layers]
     grouped.read(embeds(2, 4))
-    assert grouped.source_positions[14:] == [14, 15]
-    assert grouped.target_positions == [0, 1, 2, 3, 4]
+    assert source_of(grouped)[14:] == [14, 15]
+    assert target_of(grouped) == [0, 1, 2, 3, 4]
     for layer, old in zip(grouped.cache.layers, before, strict=True):
         assert torch.equal(layer.keys[:, :, 16:], old)
 
@@ -123,8 +132,8 @@ def test_seven_words_of_two_tokens_and_three_tokens_written(decoder: Any) -> Non
     for word in range(7):
         grouped.read(embeds(2, word))
     grouped.write(embeds(3, 9))
-    assert grouped.source_positions == list(range(15))
-    assert grouped.target_positions == [0, 1, 2]
+    assert source_of(grouped) == list(range(15))
+    assert target_of(grouped) == [0, 1, 2]
 
 
 def test_drop_and_refeed_leaves_the_target_length_as_it_was(decoder: Any) -> None:
@@ -167,11 +176,11 @@ def test_evicted_source_closes_up_and_the_target_stays(decoder: Any) -> None:
     grouped.write(target)
     before = [layer.keys[:, :, 9:].clone() for layer in grouped.cache.layers]
     grouped.evict_source(1, 5)
-    assert (grouped.source_positions, grouped.target_positions) == ([0, 1, 2, 3, 4], [0, 1, 2])
+    assert (source_of(grouped), target_of(grouped)) == ([0, 1, 2, 3, 4], [0, 1, 2])
     for layer, old in zip(grouped.cache.layers, before, strict=True):
         assert torch.equal(layer.keys[:, :, 5:], old)
     grouped.evict_target(0, 1)
-    assert (grouped.source_positions, grouped.target_positions) == ([0, 1, 2, 3, 4], [0, 1])
+    assert (source_of(grouped), target_of(grouped)) == ([0, 1, 2, 3, 4], [0, 1])
 
 
 def test_models_without_explicit_rotary_positions_are_refused() -> None:

@@ -65,7 +65,7 @@ def test_without_fairseq2_the_embedded_model_says_how_to_get_it(tmp_path: Path) 
 
 def test_unknown_name_lists_what_there_is() -> None:
     assert sentence_of("nope") == (
-        f"There is no model 'nope'; give one of {', '.join(MODELS)}, a local directory, or a hub name (owner/name) "
+        f"Unknown model 'nope'; known: {', '.join(MODELS)}, a local directory, or a hub name (owner/name) "
         f"of a supported architecture: {', '.join(FAMILIES)}; or a cascade of two, ASR+TEXT; or file.py:FAMILY; "
         "or, for text, a server http://HOST:PORT/v1#NAME."
     )
@@ -79,7 +79,7 @@ def test_absent_directory_and_file_instead_of_directory(tmp_path: Path) -> None:
 
 
 def test_directories_that_are_no_model(tmp_path: Path) -> None:
-    assert sentence_of(tmp_path) == f"{tmp_path} is no model: it has neither simulst.json nor config.json."
+    assert sentence_of(tmp_path) == f"{tmp_path} is not a model: it has neither simulst.json nor config.json."
     config = tmp_path / "config.json"
     config.write_text('{"model_type": "bert"}')
     assert sentence_of(tmp_path) == (
@@ -95,7 +95,7 @@ def test_directories_that_are_no_model(tmp_path: Path) -> None:
 
 def test_unknown_option_lists_the_known_ones(moonshine_dir: Path) -> None:
     assert sentence_of(moonshine_dir, nope=1) == (
-        "tiny has no option 'nope'; it has: beams, no_repeat_ngram, top_p, temperature, median_s, heads_file."
+        "tiny: unknown option 'nope'; known: beams, no_repeat_ngram, top_p, temperature, median_s, heads_file."
     )
     assert "task" not in option_names(moonshine_dir)
     assert {"task", "source", "beams"} <= option_names("whisper-base")
@@ -104,10 +104,10 @@ def test_unknown_option_lists_the_known_ones(moonshine_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"device": "quantum"}, "There is no device 'quantum'; use cpu, cuda, cuda:N, mps or auto."),
+        ({"device": "quantum"}, "Unknown device 'quantum'; known: cpu, cuda, cuda:N, mps, auto."),
         ({"device": "cuda:99"}, "Device 'cuda:99' is not available on this machine; use cpu or auto."),
         ({"device": "meta"}, "Device 'meta' is not supported; use cpu, cuda, cuda:N, mps or auto."),
-        ({"dtype": "int8"}, "There is no dtype 'int8' for models; use one of float32, bfloat16, float16."),
+        ({"dtype": "int8"}, "Unknown dtype 'int8'; known: float32, bfloat16, float16."),
     ],
 )
 def test_unknown_device_or_dtype(moonshine_dir: Path, arguments: dict[str, str], sentence: str) -> None:
@@ -136,7 +136,7 @@ def test_missing_tensors_are_not_filled_with_noise(copied: Path) -> None:
     del tensors["model.encoder.conv2.weight"]
     save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
     assert sentence_of(copied) == (
-        f"The weights in {copied} are incomplete: 1 tensors such as model.encoder.conv2.weight miss."
+        f"The weights in {copied} are incomplete: 1 tensor is missing, for example model.encoder.conv2.weight."
     )
 
 

@@ -1,6 +1,7 @@
 """`--model file.py:FAMILY`: a model family of one's own, and one sentence for every way in which it can be wrong."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from simulst.models import FAMILIES, describe_model, load_model, option_names, o
 from simulst.models.fingerprint import fingerprint
 from simulst.models.registry import locate
 from simulst.policies import load_policy
-from simulst.testing.checkpoints import tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
+from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
+from simulst.testing.text_checkpoints import tiny_causal, tiny_marian, tiny_nllb, tiny_t5
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "my_model.py"
@@ -91,7 +93,7 @@ def test_it_is_loaded_described_and_told_apart(written: Callable[..., str], tmp_
     [
         ([("FAMILY = ModelFamily(", "OTHER = ModelFamily(")], "has no 'FAMILY'; its model families are: OTHER."),
         ([("FAMILY = ModelFamily(", "dict(")], "has no 'FAMILY'; it must hold a simulst.models.ModelFamily."),
-        ([("FAMILY = ModelFamily(", "FAMILY = dict(")], "mine.py:FAMILY is no model family: it must be a simulst"),
+        ([("FAMILY = ModelFamily(", "FAMILY = dict(")], "mine.py:FAMILY is not a model family: it must be a simulst"),
         ([("FAMILY = ", "FAMILY = 1 / 0, ")], "mine.py fails: ZeroDivisionError: division by zero"),
         ([("FAMILY = ", "raise SystemExit(3)\nFAMILY = ")], "mine.py fails: SystemExit: 3"),
         ([("FAMILY = ", "FAMILY = = ")], "mine.py fails: SyntaxError: invalid syntax"),
@@ -114,7 +116,7 @@ def test_it_is_loaded_described_and_told_apart(written: Callable[..., str], tmp_
         ([("return model", "model.max_source_s = 0; return model")], "max_source_s of what mine.py:FAMILY loads is 0;"),
         (
             [("return model", "model.open = dict; return model")],
-            "A session of mine.py:FAMILY lacks decoder_positions, ",
+            "A session of mine.py:FAMILY lacks chain, decoder_positions, ",
         ),
         ([("return model", "model.open = dict; return model")], "; extend PlainSession, beside it, for what is the"),
         (
@@ -138,7 +140,7 @@ def test_what_is_wrong_is_one_sentence(
 def test_wrong_options_are_one_sentence(written: Callable[..., str]) -> None:
     spec = written()
     for options, sentence in (
-        ({"nope": 1}, r"^mine\.py:FAMILY has no option 'nope'; it has: look_ahead_s\.$"),
+        ({"nope": 1}, r"^mine\.py:FAMILY: unknown option 'nope'; known: look_ahead_s\.$"),
         ({"look_ahead_s": "x"}, r"^Option 'look_ahead_s' of mine\.py:FAMILY must be a number, not 'x'\.$"),
         ({"look_ahead_s": -1}, r"^The options of mine\.py:FAMILY are refused: look_ahead_s must not be negative$"),
     ):
@@ -166,7 +168,12 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "moonshine": tiny_moonshine,
     "seamless_m4t": tiny_seamless,
     "seamless_m4t_v2": lambda path: tiny_seamless(path, second=True),
+    "canary": tiny_canary,
     "speech_to_text": tiny_speech2text,
+    "marian": tiny_marian,
+    "m2m_100": tiny_nllb,
+    "t5": tiny_t5,
+    **{kind: partial(tiny_causal, kind=kind) for kind in FAMILIES if FAMILIES[kind].endswith("causal_lm:FAMILY")},
 }
 
 

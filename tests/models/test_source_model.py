@@ -12,7 +12,7 @@ SMOLLM = WEIGHTS / "smollm2-135m-instruct"
 
 
 def test_unknown_source_model_is_a_sentence() -> None:
-    with pytest.raises(ModelError, match="There is no source model 'nowhere': give a directory or a hub name"):
+    with pytest.raises(ModelError, match="Unknown source model 'nowhere'; give a directory or a hub name"):
         load_source_model("nowhere")
 
 

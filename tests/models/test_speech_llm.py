@@ -47,9 +47,9 @@ def test_rows_equal_the_attention_that_transformers_reports(model) -> None:  # t
     session.extend_source(noise(3.0), is_final=True)
     prefix = [20, 21, 22]
     found = session.hypothesise(prefix, Query(max_new=4, want=frozenset({Evidence.ALIGNMENT_HEADS})))[0]
-    speech, llm = len(session._vectors), model.weights.model
+    speech, llm = len(session._hearing.vectors), model.weights.model
     text = torch.tensor([model.weights.target_mark, *prefix, *found.ids])
-    embeds = torch.cat((llm.embeddings[[model.weights.speech_mark]], session._vectors, llm.embeddings[text]))
+    embeds = torch.cat((llm.embeddings[[model.weights.speech_mark]], session._hearing.vectors, llm.embeddings[text]))
     llm.decoder.set_attn_implementation("eager")
     try:
         with torch.no_grad():
@@ -87,7 +87,7 @@ def test_dropping_source_moves_the_alignment_and_keeps_the_clock(model) -> None:
     found = session.hypothesise([], Query(max_new=3, want=WANT))[0]
     assert found.alignment is not None
     assert found.alignment.start_s == session.start_s
-    assert found.alignment.weights.shape[1] == len(session._vectors)
+    assert found.alignment.weights.shape[1] == len(session._hearing.vectors)
 
 
 def test_no_audio_is_one_empty_hypothesis(model) -> None:  # type: ignore[no-untyped-def]
@@ -151,5 +151,5 @@ def test_folder_errors_are_one_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\x10")
     with pytest.raises(ModelError, match=r"model\.safetensors cannot be read"):
         load_model(tmp_path)
-    with pytest.raises(ModelError, match="has no option 'nope'; it has: task, "):
+    with pytest.raises(ModelError, match="unknown option 'nope'; known: task, "):
         load_model(folder, nope=1)

@@ -167,7 +167,7 @@ def test_grouped_sessions_feed_every_vector_and_token_once(folder: Path) -> None
 
 @pytest.mark.parametrize("cache", ["rebuild", "evict"])
 def test_grouped_sessions_equal_one_forward_with_the_training_mask(folder: Path, cache: str) -> None:
-    from simulst.training.grouped import additive, positions, visibility
+    from simulst.training.grouped import positions, visibility
 
     model = load(folder, positions="grouped", cache=cache, no_repeat_ngram=0)
     session, prefix, seen = model.open(), list[int](), [0]
@@ -186,7 +186,7 @@ def test_grouped_sessions_equal_one_forward_with_the_training_mask(folder: Path,
     with torch.no_grad():
         logits = llm.decoder(
             inputs_embeds=torch.cat((source, target))[None],
-            attention_mask=additive(visibility(count, seen), torch.float32)[None, None],
+            attention_mask=visibility(count, seen)[None, None],
             position_ids=positions(count, len(target))[None],
         ).logits[0, count + len(prefix) :]
     logprobs = logits.masked_fill(model.weights.suppress, -torch.inf).log_softmax(-1)
@@ -211,7 +211,8 @@ def test_grouped_sessions_go_on_after_trims(folder: Path, cache: str) -> None:
         session.hypothesise([*prefix[2:], 30], Query(max_new=2))
     context = session._context
     assert isinstance(context, GroupedContext)
-    assert context.grouped.source_positions == list(range(context.grouped.source))
+    grouped = context.grouped
+    assert grouped.cache.positions[: grouped.source] == list(range(grouped.source))
 
 
 def test_grouped_beams_and_samples(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Text models against the library itself: decoding, log-probabilities and rows over source words, on random weights."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,18 @@ Make = Callable[[Path], Path]
 TRANSLATORS: dict[str, tuple[Make, dict[str, Any]]] = {
     "marian": (tiny_marian, {}),
     "marian of many": (lambda path: tiny_marian(path, targets=("deu", "fra")), {"target": "fra"}),
-    "nllb": (tiny_nllb, {"source": "eng", "target": "deu_Latn"}),
+    "nllb": (tiny_nllb, {"source": "en", "target": "deu_Latn"}),
     "t5": (tiny_t5, {"target": "fr"}),
     "madlad": (lambda path: tiny_t5(path, targets=("de", "fr")), {}),
 }
 SPEAKERS: dict[str, tuple[Make, dict[str, Any]]] = {
     "llama": (tiny_causal, {}),
+    **{
+        kind: (partial(tiny_causal, kind=kind), {})
+        for kind in ("gemma", "gemma3_text", "granite", "mistral", "olmo2", "phi3", "smollm3")
+    },
     "qwen2": (lambda path: tiny_causal(path, kind="qwen2", template=None), {}),
     "qwen3": (lambda path: tiny_causal(path, kind="qwen3"), {"prompt": "few_shot"}),
-    "gemma3": (lambda path: tiny_causal(path, kind="gemma3_text"), {}),
 }
 
 
@@ -137,7 +141,7 @@ def test_the_languages_reach_the_model(loaded: Callable[[str], Any]) -> None:
     [
         ("marian of many", "xx", "does not know the target language 'xx'; it knows: deu, fra."),
         ("madlad", "xx", "does not know the target language 'xx'; it knows: de, fr."),
-        ("nllb", "zho", "does not know the target language 'zho'; it knows: zho_Hans, zho_Hant."),
+        ("nllb", "zh", "does not know the target language 'zho'; it knows: zho_Hans, zho_Hant."),
     ],
 )
 def test_a_language_that_is_not_there_is_a_sentence(

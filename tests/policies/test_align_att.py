@@ -62,6 +62,24 @@ def test_last_word_of_an_unfinished_hypothesis_waits() -> None:
     assert play(AlignAtt(f=2), [attending(1, 2, pieces="_a _b", stop="length")], WORDS)[1] == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("frames", "pieces", "expected"),
+    [
+        ([1, 2, 3, 9], "_a _b _c _d", "a b"),  # d lies beyond the border, c is the last word before it
+        ([1, 2, 3, 4], "_a _b _c _d", "a b c"),
+        ([1, 2, 9], "_a _b e", "a"),  # a word that is begun counts as the last one
+        ([1, 2], "_a e", ""),
+    ],
+)
+def test_last_words_before_the_border_can_be_held_back(frames: list[int], pieces: str, expected: str) -> None:
+    assert play(AlignAtt(f=2, hold_words=1), [attending(*frames, pieces=pieces)], WORDS)[1] == [expected]
+
+
+def test_words_held_back_are_said_later_and_at_the_end() -> None:
+    script = [attending(1, 2, 3, pieces="_a _b _c"), attending(1, 2, 3, 4, pieces="_c _d")]
+    assert play(AlignAtt(f=2, hold_words=1), script, WORDS)[1] == ["a b", "a b c"]
+
+
 def test_history_rows_are_not_judged() -> None:
     script = [attending(1, pieces="_a"), attending(9, 2, pieces="_b")]
     assert play(AlignAtt(f=2), script, WORDS)[1] == ["a", "a b"]

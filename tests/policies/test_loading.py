@@ -68,9 +68,9 @@ def test_policy_of_ones_own_from_a_file(tmp_path: Path) -> None:
     loaded = load_policy(f"{path}:Mine", k=7, extra=1)
     assert (loaded.policy.k, loaded.policy.extra) == (7, 1.0)  # type: ignore[attr-defined]
     assert load_policy("simulst.policies.wait_k.WaitK").policy == WaitK()
-    with pytest.raises(PolicyError, match="Other is no policy"):
+    with pytest.raises(PolicyError, match="Other is not a policy"):
         load_policy(f"{path}:Other")
-    with pytest.raises(PolicyError, match="Missing is no policy"):
+    with pytest.raises(PolicyError, match="Missing is not a policy"):
         load_policy(f"{path}:Missing")
 
 
@@ -98,18 +98,18 @@ def test_file_that_fails_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "overrides", "sentence"),
     [
-        ("nothing", {}, r"Unknown policy 'nothing'; known are offline, wait_k, .*stream_att-f4"),
+        ("nothing", {}, r"Unknown policy 'nothing'; known: offline, wait_k, .*stream_att-f4"),
         ("../../etc/passwd", {}, "Unknown policy '../../etc/passwd'"),
         ("nowhere.at.All", {}, r"The policy nowhere\.at\.All cannot be imported"),
         ("missing.toml", {}, r"The preset missing\.toml cannot be read"),
         ("missing.py:Mine", {}, r"There is no policy file missing\.py"),
-        ("offline", {"k": 3}, "offline has no parameter 'k'; it has: beams"),
-        ("wait_k", {"q": 3}, "wait_k has no parameter 'q'; it has: k, words, word_ms, ratio, pause_s, strict"),
+        ("offline", {"k": 3}, "offline: unknown parameter 'k'; known: beams"),
+        ("wait_k", {"q": 3}, "wait_k: unknown parameter 'q'; known: k, words, word_ms, ratio, pause_s, strict"),
         ("wait_k", {"k": "many"}, "wait_k: k must be a whole number, not 'many'"),
         ("wait_k", {"k": True}, "wait_k: k must be a whole number, not True"),
         ("wait_k", {"words": "some"}, "wait_k: words is 'some'; it must be fixed or adaptive"),
         ("wait_k", {"chunk_ms": 0}, "wait_k: chunk_ms is 0; it must be between 1 and 600000"),
-        ("wait_k", {"history.size": 1}, "wait_k has no history key 'size'; it has: method, audio, words"),
+        ("wait_k", {"history.size": 1}, "wait_k: unknown history key 'size'; known: method, audio, words"),
         ("wait_k-3", {"k": "0"}, r"^wait_k-3: k is 0; it must be at least 1\.$"),
         ("wait_k-3", {"history.words": 0}, r"^wait_k-3: history\.words is 0; it must be at least 1\.$"),
         ("local_agreement", {"n": 1}, r"^local_agreement: n is 1; it must be at least 2 \(a single one agrees with"),
@@ -125,7 +125,7 @@ def test_whatever_is_unknown_is_said(spec: str, overrides: dict[str, object], se
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('policy = "wait_k"\nspeed = 3', "mine.toml: unknown key 'speed'; known are name, policy, chunk_ms, source"),
+        ('policy = "wait_k"\nspeed = 3', "mine.toml: unknown key 'speed'; known: name, policy, chunk_ms, source"),
         ('policy = "os.system"', "must name a policy, one of offline, .* not 'os.system'"),
         ("chunk_ms = 3", "must name a policy, one of offline, .* or file.py:Class; it names none"),
         ('policy = "wait_k"\nparameters = 3', r"mine\.toml: parameters must be a table, not 3\."),

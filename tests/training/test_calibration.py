@@ -12,7 +12,7 @@ import soundfile
 
 from simulst.cli import run
 from simulst.core.source import FloatArray
-from simulst.core.translator import Alignment, Evidence, Hypothesis, Translator
+from simulst.core.translator import PLAIN, Alignment, Evidence, Hypothesis, Query, Translator
 from simulst.errors import DataError, ModelError, SimulstError
 from simulst.models import load_model
 from simulst.models.attention import Head
@@ -57,7 +57,7 @@ class PlantedSession:
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         self.seconds += len(samples) / 16_000
 
-    def hypothesise(self, prefix: Sequence[int], **_: Any) -> list[Hypothesis]:
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         if not prefix:
             return [Hypothesis(ids=(1,) * int(self.seconds), stop="eos")]
         frames = int(self.seconds / FRAME_S)

@@ -182,8 +182,8 @@ def model(folder: Path) -> SpeechLLM:
 @pytest.fixture(scope="module")
 def corpus(vocabulary: SentencePieceVocabulary, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     path = tmp_path_factory.mktemp("text") / "pairs.tsv"
-    english, german = (SENTENCES[0], SENTENCES[1], SENTENCES[4]), (SENTENCES[2], SENTENCES[3], SENTENCES[5])
-    rows = [*zip(english, german, strict=True), (english[2], german[0])]
+    source, target = (SENTENCES[0], SENTENCES[1], SENTENCES[4]), (SENTENCES[2], SENTENCES[3], SENTENCES[5])
+    rows = [*zip(source, target, strict=True), (source[2], target[0])]
     path.write_text("".join(f"{e}\t{d}\n" for e, d in rows))
     return Corpus.read(path, vocabulary.processor)
 
@@ -205,9 +205,9 @@ def features(
     annotate_needs(corpus, vocabulary.processor, path / NEEDS_FILE, "ibm2")
     clock = WordClock(vocabulary=vocabulary.processor, model=model, blank=Marks.of(vocabulary.processor).blank)
     talk_list = read_talks(path)
-    annotate_words(talk_list[:1], open_vectors(path, 128), corpus.english, clock, path / WORDS_FILE)
+    annotate_words(talk_list[:1], open_vectors(path, 128), corpus.source, clock, path / WORDS_FILE)
     spread = replace(clock, model=None)
-    annotate_words(talk_list, None, corpus.english, spread, path / WORDS_FILE)  # goes on with the second talk
+    annotate_words(talk_list, None, corpus.source, spread, path / WORDS_FILE)  # goes on with the second talk
     return path
 
 
@@ -223,7 +223,7 @@ def test_annotations_cover_every_word(features: Path, corpus: Corpus, vocabulary
     assert [len(talk) for talk in found.ends] == [3, 1]
     for talk, ends in zip(read_talks(features), found.ends, strict=True):
         for (number, begin, finish), times in zip(talk.sentences, ends, strict=True):
-            assert len(times) == len(split_words(corpus.english[number], vocabulary.processor))
+            assert len(times) == len(split_words(corpus.source[number], vocabulary.processor))
             assert times == sorted(times)
             assert begin - 1 <= times[0] and times[-1] <= math.ceil(finish) + 2
     assert [len(group) for group in found.needs] == [1, 1, 2]
@@ -253,7 +253,7 @@ def test_samples_hold_a_run_of_sentences_from_its_beginning(
 
 def _prefix_of_a_run(said: list[int], corpus: Corpus) -> bool:
     """Whether tokens begin a run of translations of consecutive sentences of the talks."""
-    runs = [corpus.german[0], corpus.german[1], corpus.german[2]]
+    runs = [corpus.target[0], corpus.target[1], corpus.target[2]]
     for first in range(3):
         for choice in itertools.product(*runs[first:]):
             whole = [token for ids in choice for token in ids]

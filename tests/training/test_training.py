@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from simulst.core.settings import read
 from simulst.errors import DataError
 from simulst.models.speech_llm.network import load_weights, read_config
 from simulst.models.speech_llm.vocabulary import SentencePieceVocabulary
 from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
+from simulst.training.checkpoints import new_model
 from simulst.training.decoder import (
     DecoderTraining,
     DecoderTrainingConfig,
@@ -22,11 +24,16 @@ from simulst.training.decoder import (
     train_decoder,
 )
 from simulst.training.picture import draw, read_series
-from simulst.training.recipe import read_recipe
+from simulst.training.pieces import read_pieces
+from simulst.training.recipe import Recipe, read_recipe
 from simulst.training.sample import Marks, Sample, SampleConfig
 from simulst.training.samples import Sampler, batches
 from simulst.training.speech import augment, joined, trim_silence
+from simulst.training.synthesis import VOICES
 from simulst.training.texts import Corpus, TextSource, held_pairs, read_pairs, training_pairs
+from simulst.training.vocabulary import train_vocabulary
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +49,8 @@ def vocabulary(folder: Path) -> SentencePieceVocabulary:
 @pytest.fixture(scope="module")
 def corpus(vocabulary: SentencePieceVocabulary, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     path = tmp_path_factory.mktemp("text") / "pairs.tsv"
-    english, german = (SENTENCES[0], SENTENCES[1], SENTENCES[4]), (SENTENCES[2], SENTENCES[3], SENTENCES[5])
-    rows = [*zip(english, german, strict=True), (english[2], german[0])]
+    source, target = (SENTENCES[0], SENTENCES[1], SENTENCES[4]), (SENTENCES[2], SENTENCES[3], SENTENCES[5])
+    rows = [*zip(source, target, strict=True), (source[2], target[0])]
     path.write_text("".join(f"{e}\t{d}\n" for e, d in rows))
     return Corpus.read(path, vocabulary.processor)
 
@@ -69,7 +76,7 @@ def sampler(corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary,
 
 
 def test_a_sentence_with_two_translations_is_one_sentence(corpus: Corpus) -> None:
-    assert [len(german) for german in corpus.german] == [1, 1, 2]
+    assert [len(target) for target in corpus.target] == [1, 1, 2]
 
 
 def test_speech_samples_fit_their_vectors(corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary) -> None:
@@ -99,7 +106,7 @@ def test_text_samples_learn_the_source_a_little_and_the_target_fully(
     corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary
 ) -> None:
     sample = sampler(corpus, features, vocabulary, text_share_start=1, text_share_end=1).sample(random.Random(0), 0)
-    tag = sample.ids.index(Marks.of(vocabulary.processor).german)
+    tag = sample.ids.index(Marks.of(vocabulary.processor).target)
     assert sample.weights[0] == sample.weights[tag] == 0
     assert set(sample.weights[1:tag]) == {0.3} and set(sample.weights[tag + 1 :]) == {1.0}
 
@@ -214,7 +221,7 @@ def test_audio_changes_keep_shape_and_range() -> None:
 def test_recipe_errors_are_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text('name = "x"\nwork = "w"\nstepz = 3\n')
-    with pytest.raises(DataError, match=r"r\.toml: unknown key 'stepz'; known are name, work, data,"):
+    with pytest.raises(DataError, match=r"r\.toml: unknown key 'stepz'; known: name, work, data,"):
         read_recipe(path)
     path.write_text('name = "x"\nwork = "w"\n')
     with pytest.raises(DataError, match=r"r\.toml: data is missing; it must be a table\."):
@@ -223,7 +230,7 @@ def test_recipe_errors_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"The recipe .* cannot be read: "):
         read_recipe(path)
     path.write_text('name = "x"\nwork = "w"\n[data]\ntrain = "t"\nmore = [{path = "u", wait = 2}]\n')
-    with pytest.raises(DataError, match=r"r\.toml: unknown key 'data\.more\[0\]\.wait'; known are path,"):
+    with pytest.raises(DataError, match=r"r\.toml: unknown key 'data\.more\[0\]\.wait'; known: path,"):
         read_recipe(path)
 
 
@@ -236,7 +243,7 @@ def test_errors_of_text_files_name_file_and_line(tmp_path: Path) -> None:
         path.write_text("good\tgut\n" + line)
         with pytest.raises(DataError, match=found):
             list(read_pairs(path))
-    with pytest.raises(DataError, match=r"There is no .*other\.tsv; name a tab-separated file"):
+    with pytest.raises(DataError, match=r"other\.tsv does not exist; name a tab-separated file"):
         list(read_pairs(tmp_path / "other.tsv"))
 
 
@@ -244,13 +251,13 @@ def test_what_is_held_back_is_never_trained_on(tmp_path: Path) -> None:
     path = tmp_path / "books.tsv"
     path.write_text("".join(f"line {i}\tZeile {i}\t{i / 10}\t{'heidi' if i % 3 == 0 else 'nils'}\n" for i in range(10)))
     books = TextSource(path="", min_score=0.2, held_groups=("heidi",))
-    trained = [pair.english for pair in training_pairs(path, books)]
+    trained = [pair.source for pair in training_pairs(path, books)]
     assert trained == [f"line {i}" for i in (2, 4, 5, 7, 8)]
-    held = {pair.english for pair in held_pairs(path, books, 100)}
+    held = {pair.source for pair in held_pairs(path, books, 100)}
     assert held == {f"line {i}" for i in (3, 6, 9)}  # line 0 has too low a score for either
     tail = TextSource(path="", held_last=4)
     assert len(training_pairs(path, tail)) == 6
-    assert {pair.english for pair in held_pairs(path, tail, 2)} < {f"line {i}" for i in range(6, 10)}
+    assert {pair.source for pair in held_pairs(path, tail, 2)} < {f"line {i}" for i in range(6, 10)}
 
 
 @pytest.mark.parametrize(
@@ -261,7 +268,7 @@ def test_limits_of_a_text_source(tmp_path: Path, limit: dict[str, object], taken
     path = tmp_path / "pairs.tsv"
     rows = [("a b c", "d e f"), ("four words are here", "vier davon"), ("short", "ziemlich viel laenger"), ("c|", "d`")]
     path.write_text("".join(f"{a}\t{b}\n" for a, b in rows))
-    kept = [rows.index((pair.english, pair.german)) for pair in training_pairs(path, TextSource(path="", **limit))]  # type: ignore[arg-type]
+    kept = [rows.index((pair.source, pair.target)) for pair in training_pairs(path, TextSource(path="", **limit))]  # type: ignore[arg-type]
     assert [k for k in kept if k < 3] == taken
 
 
@@ -271,13 +278,13 @@ def test_sentences_of_several_files_share_one_numbering(tmp_path: Path, vocabula
     two.write_text(f"{SENTENCES[1]}\t{SENTENCES[2]}\n{SENTENCES[4]}\t{SENTENCES[5]}\n")
     sources = [(TextSource(path=""), one), (TextSource(path="", weight=3.0, ordered=True), two)]
     corpus = Corpus.of(sources, vocabulary.processor)
-    assert [vocabulary.processor.decode(ids) for ids in corpus.english] == [SENTENCES[i] for i in (0, 1, 4)]
-    assert [len(german) for german in corpus.german] == [1, 2, 1]
+    assert [vocabulary.processor.decode(ids) for ids in corpus.source] == [SENTENCES[i] for i in (0, 1, 4)]
+    assert [len(target) for target in corpus.target] == [1, 2, 1]
     assert [(part.first, part.end) for part in corpus.parts] == [(0, 2), (2, 3)]
     made = Sampler(corpus, None, Marks.of(vocabulary.processor), SampleConfig(text_runs=(1.0,)))
     rng = random.Random(0)
     drawn = [made.sample(rng, 0.0).ids for _ in range(600)]
-    from_two = sum(ids[1 : 1 + len(corpus.english[2])] == corpus.english[2] for ids in drawn)
+    from_two = sum(ids[1 : 1 + len(corpus.source[2])] == corpus.source[2] for ids in drawn)
     assert 300 < from_two < 420  # three fifths: one sentence of weight 3 beside two of weight 1
 
 
@@ -289,8 +296,8 @@ def test_a_cascade_sample_says_the_transcript_first(
     marks, rng = made.marks, random.Random(4)
     for _ in range(50):
         sample = made.sample(rng, 0.0)
-        begin = sample.ids.index(marks.english)
-        assert sample.source == sample.ids[begin + 1 : sample.ids.index(marks.german)]
+        begin = sample.ids.index(marks.source)
+        assert sample.source == sample.ids[begin + 1 : sample.ids.index(marks.target)]
         assert set(sample.weights[begin + 1 :]) == {1.0}
 
 
@@ -298,3 +305,57 @@ def test_the_shipped_recipe_parses() -> None:
     recipe = read_recipe(Path(__file__).parents[2] / "examples" / "tiny-en-de.toml")
     assert recipe.name == "tiny-en-de" and sum(recipe.data.voices.values()) == pytest.approx(1.0)
     assert not set(recipe.data.voices) & set(recipe.data.dev_voices)
+
+
+def test_the_recipe_for_another_pair_parses_and_turns_the_files_round(tmp_path: Path) -> None:
+    text = (ROOT / "examples" / "other-pair.md").read_text(encoding="utf-8")
+    (tmp_path / "tiny-de-en.toml").write_text(text.split("```toml\n")[1].split("```")[0])
+    recipe = read_recipe(tmp_path / "tiny-de-en.toml")
+    assert (recipe.data.source, recipe.data.target) == ("de", "en")
+    assert all(source.swapped for source, _ in recipe.texts)
+    assert not set(recipe.data.voices) & set(recipe.data.dev_voices)
+    assert set(recipe.data.voices) | set(recipe.data.dev_voices) <= set(VOICES)
+
+
+def test_swapped_files_are_read_the_other_way_round(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text("one\teins\t0.5\nuno\teins\t0.5\n")
+    assert [(pair.source, pair.target) for pair in read_pairs(path, swapped=True)] == [("eins", "one"), ("eins", "uno")]
+    corpus = Corpus.of([(TextSource(path="", swapped=True), path)], _Letters())
+    assert (corpus.source, corpus.target) == ([[4]], [[[3], [3]]])
+
+
+class _Letters:
+    def encode(self, text: str) -> list[int]:
+        return [len(text)]
+
+
+def pair_recipe(folder: Path, start: Path, source: str, target: str) -> Recipe:
+    values = {
+        "name": "x",
+        "work": str(folder),
+        "data": {"source": source, "target": target, "train": "", "dev": "", "voices": {}, "dev_voices": {}},
+        "model": {"encoder": "", "start": str(start)},
+    }
+    return read(Recipe, values, "x.toml", DataError)
+
+
+def test_a_start_may_know_the_languages_the_other_way_round(folder: Path, tmp_path: Path) -> None:
+    turned = new_model(pair_recipe(tmp_path, folder, "de", "en"))
+    assert (turned.config.source, turned.config.target) == ("de", "en")
+    with pytest.raises(DataError, match=r"does not know 'fr'; it knows en, de\."):
+        new_model(pair_recipe(tmp_path, folder, "en", "fr"))
+
+
+def test_marks_of_a_vocabulary_are_those_of_its_languages(tmp_path: Path) -> None:
+    train_vocabulary(SENTENCES * 20, tmp_path / "v.model", 340, source="fr", target="nl")
+    vocabulary = read_pieces(tmp_path / "v.model")
+    marks = Marks.of(vocabulary, "fr", "nl")
+    assert (marks.speech, marks.source, marks.target, marks.blank) == (4, 5, 6, 7)
+    assert vocabulary.id_to_piece(marks.source) == "<fr>"
+
+
+def test_a_vocabulary_that_is_too_small_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"A vocabulary of 60 pieces cannot be made; choose another vocabulary_size"):
+        train_vocabulary(SENTENCES, tmp_path / "v.model", 60)
+    assert not (tmp_path / "v.model").exists()

@@ -27,7 +27,7 @@ __all__ = ["Dataset", "DatasetKind", "Item", "Problem", "open_dataset", "read_li
 
 
 def __getattr__(name: str) -> object:
-    """Import the names on first use: who scores a log reads reference segments, but opens no audio."""
+    """Import the names on first use: scoring a log needs reference segments, but no audio."""
     if name in _HOMES:
         return vars(importlib.import_module(f"simulst.eval.data.{_HOMES[name]}"))[name]
     raise AttributeError(f"module 'simulst.eval.data' has no attribute {name!r}")

@@ -104,7 +104,7 @@ class Dataset:
         if fatal and (not skip_bad or general):
             more = f" (and {len(fatal) - 1} more, see `simulst data check {self.path}`)" if len(fatal) > 1 else ""
             what = "segments" if fatal[0].segment is not None else "items"
-            advice = "" if general else f"; mend it, or leave such {what} out with --skip-bad"
+            advice = "" if general else f"; fix it, or leave such {what} out with --skip-bad"
             raise DataError(f"{str(fatal[0]).rstrip('.')}{advice}{more}.")
         segments = self._usable_segments({problem.segment for problem in fatal})
         fatal = [problem for problem in fatal if problem.segment is None or self._is_bare(problem.index, segments)]
@@ -129,7 +129,7 @@ class Dataset:
 
 def check_count(what: str, found: int, other: str, expected: int) -> None:
     if found != expected:
-        raise DataError(f"{what} has {found} lines but {other} has {expected}; they must be as many.")
+        raise DataError(f"{what} has {found} lines but {other} has {expected}; the counts must match.")
 
 
 def blank_references(lines: Sequence[str], name: str) -> list[Problem]:

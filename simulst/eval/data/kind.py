@@ -28,5 +28,5 @@ class DatasetKind(ABC):
         """
 
     def hint(self, place: Path) -> str:
-        """A sentence on a place that is of no kind but nearly of this one; "" if there is nothing to say."""
+        """A sentence about a place that is almost, but not quite, of this kind; "" if there is nothing to say."""
         return ""

@@ -12,6 +12,8 @@ from simulst.plugins import brief, module_from_file
 DATASETS: dict[str, str] = {
     "mustc": "simulst.eval.data.mustc:MustC",
     "lists": "simulst.eval.data.lists:Lists",
+    "hub": "simulst.eval.data.hub_folder:HubFolder",
+    "lhotse": "simulst.eval.data.lhotse_cuts:LhotseCuts",
     "manifest": "simulst.eval.data.manifest:Manifest",
 }
 """Names to `module:Class`, in the order in which they are tried."""
@@ -34,7 +36,7 @@ def open_dataset(path: str | Path, *, long: bool = False, lang: str = "", kind: 
 
 
 def dataset_kind(spec: str) -> DatasetKind:
-    """A name of DATASETS or `file.py:Class`; DataError with the known names for whatever is neither."""
+    """A name of DATASETS or `file.py:Class`; DataError with the known names for anything else."""
     path, _, name = spec.rpartition(":")
     if path.endswith(".py"):
         found = vars(module_from_file(bundled_path(path), what="dataset", error=DataError)).get(name)
@@ -42,7 +44,7 @@ def dataset_kind(spec: str) -> DatasetKind:
         module, _, name = DATASETS[spec].partition(":")
         found = vars(importlib.import_module(module)).get(name)
     else:
-        raise DataError(f"Unknown kind of test set {spec!r}; known are {', '.join(DATASETS)}, or file.py:Class.")
+        raise DataError(f"Unknown kind of test set {spec!r}; known: {', '.join(DATASETS)}, or file.py:Class.")
     if not (isinstance(found, type) and issubclass(found, DatasetKind)):
         raise DataError(f"{spec} is not a kind of test set: {name} must extend simulst.eval.data.DatasetKind.")
     try:
@@ -63,7 +65,7 @@ def _recognised(place: Path) -> DatasetKind:
     if hint := next((hint for kind in kinds if (hint := kind.hint(place))), ""):
         raise DataError(hint)
     signs = " nor ".join(_joined([kind.signs for kind in kinds if kind.signs]))
-    raise DataError(f"{place} is no test set: it has neither {signs}.")
+    raise DataError(f"{place} is not a test set: it has neither {signs}.")
 
 
 def _joined(texts: list[str]) -> list[str]:

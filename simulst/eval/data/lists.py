@@ -33,7 +33,7 @@ def read_lists(
 ) -> Dataset:
     """A test set of whole recordings; with `segmentation` and `references` they are scored by segment.
 
-    A path is meant from the current folder, as SimulEval means it, or else from that of the list. Blank lines at the
+    A path is relative to the current folder, as in SimulEval, or else to that of the list. Empty lines at the
     end do not count. Raises DataError where the lists do not fit together.
     """
     names = _without_blank_end(read_lines(source))
@@ -45,7 +45,7 @@ def read_lists(
         if len(lines) != len(names):
             raise DataError(
                 f"{source.name} has {len(names)} recordings but {target.name} has {len(lines)} lines; "
-                f"they must be as many."
+                f"the counts must match."
             )
         texts = list(lines)
         problems += blank_references(lines, target.name)
@@ -57,7 +57,7 @@ def read_lists(
         where = f"{source.name}, line {index + 1}"
         header = probe(audio)
         if not name:
-            problems.append(Problem(where=where, what="a blank line; every line names a recording", index=index))
+            problems.append(Problem(where=where, what="an empty line; every line must name a recording", index=index))
         elif header.error:
             problems.append(Problem(where=where, what=header.error, index=index))
         items.append(Item(index=index, audio=audio, name=name, audio_s=header.duration_s, reference=text, where=where))

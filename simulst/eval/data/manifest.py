@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.data.item import Dataset, Item, Problem
@@ -24,11 +23,11 @@ class Manifest(DatasetKind):
 
     def hint(self, place: Path) -> str:
         ends = "a manifest ends in .jsonl, a recipe in .toml"
-        return f"{place} is no test set: {ends}." if place.is_file() else ""
+        return f"{place} is not a test set: {ends}." if place.is_file() else ""
 
 
 def read_manifest(path: Path, *, lang: str = "") -> Dataset:
-    """An item per line; paths are meant from the manifest's folder. Only `audio` must be there; unknown keys are noted.
+    """An item per line, paths relative to the manifest's folder; only `audio` must be there, unknown keys are noted.
 
     Raises DataError, naming the line, for a value of the wrong kind.
     """
@@ -48,7 +47,7 @@ def read_manifest(path: Path, *, lang: str = "") -> Dataset:
             problems.append(Problem(where=where, what="no reference text", fatal=False))
         for key in sorted(set(record) - KEYS - noted):
             noted.add(key)
-            problems.append(Problem(where=where, what=f"the key {key!r} means nothing here", fatal=False))
+            problems.append(Problem(where=where, what=f"unknown key {key!r}, which is ignored", fatal=False))
         items.append(item)
     return Dataset(
         name=path.stem,
@@ -60,11 +59,11 @@ def read_manifest(path: Path, *, lang: str = "") -> Dataset:
     )
 
 
-def _item(index: int, record: dict[str, Any], where: str, folder: Path, probe: Probe) -> tuple[Item, Header]:
+def _item(index: int, record: dict[str, object], where: str, folder: Path, probe: Probe) -> tuple[Item, Header]:
     audio = _audio(record, where, folder)
-    header = probe(audio)
     offset_s = _seconds(record, "offset", where) or 0.0
     duration_s = _seconds(record, "duration", where)
+    header = probe(audio, offset_s + (duration_s or 0.0))
     rest_s = max(0.0, header.duration_s - offset_s)
     item = Item(
         index=index,
@@ -80,21 +79,21 @@ def _item(index: int, record: dict[str, Any], where: str, folder: Path, probe: P
     return item, header
 
 
-def _audio(record: dict[str, Any], where: str, folder: Path) -> Path:
+def _audio(record: dict[str, object], where: str, folder: Path) -> Path:
     name = _text(record, "audio", where)
     if not name:
         raise DataError(f"{where}: no `audio`; every line needs the path of a recording.")
     return folder / name  # which is the name itself where that is absolute
 
 
-def _text(record: dict[str, Any], key: str, where: str) -> str | None:
+def _text(record: dict[str, object], key: str, where: str) -> str | None:
     value = record.get(key)
     if value is not None and not isinstance(value, str):
         raise DataError(f"{where}: `{key}` must be text, but is {value!r}.")
     return value
 
 
-def _seconds(record: dict[str, Any], key: str, where: str) -> float | None:
+def _seconds(record: dict[str, object], key: str, where: str) -> float | None:
     value = record.get(key)
     if value is None:
         return None

@@ -131,7 +131,8 @@ def _audio_file(folder: Path, wav: str, where: str) -> Path:
 def _segment_item(
     segment: Segment, audio: Path, where: str, transcripts: list[str] | None, probe: Probe
 ) -> tuple[Item, list[Problem]]:
-    header, offset_s, duration_s = probe(audio), segment.offset_s or 0.0, segment.duration_s or 0.0
+    offset_s, duration_s = segment.offset_s or 0.0, segment.duration_s or 0.0
+    header = probe(audio, offset_s + duration_s)
     problems = []
     if error := stretch_error(header, audio, offset_s, duration_s):
         problems.append(Problem(where=where, what=error, index=segment.index))

@@ -4,13 +4,14 @@ import stat
 import struct
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulst.audio import open_file
 from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ
 from simulst.audio.samples import SAMPLE_RATE
 from simulst.errors import AudioError
+from simulst.eval.data.stated import read_stated
 
 THREADS = 8
 """Most of the time to open a decoder is waiting for the disk."""
@@ -28,6 +29,8 @@ class Header:
     sample_rate: int = SAMPLE_RATE
     channels: int = 1
     error: str = ""
+    counted: bool = True
+    """False where the duration is what the file states, and more recordings may stand behind the first."""
 
 
 class Probe:
@@ -35,41 +38,53 @@ class Probe:
 
     def __init__(self, paths: Iterable[Path] = ()) -> None:
         """`paths` are those that will be asked for: wherever a decoder must be opened, several are at a time."""
-        self._known = {path: _read_wav(path) for path in dict.fromkeys(paths)}
+        self._known = {path: _read_quickly(path) for path in dict.fromkeys(paths)}
         rest = [path for path, header in self._known.items() if header is None]
         with ThreadPoolExecutor(THREADS) as pool:
             self._known |= dict(zip(rest, pool.map(_read, rest), strict=True))
 
-    def __call__(self, path: Path) -> Header:
+    def __call__(self, path: Path, end_s: float = 0.0) -> Header:
+        """A file that states less than is wanted of it, to `end_s`, is opened and looked through."""
         header = self._known.get(path)
-        if header is None:
+        if header is None or not (header.counted or end_s < header.duration_s):
             header = self._known[path] = _read(path)
         return header
 
 
-def _read_wav(path: Path) -> Header | None:
-    """What the shortest wav header tells, for less than it takes to open a decoder; None unless all of it agrees."""
+def _read_quickly(path: Path) -> Header | None:
+    """What the first bytes tell, for less than it takes to open a decoder; None where one must be opened."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return None
         with path.open("rb", buffering=0) as file:
-            head = file.read(_WAV.size)
-    except (OSError, ValueError):  # ValueError: a name with a zero byte
+            if file.read(4) == b"RIFF":
+                file.seek(0)
+                return _wav_header(path, file.read(_WAV.size), status.st_size)
+            file.seek(0)
+            stated = read_stated(file)
+    except (OSError, ValueError, IndexError):  # ValueError: a name with a zero byte; IndexError: an end too early
         return None
+    if stated is None or stated.duration_s > status.st_size:  # a second takes more than a byte
+        return None
+    return replace(_judged(path, stated.sample_rate, stated.channels, stated.duration_s), counted=False)
+
+
+def _wav_header(path: Path, head: bytes, size: int) -> Header | None:
+    """What the shortest wav header tells; None unless all of it agrees."""
     if len(head) < _WAV.size:
         return None
     *layout, channels, rate, rate_bytes, frame_bytes, bits, data, data_bytes = _WAV.unpack(head)
-    plain = layout == [b"RIFF", status.st_size - 8, b"WAVE", b"fmt ", 16, 1] and data == b"data" and bits == 16
+    plain = layout == [b"RIFF", size - 8, b"WAVE", b"fmt ", 16, 1] and data == b"data" and bits == 16
     sound = channels in (1, 2) and frame_bytes == 2 * channels and rate_bytes == rate * frame_bytes
-    if not plain or not sound or not 0 < data_bytes <= status.st_size - _WAV.size or data_bytes % frame_bytes:
+    if not plain or not sound or not 0 < data_bytes <= size - _WAV.size or data_bytes % frame_bytes:
         return None
     return _judged(path, rate, channels, data_bytes / frame_bytes / max(1, rate))
 
 
 def _read(path: Path) -> Header:
     if not path.is_file():
-        return Header(error=f"{path} does not exist" if not path.exists() else f"{path} is no file")
+        return Header(error=f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     if not path.stat().st_size:
         return Header(error=f"{path} is empty: it holds no audio")
     try:

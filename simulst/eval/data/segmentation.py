@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.logs.instances import parse_json, read_text
@@ -28,7 +27,7 @@ class Segment:
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """Lines with their blanks; only a line feed ends a line (U+2028 and U+0085 are text)."""
+    """Lines with their spaces; only a line feed ends a line (U+2028 and U+0085 are text)."""
     lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
     if lines and not lines[-1]:
         lines.pop()
@@ -54,7 +53,7 @@ def read_segmentation(
     if len(entries) != len(references):
         raise DataError(
             f"{Path(path).name} has {len(entries)} segments but {references_name} {len(references)} lines; "
-            f"they must be as many."
+            f"the counts must match."
         )
     rows = zip(entries, references, segment_places(path, len(entries)), strict=True)
     return [_segment(index, entry, text, where) for index, (entry, text, where) in enumerate(rows)]
@@ -92,7 +91,7 @@ def segmentation_text(segments: Sequence[Segment], *, documents: bool = False) -
     return "".join(lines)
 
 
-def _entries(path: str | os.PathLike[str]) -> list[Any]:
+def _entries(path: str | os.PathLike[str]) -> list[object]:
     name, text = Path(path).name, read_text(path)
     if text.lstrip().startswith("docid="):
         return _text_entries(name, text)
@@ -110,22 +109,27 @@ def _yaml_name(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z]+[_./][\w./-]*", name) else json.dumps(name)
 
 
-def _load_yaml(text: str) -> Any:
+def _load_yaml(text: str) -> object:
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(text, Loader=loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(f"{place}{getattr(error, 'problem', None) or 'not yaml'}") from None
+        from yaml import CSafeLoader as Loader
+    except ImportError:  # a PyYAML without the C library
+        from yaml import SafeLoader as Loader  # type: ignore[assignment]
+    try:
+        document: object = yaml.load(text, Loader=Loader)
+        return document
+    except yaml.MarkedYAMLError as error:
+        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{place}{error.problem or 'not yaml'}") from None
+    except yaml.YAMLError:
+        raise ValueError("not yaml") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _text_entries(name: str, text: str) -> list[Any]:
-    entries = []
+def _text_entries(name: str, text: str) -> list[object]:
+    entries: list[object] = []
     for number, line in enumerate(text.splitlines(), 1):
         match = re.fullmatch(r"docid=(\d+),segid=(\d+)", line.strip())
         if not match:
@@ -134,7 +138,7 @@ def _text_entries(name: str, text: str) -> list[Any]:
     return entries
 
 
-def _segment(index: int, entry: Any, reference: str, where: str) -> Segment:
+def _segment(index: int, entry: object, reference: str, where: str) -> Segment:
     if not isinstance(entry, dict) or not isinstance(entry.get("wav"), str | int):
         raise DataError(f"{where}: no `wav`; every segment needs wav, offset and duration.")
     wav = str(entry["wav"])
@@ -144,7 +148,7 @@ def _segment(index: int, entry: Any, reference: str, where: str) -> Segment:
     for key in ("offset", "duration"):
         value = entry.get(key)
         try:
-            number = float(value)  # type: ignore[arg-type]
+            number = float(value) if isinstance(value, str | int | float) else -1.0
         except (TypeError, ValueError, OverflowError):
             number = -1.0
         if not 0 <= number < 1e9 or isinstance(value, bool):

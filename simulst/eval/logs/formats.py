@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from simulst.errors import DataError
 from simulst.eval.logs.clock import increments
@@ -26,7 +26,7 @@ WRITABLE: tuple[LogFormat, ...] = ("simuleval", "simulstream", "omnisteval", "te
 
 
 def detect_format(path: str | os.PathLike[str]) -> LogFormat:
-    """Format by the keys of the first record; a first line that is no JSON object means text, a line per recording."""
+    """Format by the keys of the first record; a first line that is not a JSON object means plain text."""
     for line in read_text(path).split("\n"):
         if not line.strip():
             continue
@@ -68,7 +68,7 @@ def read_log(
 
 
 def write_log(path: str | os.PathLike[str], instances: Sequence[Instance], to: LogFormat, unit: Unit) -> list[Path]:
-    """Write instances in another format; returns the files (simulstream needs a configuration beside its log)."""
+    """Write instances in another format; returns the files (simulstream needs a configuration next to its log)."""
     target, *beside = files = log_files(Path(path), to)
     if to == "simulstream":
         write_simulstream(target, beside[0], instances, unit)
@@ -115,7 +115,7 @@ def _with_cumulative_times(instance: Instance) -> Instance:
     return replace(instance, elapsed_ms=tuple(elapsed), cumulative=True)
 
 
-def _resegmented_instance(record: Mapping[str, Any], where: str) -> Instance:
+def _resegmented_instance(record: Mapping[str, object], where: str) -> Instance:
     """A line of OmniSTEval's instances.resegmented.jsonl: a segment, times relative to it."""
     renamed = {
         "source": f"{record.get('docid', 0)}:{record.get('segid', 0)}",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from simulst.errors import DataError
 from simulst.eval.logs.units import Unit, split_units
@@ -29,7 +29,7 @@ class Instance:
     delays_ms: tuple[float, ...] = ()
     """Audio received when each unit was emitted; empty when the log has no times."""
     elapsed_ms: tuple[float, ...] = ()
-    """The same with computation, in the convention that `cumulative` names; empty when not measured."""
+    """Emission times with computation, in the convention that `cumulative` names; empty when not measured."""
     cumulative: bool = True
     """True: SimulEval's clock, delay plus all computation since the stream began. False: plus that of one chunk."""
     backlog_ms: tuple[float, ...] = ()
@@ -40,7 +40,7 @@ class Instance:
     """Audio received and computation spent at each step, both milliseconds."""
     erased_units: int | None = None
     """Units that were shown and later taken back; None when the log cannot say."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
     where: str = field(default="", compare=False)
     """File and line, for messages."""
 
@@ -57,7 +57,7 @@ class Instance:
         return units
 
 
-def instance_from_json(record: Mapping[str, Any], where: str = "") -> Instance:
+def instance_from_json(record: Mapping[str, object], where: str = "") -> Instance:
     """Read one record of SimulEval's format; old logs with `</s>` at the end and a `metric` key are accepted."""
     for key in ("prediction", "source"):
         if key not in record:
@@ -71,7 +71,7 @@ def instance_from_json(record: Mapping[str, Any], where: str = "") -> Instance:
     delays, elapsed = _times(record, "delays", where), _times(record, "elapsed", where)
     prediction, delays, elapsed = _without_end_mark(record["prediction"], delays, elapsed)
     if elapsed and len(elapsed) != len(delays):
-        raise DataError(f"{where}: {len(delays)} delays but {len(elapsed)} elapsed times; they must be as many.")
+        raise DataError(f"{where}: {len(delays)} delays but {len(elapsed)} elapsed times; the counts must match.")
     length = _number(record.get("source_length"), "source_length", where)
     reference = record.get("reference")
     return Instance(
@@ -90,9 +90,9 @@ def instance_from_json(record: Mapping[str, Any], where: str = "") -> Instance:
     )
 
 
-def instance_to_json(instance: Instance) -> dict[str, Any]:
+def instance_to_json(instance: Instance) -> dict[str, object]:
     """The record that SimulEval would have written, plus `chunks` and `erased_units` where they are known."""
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "index": instance.index,
         "prediction": instance.prediction,
         "delays": list(instance.delays_ms),
@@ -138,7 +138,7 @@ def read_instances(path: str | os.PathLike[str]) -> list[Instance]:
     return [instance_from_json(record, where) for record, where in records]
 
 
-def read_json_lines(path: str | os.PathLike[str]) -> tuple[list[tuple[dict[str, Any], str]], list[str]]:
+def read_json_lines(path: str | os.PathLike[str]) -> tuple[list[tuple[dict[str, object], str]], list[str]]:
     """Every object of a JSON-lines file with its place ("name, line 3"), and notes about what was left out."""
     name = Path(path).name
     lines = read_text(path).split("\n")
@@ -162,10 +162,11 @@ def read_json_lines(path: str | os.PathLike[str]) -> tuple[list[tuple[dict[str, 
     return records, notes
 
 
-def parse_json(text: str) -> Any:
-    """ValueError for whatever is no JSON, and for what is nested so deeply that nothing of ours can have written it."""
+def parse_json(text: str) -> object:
+    """ValueError for what is not JSON, and for what is nested so deeply that nothing of ours can have written it."""
     try:
-        return json.loads(text)
+        document: object = json.loads(text)
+        return document
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -181,21 +182,21 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 MAX_MS = 1e12
-"""Times beyond this, 31 years, are mistakes; sums of them would be no numbers any more."""
+"""Times beyond this, 31 years, are mistakes; sums of them would not be numbers any more."""
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 _KNOWN_KEYS = frozenset(
     "index prediction delays elapsed prediction_length reference source source_length chunks erased_units".split()
 )
 
 
-def _index(record: Mapping[str, Any], where: str) -> int:
+def _index(record: Mapping[str, object], where: str) -> int:
     index = _count(record.get("index", 0), "index", where)
     if index is None:
         raise DataError(f"{where}: `index` must be a whole number, but is null.")
     return index
 
 
-def _count(value: Any, key: str, where: str) -> int | None:
+def _count(value: object, key: str, where: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1e15:
@@ -203,7 +204,7 @@ def _count(value: Any, key: str, where: str) -> int | None:
     return value
 
 
-def _number(value: Any, key: str, where: str) -> float | None:
+def _number(value: object, key: str, where: str) -> float | None:
     if value is None:
         return None
     if not _is_time(value):
@@ -211,17 +212,17 @@ def _number(value: Any, key: str, where: str) -> float | None:
     return float(value)
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_MS
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A value for a message, however long it is."""
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else f"{str(value)[:20]}..."
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _is_text(record: dict[str, Any]) -> bool:
+def _is_text(record: dict[str, object]) -> bool:
     try:
         json.dumps(record, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -229,7 +230,7 @@ def _is_text(record: dict[str, Any]) -> bool:
     return True
 
 
-def _times(record: Mapping[str, Any], key: str, where: str) -> tuple[float, ...]:
+def _times(record: Mapping[str, object], key: str, where: str) -> tuple[float, ...]:
     values = record.get(key) or []
     if not isinstance(values, list):
         raise DataError(f"{where}: `{key}` must be a list of milliseconds.")
@@ -239,7 +240,7 @@ def _times(record: Mapping[str, Any], key: str, where: str) -> tuple[float, ...]
     return tuple(map(float, values))
 
 
-def _chunks(values: Any, where: str) -> tuple[tuple[float, float], ...]:
+def _chunks(values: object, where: str) -> tuple[tuple[float, float], ...]:
     pairs = values or []
     if not isinstance(pairs, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(map(_is_time, pair)) for pair in pairs

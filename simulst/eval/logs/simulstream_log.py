@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from simulst.errors import DataError
 from simulst.eval.logs.clock import finish_times
@@ -23,7 +23,7 @@ _SPM_SPACE = "▁"
 class UnitStack:
     """The units of a text that grows and shrinks token by token; each change costs only the tokens it touches.
 
-    spm: tokens are joined, "▁" is a blank, and outer blanks do not count; word: joined with blanks; char: joined.
+    spm: tokens are joined, "▁" is a space, and outer spaces do not count; word: joined with spaces; char: joined.
     """
 
     def __init__(self, kind: TokenKind, unit: Unit) -> None:
@@ -33,7 +33,7 @@ class UnitStack:
         self._open = False
         """Whether the next letter continues the last word."""
         self._blanks = 0
-        """Blanks at the end of the text, not yet units."""
+        """Spaces at the end of the text, not yet units."""
         self._undo: list[tuple[int, str, bool, int]] = []
 
     def push(self, token: str) -> None:
@@ -76,7 +76,7 @@ class UnitStack:
 
 
 class WholeText:
-    """The same for a detokeniser that is only a function of all tokens (slower: it runs at every change)."""
+    """The units of a text whose detokeniser takes all tokens at once; slower, as it runs at every change."""
 
     def __init__(self, detokenise: Callable[[list[str]], str], unit: Unit) -> None:
         self._tokens: list[str] = []
@@ -126,13 +126,13 @@ def read_simulstream(
     """One instance per audio, in the order of the log; `config` is simulstream's evaluation yaml (the detokeniser)."""
     make = _text_maker(config, unit)
     records, notes = read_json_lines(path)
-    names: dict[Any, str] = {}
-    chunks: dict[str, list[tuple[dict[str, Any], str]]] = {}
+    names: dict[object, str] = {}
+    chunks: dict[str, list[tuple[dict[str, object], str]]] = {}
     for record, where in records:
         if not isinstance(record.get("id"), str | int | None):
             raise DataError(f"{where}: `id` must be a number or text.")
-        if isinstance(record.get("metadata"), dict):
-            name = record["metadata"].get("wav_name")
+        if isinstance(metadata := record.get("metadata"), dict):
+            name = metadata.get("wav_name")
             if not isinstance(name, str):
                 raise DataError(f"{where}: the metadata have no `wav_name`.")
             names[record.get("id")] = name
@@ -149,7 +149,7 @@ def write_simulstream(
     path: str | os.PathLike[str], config: str | os.PathLike[str], instances: Iterable[Instance], unit: Unit
 ) -> None:
     """Write an append-only log and the configuration that reads it; computation is what `elapsed` grew by."""
-    lines: list[dict[str, Any]] = []
+    lines: list[dict[str, object]] = []
     for number, instance in enumerate(instances):
         lines.append({"id": number, "metadata": {"wav_name": instance.source}})
         units = instance.units(unit)
@@ -170,7 +170,7 @@ def write_simulstream(
     write_texts({Path(path): text, Path(config): f"detokenizer_type: simuleval\nlatency_unit: {unit}\n"})
 
 
-def _line(number: int, audio_ms: float, compute_ms: float, tokens: Sequence[str]) -> dict[str, Any]:
+def _line(number: int, audio_ms: float, compute_ms: float, tokens: Sequence[str]) -> dict[str, object]:
     return {
         "id": number,
         "total_audio_processed": round(audio_ms / 1000.0, 9),
@@ -181,7 +181,7 @@ def _line(number: int, audio_ms: float, compute_ms: float, tokens: Sequence[str]
 
 
 def _instance(
-    index: int, wav: str, lines: Sequence[tuple[dict[str, Any], str]], make: Callable[[], Text], unit: Unit
+    index: int, wav: str, lines: Sequence[tuple[dict[str, object], str]], make: Callable[[], Text], unit: Unit
 ) -> Instance:
     clock = [
         (1000.0 * _seconds(r, "total_audio_processed", w), 1000.0 * _seconds(r, "computation_time", w))
@@ -242,14 +242,14 @@ def _grow(
         shown.put(count - 1, now)
 
 
-def _seconds(record: dict[str, Any], key: str, where: str) -> float:
+def _seconds(record: dict[str, object], key: str, where: str) -> float:
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
         raise DataError(f"{where}: `{key}` must be seconds, 0 or more, but is {value!r}.")
     return float(value)
 
 
-def _tokens(record: dict[str, Any], key: str, where: str) -> list[str]:
+def _tokens(record: dict[str, object], key: str, where: str) -> list[str]:
     value = record.get(key)
     if not isinstance(value, list) or not all(isinstance(token, str) for token in value):
         raise DataError(f"{where}: `{key}` must be a list of tokens.")

@@ -2,8 +2,19 @@
 
 from typing import Literal
 
+from simulst.errors import DataError
+
 Unit = Literal["word", "char"]
 UNITS: tuple[Unit, ...] = ("word", "char")
+
+
+def read_unit(text: str) -> Unit:
+    """The unit of that name; DataError for any other."""
+    for unit in UNITS:
+        if unit == text:
+            return unit
+    raise DataError(f"Unknown unit {text!r}; known: word, char.")
+
 
 Counting = Literal["simuleval", "stripped", "no-empty", "no-spaces"]
 
@@ -30,9 +41,9 @@ def join_units(units: list[str], unit: Unit) -> str:
 def reference_length(text: str, unit: Unit, counting: Counting) -> int:
     """Units of a reference as the tool of that `counting` sees them; never below 1 for "simuleval" words.
 
-    simuleval: split at every single blank, so a double or trailing blank counts one more; characters include inner
-    blanks. stripped: the same after outer blanks are gone (FBK, OmniSTEval short form). no-empty: empty words do not
-    count, characters are not stripped (simulstream). no-spaces: stripped, characters without blanks (OmniSTEval long
+    simuleval: split at every single space, so a double or trailing space counts one more; characters include inner
+    spaces. stripped: the same after outer spaces are gone (FBK, OmniSTEval short form). no-empty: empty words do not
+    count, characters are not stripped (simulstream). no-spaces: stripped, characters without spaces (OmniSTEval long
     form).
     """
     if counting != "simuleval":

@@ -166,7 +166,7 @@ class Metric:
             )
         if self.unit not in UNITS:
             known = ", ".join(repr(unit) for unit in UNITS)
-            raise DataError(f"Metric {self.name} has the unknown unit {self.unit!r}; choose one of {known}.")
+            raise DataError(f"Metric {self.name} has the unknown unit {self.unit!r}; known: {known}.")
         if sum(way is not None for way in (self.segment, self.corpus, self.counts)) != 1:
             raise DataError(f"Metric {self.name} needs exactly one of `segment`, `corpus` and `counts`.")
 

@@ -36,7 +36,7 @@ def chosen_metrics(own: Sequence[str]) -> tuple[Metric, ...]:
     for spec in own:
         metric = load_metric(spec)
         if metric.name in taken:
-            raise DataError(f"{spec}: there is a metric {metric.name} already; give yours another name.")
+            raise DataError(f"{spec}: a metric {metric.name} already exists; give yours another name.")
         taken |= {metric.printed(prefix) for prefix in _prefixes()}
         metrics.append(metric)
     return tuple(metrics)
@@ -56,7 +56,7 @@ def load_metric(spec: str) -> Metric:
 
 
 def _guarded(metric: Metric) -> Metric:
-    """The same with its functions checked at every call."""
+    """The metric, with its functions checked at every call."""
     segment, corpus, counts = metric.segment, metric.corpus, metric.counts
     return replace(
         metric,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def build_curve(
     latency = latency_metric(everyone, latency)
     if not all(quality in run.scores for run in everyone):
         known = ", ".join(name for name in _common(everyone) if everyone[0].display(name).kind == "quality")
-        raise DataError(f"There is no quality metric {quality!r} in all runs; choose one of {known}.")
+        raise DataError(f"Unknown quality metric {quality!r}; known in all runs: {known}.")
     if baseline and not same_segments(everyone):
         raise DataError("The runs do not translate the same segments; a paired test needs the same references.")
     samples = {run.folder: run.sample() for run in everyone}
@@ -122,7 +122,22 @@ def _label(run: Run, runs: list[Run]) -> str:
     return ", ".join(f"{key}={run.parameters[key]}" for key in differing if key in run.parameters) or run.name
 
 
-def curve_data(curve: Curve) -> dict[str, Any]:
+class CurveData(TypedDict):
+    """The curve as its page reads it."""
+
+    x: str
+    y: str
+    latencies: list[str]
+    qualities: list[str]
+    main: list[str]
+    units: dict[str, str]
+    series: list[dict[str, object]]
+    summary: NotRequired[str]
+    signatures: NotRequired[list[list[str]]]
+    comparison: NotRequired[dict[str, object]]
+
+
+def curve_data(curve: Curve) -> CurveData:
     """What the interactive chart draws."""
     common = _common([point.run for point in curve.points])
     qualities = [name for name in common if curve.points[0].run.display(name).kind == "quality"]
@@ -179,15 +194,15 @@ def write_curve_page(curve: Curve, path: Path) -> None:
     write_text(path, page)
 
 
-def comparison_data(curve: Curve) -> dict[str, Any]:
+def comparison_data(curve: Curve) -> dict[str, object]:
     """Differences of the main metrics against the baseline: [difference, low, high, p]."""
     tested = dict.fromkeys(name for found in curve.comparisons.values() for name in found)
     run = curve.points[0].run
     qualities = [name for name in tested if name in run.scores and run.display(name).kind == "quality"]
     metrics = [*qualities, *dict.fromkeys((curve.latency, f"{curve.latency}_CA_backlog"))]
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for folder, found in curve.comparisons.items():
-        row: dict[str, Any] = {"run": Path(folder).resolve().name}
+        row: dict[str, object] = {"run": Path(folder).resolve().name}
         for metric in metrics:
             if metric in found:
                 difference, bound, p_value = found[metric]

@@ -1,10 +1,14 @@
 """The curve as a still picture, svg or png."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from simulst.eval.report.curve import Curve
+from simulst.eval.report.curve import Curve, Point
 from simulst.outputs import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _MARKERS = "os^Dvp*X"
 _COLOURS = ("#0b57c2", "#b5460f", "#0f7b53", "#8e3aa8", "#8a6a00", "#c2255c", "#00727f", "#555e68")
@@ -43,7 +47,7 @@ def axis_label(curve: Curve, metric: str) -> str:
     return f"{metric} (s)" if unit == "ms" else f"{metric} ({unit})" if unit else metric
 
 
-def _draw_series(axes: Any, curve: Curve, number: int, name: str, points: Any) -> None:
+def _draw_series(axes: "Axes", curve: Curve, number: int, name: str, points: list[Point]) -> None:
     scale = 0.001 if curve.unit(curve.latency) == "ms" else 1.0
     x = [tuple(scale * v for v in point.axis(curve.latency)) for point in points]
     y = [point.axis(curve.quality) for point in points]
@@ -63,5 +67,5 @@ def _draw_series(axes: Any, curve: Curve, number: int, name: str, points: Any) -
             axes.annotate(point.label, (left, top), xytext=(5, 5), textcoords="offset points", fontsize=8)
 
 
-def _bars(values: list[tuple[float, ...]]) -> list[list[float]]:
+def _bars(values: Sequence[tuple[float, ...]]) -> list[list[float]]:
     return [[max(0.0, v - low) for v, low, _ in values], [max(0.0, high - v) for v, _, high in values]]

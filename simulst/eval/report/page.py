@@ -2,13 +2,13 @@
 
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 _STATIC = Path(__file__).parent / "static"
 
 
-def render(template: str, *, title: str, data: Any, scripts: tuple[str, ...]) -> str:
+def render(template: str, *, title: str, data: Mapping[str, object], scripts: tuple[str, ...]) -> str:
     """Fill a template of `static/`; the data become JSON that no text in them can break out of."""
     document = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     parts = {

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from simulst.eval.metrics.metric import Kind
 from simulst.eval.report.curve import build_curve, curve_data
+from simulst.eval.report.explain import explain_rows
 from simulst.eval.report.page import render
 from simulst.eval.score.runs import Run, latency_metric
 from simulst.eval.score.significance import DEFAULT_RESAMPLES, Interval, Sample, intervals, resampling_weights
@@ -26,24 +26,23 @@ def write_report(
     latency = latency_metric([run], latency) if latency or others or run.has_latency else ""
     sample = run.sample()
     bounds = intervals(sample, resampling_weights(len(run.rows), resamples))
+    curve = curve_data(build_curve([run, *others], latency=latency, resamples=resamples)) if others else None
+    units = {name: run.display(name).unit for name in run.scores} | (curve["units"] if curve else {})
     data = {
         "title": run.name,
         "subtitle": _subtitle(run),
-        "units": {name: run.display(name).unit for name in run.scores},
+        "units": units,
         "latency": latency,
         "cards": _cards(run, latency, bounds),
         "notes": _notes(run),
         "scores": _score_table(run),
         "histogram": _histogram(run, latency),
         "talks": _talks(run, sample, latency),
-        "segments": _segments(run, latency),
+        "segments": _segments(run, latency, path.parent),
         "shown": SHOWN_SEGMENTS,
         "facts": _facts(run),
-        "curve": None,
+        "curve": curve,
     }
-    if others:
-        data["curve"] = curve = curve_data(build_curve([run, *others], latency=latency, resamples=resamples))
-        data["units"] |= curve["units"]
     page = render("report.html", title=f"{run.name}: simulst report", data=data, scripts=("chart.js", "report.js"))
     write_text(path, page)
 
@@ -59,7 +58,7 @@ def _subtitle(run: Run) -> str:
     )
 
 
-def _cards(run: Run, latency: str, bounds: dict[str, Interval]) -> list[dict[str, Any]]:
+def _cards(run: Run, latency: str, bounds: dict[str, Interval]) -> list[dict[str, object]]:
     latencies = {
         latency: f"{latency}, ideal clock",
         f"{latency}_CA_backlog": f"{latency}, with computation and queueing",
@@ -92,7 +91,7 @@ def _notes(run: Run) -> list[str]:
     return [f"{empty} of {len(run.rows)} segments have no output; they count in BLEU and chrF only."] if empty else []
 
 
-def _score_table(run: Run) -> list[list[Any]]:
+def _score_table(run: Run) -> list[list[object]]:
     return [
         [name, [run.scores.get(name + clock) for clock in CLOCKS], run.signatures.get(name, "")]
         for name in run.scores
@@ -100,7 +99,7 @@ def _score_table(run: Run) -> list[list[Any]]:
     ]
 
 
-def _histogram(run: Run, latency: str) -> dict[str, Any] | None:
+def _histogram(run: Run, latency: str) -> dict[str, object] | None:
     if not latency:
         return None
     scale = 0.001 if run.display(latency).unit == "ms" else 1.0
@@ -115,7 +114,7 @@ def _histogram(run: Run, latency: str) -> dict[str, Any] | None:
     return {"series": series, "xLabel": label, "yLabel": "segments", "name": f"Distribution of {latency}"}
 
 
-def _talks(run: Run, sample: Sample, latency: str) -> dict[str, Any] | None:
+def _talks(run: Run, sample: Sample, latency: str) -> dict[str, object] | None:
     """One row per recording; None when every segment is a recording of its own."""
     wavs = list(dict.fromkeys(row.wav for row in run.rows))
     if len(wavs) == len(run.rows):
@@ -140,16 +139,17 @@ def _talks(run: Run, sample: Sample, latency: str) -> dict[str, Any] | None:
     return {"metrics": metrics, "rows": rows}
 
 
-def _segments(run: Run, latency: str) -> list[dict[str, Any]]:
-    """The worst by quality and the worst by latency."""
+def _segments(run: Run, latency: str, folder: Path) -> list[dict[str, object]]:
+    """The worst by quality and the worst by latency; pages that explain them go to `folder`."""
     rows = [row for row in run.rows if row.reference.strip()]
     quality = sorted(rows, key=lambda row: row.scores.get("chrF2") or 0.0)[:SHOWN_SEGMENTS]
     late = sorted(rows, key=lambda row: -(row.scores.get(latency) or float("-inf")))[:SHOWN_SEGMENTS]
     chosen = {row.index: row for row in (*quality, *late)}
-    return [_segment(row, latency) for row in chosen.values()]
+    explained = explain_rows(run, list(chosen.values()), folder)
+    return [{**_segment(row, latency), "explained": explained.get(row.index, "")} for row in chosen.values()]
 
 
-def _segment(row: SegmentRow, latency: str) -> dict[str, Any]:
+def _segment(row: SegmentRow, latency: str) -> dict[str, object]:
     return {
         "wav": Path(row.wav).name,
         "number": row.index + 1,
@@ -164,7 +164,7 @@ def _segment(row: SegmentRow, latency: str) -> dict[str, Any]:
     }
 
 
-def _events(row: SegmentRow) -> list[dict[str, Any]]:
+def _events(row: SegmentRow) -> list[dict[str, object]]:
     """Words that appeared together, seconds from the segment's start."""
     offset = row.offset_ms or 0.0
     if len(row.emitted_ms) != len(row.units):

@@ -1,11 +1,11 @@
-"""The output folder of a run: what is done stands in it line by line, so that a killed run goes on where it was."""
+"""The output folder of a run: what is done is in it line by line, so that a killed run can resume."""
 
 import contextlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.logs.instances import (
@@ -42,7 +42,7 @@ class RunFolder:
         self._begun = False
         self._synced = float("-inf")
 
-    def claim(self, description: dict[str, Any], session: dict[str, Any], *, fresh: bool) -> None:
+    def claim(self, description: dict[str, object], session: dict[str, object], *, fresh: bool) -> None:
         """Make the folder this run's, or go on with it; only the first rank does.
 
         With `fresh` the run that is there makes room, and comes back if this one ends without an item. DataError where
@@ -62,7 +62,7 @@ class RunFolder:
             self._previous.set_aside(self._files())
             run = None
         self._new = run is None
-        sessions = [*(run or {}).get("sessions", []), session]
+        sessions = [*_sessions(run), session]
         self._write_run({**description, **session, "sessions": sessions})
         self.merge()
         for name in (LOG, ERRORS):
@@ -98,21 +98,21 @@ class RunFolder:
         if sync:
             self._synced = time.monotonic()
 
-    def fail(self, record: dict[str, Any]) -> None:
+    def fail(self, record: dict[str, object]) -> None:
         line = json.dumps(record, ensure_ascii=False) + "\n"
         with self._errors.open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
-    def failures(self) -> dict[int, dict[str, Any]]:
+    def failures(self) -> dict[int, dict[str, object]]:
         """The last failure of every item that is not done."""
         return self._failures(self.done())
 
-    def _failures(self, done: dict[int, Instance]) -> dict[int, dict[str, Any]]:
+    def _failures(self, done: dict[int, Instance]) -> dict[int, dict[str, object]]:
         path = self.path / ERRORS
         records = [record for record, _ in read_json_lines(path)[0]] if path.is_file() else []
-        return {int(record["index"]): record for record in records if record.get("index") not in done}
+        return {index: record for record in records if (index := _index(record)) not in done}
 
     def merge(self) -> None:
         """Gather what ranks left behind, each instance once, in order; errors of items that are done go."""
@@ -122,22 +122,22 @@ class RunFolder:
             found.update({instance.index: instance for instance in read_instances(log)})
         lines = (json.dumps(instance_to_json(found[index]), allow_nan=False) + "\n" for index in sorted(found))
         self._replace(LOG, "".join(lines))
-        records: dict[int, dict[str, Any]] = self._failures(found)
+        records: dict[int, dict[str, object]] = self._failures(found)
         for path in errors:
-            records.update({int(r["index"]): r for r, _ in read_json_lines(path)[0] if r.get("index") not in found})
+            records.update({i: r for r, _ in read_json_lines(path)[0] if (i := _index(r)) not in found})
         text = "".join(json.dumps(records[i], ensure_ascii=False) + "\n" for i in sorted(records))
         self._replace(ERRORS, text)
         for path in (*logs, *errors):
             path.unlink()
 
-    def note_end(self, end: dict[str, Any]) -> None:
+    def note_end(self, end: dict[str, object]) -> None:
         """Add to run.json how this session ended."""
         run = self._described() or {}
-        sessions = run.get("sessions") or [{}]
-        sessions[-1] = {**sessions[-1], **{key: end[key] for key in ("finished", "wall_s") if key in end}}
+        *earlier, last = _sessions(run) or [{}]
+        sessions = [*earlier, {**last, **{key: end[key] for key in ("finished", "wall_s") if key in end}}]
         self._write_run({**run, **end, "sessions": sessions})
 
-    def _write_run(self, content: dict[str, Any]) -> None:
+    def _write_run(self, content: dict[str, object]) -> None:
         self._replace(RUN, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def _begin(self) -> None:
@@ -175,7 +175,7 @@ class RunFolder:
                 f"Another process is writing to {self.path}; wait for it or choose another --output."
             ) from None
 
-    def _described(self) -> dict[str, Any] | None:
+    def _described(self) -> dict[str, object] | None:
         path = self.path / RUN
         if not path.is_file():
             return None
@@ -236,10 +236,25 @@ def _passing(path: Path) -> bool:
     return path.name in (_LOCK, ".previous") or path.name.endswith(".tmp")
 
 
-def _identity(description: dict[str, Any], like: dict[str, Any] | None = None) -> dict[str, Any]:
+def _identity(description: dict[str, object], like: dict[str, object] | None = None) -> dict[str, object]:
     """What makes two runs the same; digests only where `like`, an older run, has noted them."""
     found = {key: description.get(key) for key in _IDENTITY}
     for part, digest in (("model", "weights"), ("policy", "code")):
         if like is not None and isinstance(noted := like.get(part), dict) and digest not in noted:
-            found[part] = {key: value for key, value in (found[part] or {}).items() if key != digest}
+            own = found[part]
+            found[part] = {key: value for key, value in own.items() if key != digest} if isinstance(own, dict) else {}
     return found
+
+
+def _sessions(run: Mapping[str, object] | None) -> list[dict[str, object]]:
+    """The sessions that run.json tells of, oldest first."""
+    found = (run or {}).get("sessions")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _index(record: Mapping[str, object]) -> int:
+    """The item that a line of errors.jsonl is about; DataError where it does not say."""
+    index = record.get("index")
+    if not isinstance(index, int):
+        raise DataError(f"A line of errors.jsonl has no whole number as `index`, but {index!r}; remove the line.")
+    return index

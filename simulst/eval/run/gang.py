@@ -3,9 +3,12 @@
 import os
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from simulst.eval.data import Item
+
+if TYPE_CHECKING:
+    from fairseq2.gang import Gangs
 
 PATIENCE = timedelta(days=14)
 """How long a rank that is done waits for the slowest one; a dead one is torchrun's business."""
@@ -42,7 +45,7 @@ class TorchrunGang(Gang):
         from fairseq2.gang import ProcessGroupGang, create_parallel_gangs
 
         root = ProcessGroupGang.create_default_process_group(torch.device("cpu"), timeout=PATIENCE)
-        self._gangs: Any = create_parallel_gangs(root)
+        self._gangs: Gangs = create_parallel_gangs(root)
         self.rank, self.size = self._gangs.dp.rank, self._gangs.dp.size
 
     def barrier(self) -> None:

@@ -6,7 +6,6 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import simulst
 
@@ -23,8 +22,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, Any]:
-    found: dict[str, Any] = {
+def machine() -> dict[str, object]:
+    found: dict[str, object] = {
         "system": f"{platform.system()} {platform.release()}",
         "host": platform.node(),
         "processor": _processor(),

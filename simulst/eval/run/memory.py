@@ -1,5 +1,6 @@
 """Memory that the process holds but nobody uses."""
 
+import contextlib
 import ctypes
 import gc
 import sys
@@ -12,5 +13,6 @@ def give_back() -> None:
     recipe the process would grow although nothing in it does.
     """
     gc.collect()
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
-        library.malloc_trim(0)
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)

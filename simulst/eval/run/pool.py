@@ -1,4 +1,4 @@
-"""Items through one process or several; what one item or one worker does wrong stays with it."""
+"""Items through one process or several; a failure of one item or worker does not touch the others."""
 
 import contextlib
 import math
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
 from simulst.errors import SimulstError
 from simulst.eval.data import Item
@@ -36,7 +35,7 @@ class Outcome:
     error: str = ""
     trace: str = ""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """The line of errors.jsonl."""
         found = {"index": self.item.index, "source": self.item.name, "where": self.item.where, "error": self.error}
         return found | ({"trace": self.trace} if self.trace else {})
@@ -69,7 +68,7 @@ def run_workers(
 ) -> Iterator[Outcome]:
     """In several processes that have up to `batch` items each, longest items first; outcomes come as they are ready.
 
-    With `share` the model is loaded once and forked, so that its weights lie in memory once; without it every worker
+    With `share` the model is loaded once and its memory shared by forking; without it every worker
     loads its own (a GPU cannot be forked).
     """
     pool = _Pool(load, share=share, threads=threads)
@@ -145,7 +144,7 @@ class _Pool:
     def __init__(self, load: Callable[[], Work], *, share: bool, threads: int) -> None:
         self.load, self.threads = load, threads
         self.work = load() if share else None
-        self.context: Any = multiprocessing.get_context("fork" if share else "spawn")
+        self.context = multiprocessing.get_context("fork") if share else multiprocessing.get_context("spawn")
         self.working: list[_Worker] = []
 
     def start(self, items: Sequence[Item]) -> None:
@@ -162,9 +161,8 @@ class _Pool:
 
     def ready(self) -> Iterator[tuple[_Worker, Outcome | None]]:
         """Workers that have finished an item, or died (None); waits for the first."""
-        pipes = {worker.pipe: worker for worker in self.working}
-        for pipe in wait(list(pipes)):
-            worker = pipes[pipe]
+        ready = wait([worker.pipe for worker in self.working])
+        for worker in [one for one in self.working if one.pipe in ready]:
             try:
                 yield worker, worker.pipe.recv()
             except (EOFError, OSError):

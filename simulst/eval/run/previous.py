@@ -9,7 +9,7 @@ from pathlib import Path
 class Previous:
     """Files of an earlier run in OUT/.previous.
 
-    A kill leaves all of them in one place, or some in each and `cut_off` true, which `put_back` mends.
+    A kill leaves all of them in one place, or some in each and `cut_off` true, which `put_back` repairs.
     """
 
     def __init__(self, folder: Path) -> None:

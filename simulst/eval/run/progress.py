@@ -36,7 +36,7 @@ class StderrProgress:
         self._heard_s, self._failed, self._count, self._printed = 0.0, 0, 0, 0
         self._began = self._shown = time.monotonic()
         if done:
-            self._print(f"{name}: going on after {done} of {items}")
+            self._print(f"{name}: resuming after {done} of {items}")
 
     def step(self, outcome: Outcome) -> None:
         self._count += 1

@@ -62,7 +62,7 @@ class Plan(RunKeys):
     """One run before its policy is loaded; the command line may override any of it."""
 
     options: dict[str, Any] = field(default_factory=dict)
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, object] = field(default_factory=dict)
     """Parameters of the policy, and `history.KEY`."""
     where: str = ""
     """Recipe, and run in it, for messages."""
@@ -95,7 +95,7 @@ class Recipe:
 
     dataset: Dataset
     plans: tuple[Plan, ...]
-    scoring: dict[str, Any] = field(default_factory=dict)
+    scoring: dict[str, object] = field(default_factory=dict)
 
 
 def read_recipe(path: Path, dataset: Dataset | None = None) -> Recipe:
@@ -118,12 +118,12 @@ def read_recipe(path: Path, dataset: Dataset | None = None) -> Recipe:
         _known(run, (*_RUN_KEYS, *_TABLES), where, "")
         plans += _swept(_merged(common, run), where)
     if len(plans) > _MAX_RUNS:
-        raise DataError(f"{name}: the sweep has {len(plans)} runs; {_MAX_RUNS} is the most.")
+        raise DataError(f"{name}: the sweep has {len(plans)} runs; at most {_MAX_RUNS} are allowed.")
     dataset = dataset or _dataset(_table(table, "data", name), path)
     return Recipe(dataset=dataset, plans=named(plans), scoring=scoring)
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> dict[str, object]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise DataError(f"The recipe {path} is larger than {_MAX_BYTES} bytes.")
@@ -131,47 +131,52 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"The recipe {path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"The recipe {path} is no TOML: {error}.") from None
+        raise DataError(f"The recipe {path} is not TOML: {error}.") from None
 
 
-def _table(owner: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
+def _table(owner: Mapping[str, object], key: str, name: str) -> dict[str, object]:
     value = owner.get(key, {})
     if not isinstance(value, dict):
         raise DataError(f"{name}: `{key}` must be a table, opened with [{key}].")
     return dict(value)
 
 
-def _known(table: Mapping[str, Any], known: Sequence[str], name: str, section: str) -> None:
+def _known(table: Mapping[str, object], known: Sequence[str], name: str, section: str) -> None:
     if unknown := sorted(set(table) - set(known)):
         place = f" in [{section}]" if section else ""
-        raise DataError(f"{name}: unknown key {unknown[0]!r}{place}; known are {', '.join(known)}.")
+        raise DataError(f"{name}: unknown key {unknown[0]!r}{place}; known: {', '.join(known)}.")
 
 
-def _merged(common: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(common: Mapping[str, object], run: Mapping[str, object]) -> dict[str, object]:
     """The keys of a run over those at the top; parameters at the top hold only for the policy at the top."""
     own_policy = run.get("policy", common.get("policy")) != common.get("policy")
     merged = {**common, **run}
     for key in _TABLES:
         inherited = {} if own_policy and key in ("parameters", "sweep") else common.get(key, {})
-        merged[key] = {**inherited, **run.get(key, {})} if isinstance(inherited, dict) else inherited
+        own = run.get(key, {})
+        if isinstance(inherited, dict) and isinstance(own, dict):
+            merged[key] = {**inherited, **own}
+        else:  # refused where it is read
+            merged[key] = own if isinstance(inherited, dict) else inherited
     return merged
 
 
-def _swept(run: dict[str, Any], where: str) -> list[Plan]:
+def _swept(run: dict[str, object], where: str) -> list[Plan]:
     """One plan, or one per combination of the values in [sweep]."""
-    sweep = _table(run, "sweep", where)
-    for key, values in sweep.items():
+    sweep = dict[str, list[object]]()
+    for key, values in _table(run, "sweep", where).items():
         if not isinstance(values, list) or not values:
             raise DataError(f"{where}: [sweep] {key} must be a list of values, but is {values!r}.")
+        sweep[key] = values
     plans = []
-    for values in itertools.product(*sweep.values()):
-        chosen = dict(zip(sweep, values, strict=True))
+    for combination in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, combination, strict=True))
         label = ",".join(f"{key}={value}" for key, value in chosen.items() if key not in ("policy", "model"))
         plans.append(_plan({**run, "sweep": {}}, chosen, label, where))
     return plans
 
 
-def _plan(run: dict[str, Any], chosen: dict[str, Any], label: str, where: str) -> Plan:
+def _plan(run: dict[str, object], chosen: dict[str, object], label: str, where: str) -> Plan:
     history = {f"history.{key}": value for key, value in _table(run, "history", where).items()}
     parameters = {**_table(run, "parameters", where), **history}
     options = _table(run, "options", where)
@@ -199,7 +204,7 @@ def named(plans: Sequence[Plan]) -> tuple[Plan, ...]:
     return tuple(distinct)
 
 
-def _dataset(table: dict[str, Any], recipe: Path) -> Dataset:
+def _dataset(table: dict[str, object], recipe: Path) -> Dataset:
     data = read(DataKeys, table, recipe.name, DataError, label="{where}: data.{key}")
     if bool(data.path) == bool(data.source):
         raise DataError(f"{recipe.name}: [data] needs either `path`, a test set, or `source` and `target`, two lists.")
@@ -221,7 +226,7 @@ def _dataset(table: dict[str, Any], recipe: Path) -> Dataset:
 
 
 def _find(name: str, recipe: Path) -> Path:
-    """Meant from the recipe's folder, or else from the current one."""
+    """Relative to the recipe's folder, or else to the current one."""
     path = Path(name).expanduser()
     beside = recipe.parent / path
     return beside if beside.exists() else path

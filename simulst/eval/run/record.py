@@ -11,7 +11,7 @@ from simulst.sinks.words import WordWriter
 
 
 def cut_units(text: str, unit: Unit) -> list[str]:
-    """Units as SimulEval counts them: words between white space, or characters without blanks."""
+    """Units as SimulEval counts them: words between white space, or characters without spaces."""
     return text.split() if unit == "word" else list("".join(text.split()))
 
 
@@ -59,7 +59,7 @@ class AppendedUnits:
 
 
 class RevisedUnits:
-    """The same for text that is taken back and corrected: a unit has the time of the write that last changed it.
+    """Units and times of text that is taken back and corrected: a unit has the time of the write that last changed it.
 
     With `begun` a word that grows keeps the time at which it began to be shown, as a viewer counts.
     """

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from simulst.core.session import Session
 from simulst.core.translator import Translator
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from simulst.eval.score.scoring import ScoreReport
 
 logger = logging.getLogger(__name__)
+TRACES = "traces"
+"""Folder of a run for the traces of its items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,9 @@ class Settings:
     fresh: bool = False
     skip_bad: bool = False
     score: bool = True
-    scoring: dict[str, Any] = field(default_factory=dict)
+    trace: bool = False
+    """Whether the decisions of every item are written to `traces/INDEX.jsonl`."""
+    scoring: dict[str, object] = field(default_factory=dict)
     """Options of the scorer; the language and the unit are known without them."""
     command: Sequence[str] = ()
 
@@ -53,7 +57,7 @@ class Settings:
 class Result:
     folder: Path
     instances: list[Instance]
-    failed: dict[int, dict[str, Any]]
+    failed: dict[int, dict[str, object]]
     """Lines of errors.jsonl by index."""
     skipped: frozenset[int] = frozenset()
     """Those of `failed` that were left out on purpose."""
@@ -112,7 +116,7 @@ class ModelLoader:
     """Loads the model of a run, and keeps it for the runs after it that want the same."""
 
     def __init__(self) -> None:
-        self._kept: tuple[Any, Translator] | None = None
+        self._kept: tuple[object, Translator] | None = None
 
     def __call__(self, spec: RunSpec) -> Translator:
         from simulst.models import load_model
@@ -135,14 +139,14 @@ def _load_checked(load: Callable[[RunSpec], Translator], spec: RunSpec) -> Trans
     return model
 
 
-def _load_work(load: Callable[[RunSpec], Translator], spec: RunSpec, batch: int) -> Work:
+def _load_work(load: Callable[[RunSpec], Translator], spec: RunSpec, batch: int, traces: Path | None) -> Work:
     model = _load_checked(load, spec)
     if batch > 1:
         try:
-            return batched(model, spec, batch=batch)
+            return batched(model, spec, batch=batch, traces=traces)
         except ModelError as error:
             logger.warning("%s One item at a time, without --batch.", error)
-    return partial(run_here, translate=partial(translate_item, model, spec))
+    return partial(run_here, translate=partial(translate_item, model, spec, traces=traces))
 
 
 def _translate_rest(
@@ -163,7 +167,7 @@ def _translate_rest(
     progress.begin(spec.name or dataset.name, items=total, done=finished, audio_s=sum(i.audio_s for i in pending))
     if not rest:
         return
-    with closing(_outcomes(pending, load, spec, settings)) as outcomes:
+    with closing(_outcomes(pending, load, spec, settings, leader.path)) as outcomes:
         for outcome in outcomes:
             if outcome.instance is not None:
                 mine.add(outcome.instance)
@@ -174,10 +178,10 @@ def _translate_rest(
 
 
 def _outcomes(
-    items: Sequence[Item], load: Callable[[RunSpec], Translator], spec: RunSpec, settings: Settings
+    items: Sequence[Item], load: Callable[[RunSpec], Translator], spec: RunSpec, settings: Settings, folder: Path
 ) -> Generator[Outcome, None, None]:
     """A rank without items loads the model too, so that all ranks find out together what cannot be."""
-    loader = partial(_load_work, load, spec, settings.batch)
+    loader = partial(_load_work, load, spec, settings.batch, folder / TRACES if settings.trace else None)
     if settings.workers > 1:
         share = spec.device == "cpu" and sys.platform == "linux"
         yield from run_workers(
@@ -197,7 +201,7 @@ def _finish(
     unusable = {problem.index for problem in skipped if problem.index is not None}
     failed = {index: record for index, record in folder.failures().items() if index in wanted | unusable}
     if not instances:
-        first = next(iter(failed.values()), {"error": "nothing was to be done"})
+        first = next(iter(failed.values()), {"error": "there was nothing to do"})
         raise DataError(f"All {len(failed)} items failed, the first with: {str(first['error']).rstrip('.')}.")
     report, notes = _score(dataset, instances, folder, settings, spec) if settings.score else (None, [])
     notes = [*_notes(dataset, instances, len(done), settings), *notes]
@@ -226,24 +230,22 @@ def _notes(dataset: Dataset, instances: Sequence[Instance], done: int, settings:
         one = "1 segment was" if len(bad) == 1 else f"{len(bad)} segments were"
         notes.append(f"{one} left out of the scores, the first for this reason: {bad[0]}.")
     if settings.batch > 1:
-        notes.append(
-            "Times of computing hold the waiting for other items of the batch; the ideal clock is not touched."
-        )
+        notes.append("Computing times include waiting for other items of the batch; the ideal clock is not affected.")
     return notes
 
 
 def _score(
     dataset: Dataset, instances: list[Instance], folder: RunFolder, settings: Settings, spec: RunSpec
 ) -> "tuple[ScoreReport | None, list[str]]":
-    from simulst.eval.score.inputs import report_instances
+    from simulst.eval.score.inputs import report_with, scoring_options
 
     by_index = {item.index: item for item in dataset.items}
-    options = {"lang": dataset.target_lang, "unit": spec.unit} | settings.scoring
+    options = scoring_options({"lang": dataset.target_lang, "unit": spec.unit, **settings.scoring})
     if dataset.segments is not None:
         names = {by_index[instance.index].name for instance in instances}
         segments = [segment for segment in dataset.segments if segment.wav in names]
         texts = [dataset.texts[segment.index] for segment in segments] if dataset.texts else None
-        report = report_instances(instances, segmentation=segments, sources=texts, name=dataset.name, **options)
+        report = report_with(options, instances, segmentation=segments, sources=texts, name=dataset.name)
     elif all(by_index[instance.index].reference is None for instance in instances):
         return None, ["The test set has no references: nothing to score."]
     else:
@@ -251,7 +253,7 @@ def _score(
         found = [by_index[instance.index].text for instance in instances]
         sources = [text for text in found if text is not None]
         sources_or_none = sources if len(sources) == len(found) else None
-        report = report_instances(instances, references, sources=sources_or_none, **options)
+        report = report_with(options, instances, references, sources=sources_or_none)
     report.write(folder.path)
     return report, report.notes
 
@@ -269,7 +271,7 @@ def _check_scoring(dataset: Dataset, settings: Settings) -> None:
             raise DataError(f"{name} needs the source sentences, which the test set does not have.")
 
 
-def _session(spec: RunSpec, settings: Settings) -> dict[str, Any]:
+def _session(spec: RunSpec, settings: Settings) -> dict[str, object]:
     return {
         "started": now(),
         "command": list(settings.command),

@@ -30,7 +30,7 @@ class RunSpec:
     final_only: bool = False
     """Words of a policy that takes text back count when they can no longer change, as they must for SimulEval."""
 
-    def describe(self, dataset: Dataset) -> dict[str, Any]:
+    def describe(self, dataset: Dataset) -> dict[str, object]:
         """What run.json says about the run, and what a run that is resumed must have in common with it."""
         from simulst.models.fingerprint import fingerprint
 
@@ -46,7 +46,7 @@ class RunSpec:
             "policy": {
                 "name": registered_name(self.policy),
                 "preset": self.policy.name,
-                "parameters": dataclasses.asdict(policy),  # type: ignore[call-overload]
+                "parameters": dataclasses.asdict(policy) if dataclasses.is_dataclass(policy) else {},
                 "history": dataclasses.asdict(self.policy.history),
                 "source": self.policy.source,
                 **({"code": code} if code else {}),
@@ -63,7 +63,7 @@ class RunSpec:
                 "fingerprint": dataset.fingerprint,
             },
         }
-        plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
+        plain: dict[str, object] = json.loads(json.dumps(found, default=str))
         return plain
 
 
@@ -86,7 +86,7 @@ def code_fingerprint(policy: AnyPolicy) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
 
-def difference(old: dict[str, Any], new: dict[str, Any], path: str = "") -> str:
+def difference(old: dict[str, object], new: dict[str, object], path: str = "") -> str:
     """The first value in which two descriptions differ, as a clause; "" where they agree."""
     for key in dict.fromkeys((*old, *new)):
         before, now, name = old.get(key), new.get(key), f"{path}{key}"

@@ -4,6 +4,8 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +16,9 @@ from simulst.eval.data import Item
 from simulst.eval.logs.instances import Instance
 from simulst.eval.run.record import AppendedUnits, EvaluationLog, RevisedUnits
 from simulst.eval.run.spec import RunSpec
+from simulst.outputs import whole_file
 from simulst.sinks.drive import drive
+from simulst.sinks.trace import Trace
 
 
 class Cancelled(Exception):
@@ -22,11 +26,16 @@ class Cancelled(Exception):
 
 
 def translate_item(
-    model: Translator, spec: RunSpec, item: Item, *, go_on: Callable[[], bool] = lambda: True
+    model: Translator,
+    spec: RunSpec,
+    item: Item,
+    *,
+    go_on: Callable[[], bool] = lambda: True,
+    traces: Path | None = None,
 ) -> Instance:
     """Feed the item chunk by chunk at the speed of computing and note when every unit was written.
 
-    Breaks off with `Cancelled` once `go_on` says no.
+    Breaks off with `Cancelled` once `go_on` says no. `traces` is the folder for a trace of the decisions.
     """
     began = time.thread_time()
     seed_everything(spec.seed + item.index)
@@ -34,7 +43,8 @@ def translate_item(
     revises = session.revises and not spec.final_only
     log = EvaluationLog(RevisedUnits(spec.unit) if revises else AppendedUnits(spec.unit))
     size = round(session.chunk_ms * SAMPLE_RATE / 1000)
-    drive(session, _while(go_on, pieces(item.open(), size)), [log])
+    with _traced(session, item, traces):
+        drive(session, _while(go_on, pieces(item.open(), size)), [log])
     return log.instance(
         item.index,
         item.name,
@@ -42,6 +52,19 @@ def translate_item(
         erased_units=session.stats.words_retracted,
         extra=_extra(item, session) | {"cpu_s": round(time.thread_time() - began, 4)},
     )
+
+
+@contextmanager
+def _traced(session: Session, item: Item, folder: Path | None) -> Iterator[None]:
+    """The decisions of an item in a file of its own, whole once the item is done."""
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / f"{item.index}.jsonl") as path, path.open("w", encoding="utf-8") as out:
+        audio = {"audio": str(item.audio.resolve()), "offset_s": item.offset_s, "duration_s": item.duration_s}
+        session.observer = Trace(out, session, name=item.name, audio=audio)
+        yield
 
 
 def _while(go_on: Callable[[], bool], source: Iterable[FloatArray]) -> Iterator[FloatArray]:
@@ -52,7 +75,7 @@ def _while(go_on: Callable[[], bool], source: Iterable[FloatArray]) -> Iterator[
 
 
 def pieces(blocks: Iterable[FloatArray], size: int) -> Iterator[FloatArray]:
-    """The same samples in pieces of `size`, the last one shorter (and absent where nothing is left)."""
+    """The samples in pieces of `size`, the last one shorter (and absent where nothing is left)."""
     kept: list[FloatArray] = []
     count = 0
     for block in blocks:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
     from simulst.models.speech_llm.batching import Batcher
 
 
-def batched(model: Translator, spec: RunSpec, *, batch: int) -> Work:
+def batched(model: Translator, spec: RunSpec, *, batch: int, traces: Path | None = None) -> Work:
     """What translates `batch` items at a time; ModelError for a model that cannot decode several together."""
     from simulst.models.speech_llm.batching import Batcher
 
-    return partial(run_streams, batcher=Batcher(model, streams=batch), spec=spec)
+    return partial(run_streams, batcher=Batcher(model, streams=batch), spec=spec, traces=traces)
 
 
-def run_streams(items: Iterable[Item], batcher: "Batcher", spec: RunSpec) -> Iterator[Outcome]:
+def run_streams(
+    items: Iterable[Item], batcher: "Batcher", spec: RunSpec, *, traces: Path | None = None
+) -> Iterator[Outcome]:
     """As many items at a time as the batcher has streams; outcomes come as they are ready.
 
     Every item has its own session and says what it would say alone.
@@ -31,7 +34,7 @@ def run_streams(items: Iterable[Item], batcher: "Batcher", spec: RunSpec) -> Ite
     source, taking = iter(items), threading.Lock()
     results: SimpleQueue[Outcome | None] = SimpleQueue()
     stop = threading.Event()
-    translate = partial(translate_item, batcher.translator, spec, go_on=lambda: not stop.is_set())
+    translate = partial(translate_item, batcher.translator, spec, go_on=lambda: not stop.is_set(), traces=traces)
 
     def work() -> None:
         try:

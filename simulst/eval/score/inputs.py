@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from simulst.core.settings import read
 from simulst.errors import DataError
 from simulst.eval.data.segmentation import Segment, read_lines, read_references, read_segmentation
 from simulst.eval.logs.instances import Instance
@@ -19,19 +20,6 @@ from simulst.eval.segment.align import ScoredSegment, long_segments, short_segme
 from simulst.eval.segment.profiles import PROFILES, Profile, get_profile
 from simulst.eval.segment.recordings import match_recordings, shift_to_first_segment
 from simulst.eval.segment.resegmentation import Band
-
-
-def score_log(
-    log: str | os.PathLike[str],
-    references: str | os.PathLike[str] | None = None,
-    segmentation: str | os.PathLike[str] | None = None,
-    unit: Unit = "word",
-    lang: str = "",
-    profile: str = "auto",
-    **options: Any,
-) -> dict[str, float]:
-    """Score a log file; see `report_log`."""
-    return report_log(log, references, segmentation, unit=unit, lang=lang, profile=profile, **options).scores
 
 
 def score_instances(
@@ -100,6 +88,20 @@ def report_instances(
     `name` is what messages call the segmentation.
     """
     settings = scoring_options(options)
+    return report_with(settings, instances, references, segmentation, sources=sources, notes=notes, name=name)
+
+
+def report_with(
+    settings: Options,
+    instances: Sequence[Instance],
+    references: Sequence[str] | None = None,
+    segmentation: Sequence[Segment] | None = None,
+    *,
+    sources: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
+    name: str = "the segmentation",
+) -> ScoreReport:
+    """`report_instances` with options that have been checked."""
     for name in () if sources else needing_sources(settings):
         raise DataError(f"{name} needs the source sentences; give --sources FILE with one line per reference.")
     if not instances:
@@ -123,18 +125,18 @@ def report_instances(
     return report
 
 
-def scoring_options(options: Mapping[str, Any]) -> Options:
+def scoring_options(options: Mapping[str, object]) -> Options:
     """Checked; DataError for an unknown option, unit or metric."""
     known = [item.name for item in fields(Options)]
     if unknown := set(options) - set(known):
-        raise DataError(f"Unknown scoring option {sorted(unknown)[0]!r}; choose from {', '.join(known)}.")
-    settings = Options(**options)
-    if settings.unit not in UNITS:
-        raise DataError(f"Unknown unit {settings.unit!r}; choose word or char.")
-    if not isinstance(settings.metrics, list | tuple) or not all(isinstance(spec, str) for spec in settings.metrics):
-        raise DataError(f"`metrics` must be a list of file.py:NAME, but is {settings.metrics!r}.")
-    chosen_metrics(settings.metrics)
-    return settings
+        raise DataError(f"Unknown scoring option {sorted(unknown)[0]!r}; known: {', '.join(known)}.")
+    unit, metrics = options.get("unit", "word"), options.get("metrics", ())
+    if unit not in UNITS:
+        raise DataError(f"Unknown unit {unit!r}; known: word, char.")
+    if not isinstance(metrics, list | tuple) or not all(isinstance(spec, str) for spec in metrics):
+        raise DataError(f"`metrics` must be a list of file.py:NAME, but is {metrics!r}.")
+    chosen_metrics(metrics)
+    return read(Options, options, "the scoring options", DataError)
 
 
 def _report_long(
@@ -162,7 +164,7 @@ def _with_sources(segments: list[ScoredSegment], sources: Sequence[str] | None) 
         return segments
     if len(sources) != len(segments):
         raise DataError(
-            f"There are {len(sources)} source sentences but {len(segments)} references; they must be as many."
+            f"There are {len(sources)} source sentences but {len(segments)} references; the counts must match."
         )
     return [replace(segment, source=text) for segment, text in zip(segments, sources, strict=True)]
 
@@ -181,7 +183,7 @@ def _with_references(instances: Sequence[Instance], references: Sequence[str] | 
         return ordered
     if len(references) != len(ordered):
         raise DataError(
-            f"The log has {len(ordered)} instances but there are {len(references)} references; they must be as many "
+            f"The log has {len(ordered)} instances but there are {len(references)} references; the counts must match "
             f"(recordings that are to be cut into segments need --segmentation)."
         )
     return [replace(instance, reference=text) for instance, text in zip(ordered, references, strict=True)]

@@ -1,9 +1,8 @@
-"""A finished evaluation as it lies in its folder: scores, segment table and run.json."""
+"""A finished evaluation as its folder holds it: scores, segment table and run.json."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from simulst.errors import DataError
 from simulst.eval.logs.instances import parse_json
@@ -23,7 +22,7 @@ class Run:
     scores: dict[str, float]
     signatures: dict[str, str]
     rows: list[SegmentRow]
-    info: dict[str, Any]
+    info: dict[str, object]
     """run.json: versions, seed, command and what the evaluator recorded; empty for a scored log."""
 
     @property
@@ -39,7 +38,7 @@ class Run:
         return _name_of(self.info.get("model"))
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, object]:
         """Parameters of the policy and its history, the chunk and options of the model, as run.json tells them."""
         policy = self.info.get("policy")
         nested = policy.get("parameters") if isinstance(policy, dict) else None
@@ -124,7 +123,7 @@ def same_segments(runs: list[Run]) -> bool:
     return all([r.reference for r in run.rows] == [r.reference for r in runs[0].rows] for run in runs[1:])
 
 
-def _info(path: Path) -> dict[str, Any]:
+def _info(path: Path) -> dict[str, object]:
     if not path.is_file():
         return {}
     try:
@@ -134,7 +133,7 @@ def _info(path: Path) -> dict[str, Any]:
     return info if isinstance(info, dict) else {}
 
 
-def _name_of(value: Any) -> str:
+def _name_of(value: object) -> str:
     if isinstance(value, dict):
         value = value.get("name")
     return value if isinstance(value, str) else ""

@@ -197,7 +197,7 @@ def _notes(segments: Sequence[ScoredSegment], instances: Sequence[Instance]) -> 
         notes.append(f"{blank} references are empty.")
     for instance in instances:
         if any(b < a for a, b in pairwise(instance.delays_ms)):
-            notes.append(f"{instance.where or instance.source}: delays decrease; they are scored as they stand.")
+            notes.append(f"{instance.where or instance.source}: delays decrease; they are scored as they are.")
             break
     return notes
 

@@ -30,7 +30,7 @@ class SegmentRow:
     emitted_ms: tuple[float, ...]
     """Ideal emission time of each unit in the recording."""
     elapsed_ms: tuple[float, ...]
-    """The same with computation (backlog-aware clock), empty when unknown."""
+    """Emission times with computation (backlog-aware clock), empty when unknown."""
     units: tuple[str, ...]
     scores: dict[str, float | None]
 
@@ -75,14 +75,14 @@ def segment_table(segments: Sequence[ScoredSegment], rows: Sequence[Mapping[str,
 
 
 def read_segments(path: str | os.PathLike[str]) -> list[SegmentRow]:
-    """Read segments.tsv back; DataError when it is no such table."""
+    """Read segments.tsv back; DataError when it is not such a table."""
     name = Path(path).name
     lines = read_text(path).removesuffix("\n").split("\n")
     head = lines[0].split("\t")
     fixed = {"index", "wav", "offset_ms", "source_length_ms", "emitted_ms", "elapsed_ms", "units", *_TEXT_COLUMNS}
     if not fixed <= set(head):
         raise DataError(
-            f"{name} is no segment table of simulst; score the run again with `simulst score --output DIR`."
+            f"{name} is not a segment table of simulst; score the run again with `simulst score --output DIR`."
         )
     rows = []
     for number, line in enumerate(lines[1:], 2):

@@ -96,7 +96,7 @@ def _resegment(
     elif unit == "char" and profile.char_tokens == "latin-runs":
         ends = _latin_run_ends(units, references)
     else:
-        if unit == "char":  # blanks only separate; they are no units of the segments
+        if unit == "char":  # spaces only separate; they are not units of the segments
             keep = [k for k in keep if units[k].strip(_ASCII_SPACE)]
         tokens = [_mwer_tokens(reference, unit) for reference in references]
         emission = [instance.delays_ms[k] for k in keep] if instance.delays_ms else ()
@@ -122,7 +122,7 @@ def _mwer_tokens(reference: str, unit: Unit) -> list[str]:
 
 
 def _latin_run_ends(units: Sequence[str], references: Sequence[str]) -> list[int]:
-    """mWER where a run of Latin-1 characters with its blanks is one token, as simulstream passes it to mweralign."""
+    """mWER where a run of Latin-1 characters with its spaces is one token, as simulstream passes it to mweralign."""
     tokens = _latin_runs("".join(units))
     ends = segment_ends(tokens, [_latin_runs(reference) for reference in references])
     lengths = [0]

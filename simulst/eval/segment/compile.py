@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Callable[P, T]) -> Callable[P, T]:
     """The function as machine code, kept in NUMBA_CACHE_DIR or ~/.cache/simulst/numba; the code must be plain loops.
 
     numba is imported here, on first use, because it takes half a second and 70 MB.
@@ -18,10 +19,10 @@ def compiled(function: Function) -> Function:
     if not os.environ.get("NUMBA_CACHE_DIR"):
         numba.config.CACHE_DIR = str(cache_folder())
     try:
-        kernel = numba.njit(cache=True, nogil=True)(function)
+        kernel: Callable[P, T] = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # no folder can be written: compile anew in every process
         kernel = numba.njit(nogil=True)(function)
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
 def cache_folder() -> Path:

@@ -27,7 +27,7 @@ class Profile:
     """What is done with cumulative elapsed times."""
     strip_references: bool = True
     spaceless_references: bool = False
-    """References lose their blanks at character level, for quality too."""
+    """References lose their spaces at character level, for quality too."""
 
 
 PROFILES: dict[str, Profile] = {
@@ -82,13 +82,13 @@ def get_profile(name: str, *, long_form: bool) -> Profile:
     if name == "auto":
         name = "streamlaal-fbk" if long_form else "simuleval"
     if name not in PROFILES:
-        raise DataError(f"Unknown profile {name!r}; choose one of {', '.join(PROFILES)}, auto.")
+        raise DataError(f"Unknown profile {name!r}; known: {', '.join(PROFILES)}, auto.")
     if name == "omnisteval" and not long_form:
         return OMNISTEVAL_SHORT
     profile = PROFILES[name]
     if long_form and profile.segmenter == "none":
         raise DataError(
-            f"Profile {name} scores one instance per segment and knows no --segmentation; "
+            f"Profile {name} scores one instance per segment and takes no --segmentation; "
             f"use streamlaal-fbk, streamlaal-simulstream or omnisteval."
         )
     if not long_form and profile.segmenter != "none":

@@ -5,10 +5,9 @@ back pointers as in mweralign 1.4.1, so that the cuts are the same. Exact by def
 segments near its emission time and widens until the path keeps clear of the border.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +108,7 @@ def _touches_border(cuts: Sequence[int], low: Ints, high: Ints, segments: int) -
 
 
 @cache
-def _kernel() -> Any:
+def _kernel() -> Callable[..., Ints]:
     from simulst.eval.segment.compile import compiled
 
     return compiled(_fill_table)

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from simulst.eval.segment.align import ScoredSegment
 from simulst.outputs import write_text
@@ -16,7 +15,7 @@ def write_resegmented(path: str | os.PathLike[str], segments: Sequence[ScoredSeg
     lines = []
     for segment in segments:
         number = seen[segment.wav] = seen.get(segment.wav, -1) + 1
-        record: dict[str, Any] = {
+        record: dict[str, object] = {
             "index": segment.index,
             "docid": documents.index(segment.wav),
             "segid": number,

@@ -6,10 +6,9 @@ One difference: a unit that OmniSTEval loses at the start of a recording (punctu
 segment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +53,7 @@ def _close_gaps(
 ) -> list[int]:
     """Segments from the aligned pairs (reference, hypothesis), -1 for a gap on either side.
 
-    A unit beside a gap goes to the neighbour in the alignment that is more like it, the earlier one on ties; once one
+    A unit next to a gap goes to the neighbour in the alignment that is more like it, the earlier one on ties; once one
     went to the later neighbour, the rest of the gap follows.
     """
     segments = [0] * len(hypothesis)
@@ -72,7 +71,7 @@ def _close_gaps(
             if ahead or last is None:
                 segments[h] = references[n].segment
                 continue
-        segments[h] = references[n].segment if ahead else last.segment  # type: ignore[union-attr]
+        segments[h] = last.segment if last is not None and not ahead else references[n].segment
     return segments
 
 
@@ -151,7 +150,7 @@ def _trace(moves: npt.NDArray[np.uint8], j: int, i: int) -> list[tuple[int, int]
 
 
 @cache
-def _kernel() -> Any:
+def _kernel() -> Callable[..., npt.NDArray[np.uint8]]:
     from simulst.eval.segment.compile import compiled
 
     return compiled(_fill_table)

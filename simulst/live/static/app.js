@@ -188,7 +188,7 @@ client.addEventListener("lag", ({ detail }) => {
 });
 client.addEventListener("problem", ({ detail }) => alertUser(detail.message));
 client.addEventListener("end", ({ detail }) => {
-  if (detail.reason === "idle") alertUser("No sound came for a while and somebody else needed the place; press Start to go on.");
+  if (detail.reason === "idle") alertUser("No sound came for a while and somebody else needed the place; press Start to continue.");
   view.drawNow();
   for (const button of exportButtons) client.export(button.dataset.format);
 });

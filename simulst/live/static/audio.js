@@ -5,12 +5,12 @@ const BLOCK_S = 1;
 
 function named(error, what) {
   const sentences = {
-    NotAllowedError: `The browser was not allowed to use ${what}.`,
-    NotFoundError: `There is no such thing as ${what} here.`,
+    NotAllowedError: `The browser is not allowed to use ${what}.`,
+    NotFoundError: `${what[0].toUpperCase()}${what.slice(1)} was not found.`,
     NotReadableError: `Another program is using ${what}.`,
     OverconstrainedError: `That microphone is gone; choose another one.`,
   };
-  return new Error(sentences[error.name] ?? `${what} cannot be used: ${error.message}`);
+  return new Error(sentences[error.name] ?? `${what[0].toUpperCase()}${what.slice(1)} cannot be used: ${error.message}`);
 }
 
 function devices() {
@@ -103,7 +103,7 @@ export async function fromFile(file, aloud) {
     const element = new Audio(URL.createObjectURL(file));
     await new Promise((resolve, reject) => {
       element.oncanplay = resolve;
-      element.onerror = () => reject(new Error(`${file.name} is no audio that this browser can play.`));
+      element.onerror = () => reject(new Error(`${file.name} is not audio that this browser can play.`));
     });
     const context = new AudioContext();
     const node = context.createMediaElementSource(element);
@@ -117,7 +117,7 @@ async function decode(file) {
   try {
     return await new OfflineAudioContext(1, 1, 16000).decodeAudioData(await file.arrayBuffer());
   } catch {
-    throw new Error(`${file.name} is no audio that this browser can decode.`);
+    throw new Error(`${file.name} is not audio that this browser can decode.`);
   }
 }
 

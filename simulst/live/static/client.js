@@ -208,7 +208,7 @@ export class LiveClient extends EventTarget {
       this.session = null;
       this.state.reset();
       this.rebase();
-      this.fire("problem", { message: "The connection was lost for too long; a new session goes on." });
+      this.fire("problem", { message: "The connection was lost for too long; a new session continues." });
       return;
     }
     this.fire("problem", message);

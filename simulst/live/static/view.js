@@ -1,4 +1,4 @@
-// What is shown: sentences with their times, the source beside them, the last lines in full screen.
+// What is shown: sentences with their times, the source next to them, the last lines in full screen.
 
 import { roll, sentences } from "/captions.js";
 

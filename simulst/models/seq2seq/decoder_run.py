@@ -83,6 +83,7 @@ class DecoderRun:
         from transformers import DynamicCache, EncoderDecoderCache
 
         spread = DynamicCache()
+        assert self.window.cross_cache is not None
         for i, layer in enumerate(self.window.cross_cache.layers):
             spread.update(layer.keys.expand(batch, -1, -1, -1), layer.values.expand(batch, -1, -1, -1), i)
         self.cross = spread

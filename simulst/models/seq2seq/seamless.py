@@ -40,7 +40,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
     model = load_pretrained(kind, directory, device=device, dtype=dtype, attention="eager")
     config = model.config
-    codes = getattr(model.generation_config, "text_decoder_lang_to_code_id", None) or {}
+    codes = model.generation_config.to_dict().get("text_decoder_lang_to_code_id") or {}
     languages = {str(code).strip("_"): int(token) for code, token in codes.items()}
     target = _SHORT.get(options.target, options.target).strip("_")
     if target not in languages:

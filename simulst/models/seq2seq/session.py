@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from simulst.core.source import SAMPLE_RATE, SourceBuffer
 from simulst.core.translator import PLAIN, Alignment, Evidence, FloatArray, Hypothesis, PlainSession, Query
 from simulst.errors import AudioError, ModelError
-from simulst.models.decoding import Candidate, Rules, greedy, to_hypothesis
+from simulst.models.decoding import Candidate, Rules, Stop, greedy, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.seq2seq.decoder_run import DecoderRun
 from simulst.models.seq2seq.weights import Seq2SeqWeights
@@ -144,7 +143,7 @@ class Seq2SeqSession(PlainSession):
         """How many committed ids the decoder may be given, with half its positions left for new ones at least."""
         return max(1, (self.translator.positions - prompt) // 2)
 
-    def _empty(self, history: int, stop: Any, want: frozenset[Evidence]) -> Hypothesis:
+    def _empty(self, history: int, stop: Stop, want: frozenset[Evidence]) -> Hypothesis:
         translator = self.translator
         alignment = Alignment(
             weights=np.zeros((history, 0), dtype=np.float32),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +13,9 @@ from simulst.models.attention import HEADS_FILE, CrossAttention, Head, median_wi
 from simulst.models.options import check_options, option
 from simulst.models.seq2seq.windows import WindowedEncoder
 from simulst.models.vocabulary import PieceVocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class Seq2SeqOptions:
         at_least=0,
         at_most=5,
     )
-    heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} beside the model")
+    heads_file: str | None = option(None, f"file of alignment heads instead of {HEADS_FILE} in the model's folder")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -52,11 +55,11 @@ class Seq2SeqWeights(PlainTranslator):
         *,
         name: str,
         directory: Path,
-        model: Any,
+        model: "PreTrainedModel",
         encoder: WindowedEncoder,
         vocabulary: PieceVocabulary,
         options: Seq2SeqOptions,
-        heads: Sequence[Head],
+        heads: Sequence[Sequence[int]],
         max_source_s: float,
         positions: int,
         num_heads: int | None = None,

@@ -7,7 +7,7 @@ checkpoint's generation_config; the streaming use follows Machacek & Polak 2025 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -25,6 +25,9 @@ from simulst.models.seq2seq.translator import Seq2SeqTranslator
 from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import EncodedWindow, WhisperWindow
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, WhisperFeatureExtractor
 
 PROVIDES = DECODING | {Evidence.NO_SPEECH}
 UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo"})
@@ -78,13 +81,19 @@ class Whisper(Seq2SeqTranslator):
     tokens_per_second = 8.0  # byte-level pieces of non-Latin scripts are short
 
     def __init__(
-        self, name: str, directory: Path, model: Any, extractor: Any, pieces: Sequence[bytes], options: Options
+        self,
+        name: str,
+        directory: Path,
+        model: "PreTrainedModel",
+        extractor: "WhisperFeatureExtractor",
+        pieces: Sequence[bytes],
+        options: Options,
     ) -> None:
-        config, generation = model.config, model.generation_config
+        config, generation = model.config, model.generation_config.to_dict()
         self.generation = generation
         self.start_id = int(config.decoder_start_token_id)
         self.languages: dict[str, int] = {
-            token.strip("<|>"): int(id_) for token, id_ in (getattr(generation, "lang_to_id", None) or {}).items()
+            token.strip("<|>"): int(id_) for token, id_ in (generation.get("lang_to_id") or {}).items()
         }
         self.task = self._task(name, options)
         self.source: str | None = self._source(name, options)
@@ -96,7 +105,7 @@ class Whisper(Seq2SeqTranslator):
         )
         window = WhisperWindow(model.get_encoder(), extractor, padding_s=options.padding_s)
         layers = int(config.decoder_layers)
-        default = getattr(generation, "alignment_heads", None) or whole_layers(
+        default = generation.get("alignment_heads") or whole_layers(
             range(layers // 2, layers), int(config.decoder_attention_heads)
         )
         if self.languages and (layers, int(config.d_model)) == (6, 512):
@@ -122,19 +131,19 @@ class Whisper(Seq2SeqTranslator):
         return bool(self.languages)
 
     def suppressed(self) -> frozenset[int]:
-        return frozenset(getattr(self.generation, "suppress_tokens", None) or ())
+        return frozenset(self.generation.get("suppress_tokens") or ())
 
     def prompt(self, language: str | None = None, task: str | None = None) -> tuple[int, ...]:
         """Start mark, language, task, no timestamps; English-only checkpoints know neither language nor task."""
         marks = [self.start_id]
         if self.multilingual:
             language = language or self.source or "en"
-            tasks = getattr(self.generation, "task_to_id", None) or {}
+            tasks = self.generation.get("task_to_id") or {}
             marks += [self.languages[language], int(tasks[task or self.task])]
-        return (*marks, int(self.generation.no_timestamps_token_id))
+        return (*marks, int(self.generation["no_timestamps_token_id"]))
 
     def _task(self, name: str, options: Options) -> str:
-        configured = getattr(self.generation, "task", None)
+        configured = self.generation.get("task")
         if not self.multilingual:
             if options.task == "translate":
                 raise ModelError(f"{name} is an English-only Whisper and cannot translate; use a multilingual one.")
@@ -144,7 +153,7 @@ class Whisper(Seq2SeqTranslator):
     def _source(self, name: str, options: Options) -> str | None:
         from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
-        wanted = options.source or getattr(self.generation, "language", None)
+        wanted = options.source or self.generation.get("language")
         if not self.multilingual:
             if wanted not in (None, "en", "english"):
                 raise ModelError(f"{name} is an English-only Whisper; option 'source' must be en, not '{wanted}'.")
@@ -177,7 +186,7 @@ class WhisperSession(Seq2SeqSession):
 
     def _prompt(self, window: EncodedWindow) -> tuple[int, ...]:
         context = self._forgotten[-self.translator.whisper_options.context_tokens :]
-        previous = getattr(self.translator.generation, "prev_sot_token_id", None)
+        previous = self.translator.generation.get("prev_sot_token_id")
         before: tuple[int, ...] = ()
         if self.translator.whisper_options.context_tokens and context and previous is not None:
             before = (int(previous), *context)
@@ -200,10 +209,10 @@ class WhisperSession(Seq2SeqSession):
         return guess
 
     def _suppress_first(self, prefix: tuple[int, ...]) -> Sequence[int]:
-        """Neither a blank nor the end as the very first token; after committed text the end is a fair answer."""
+        """Neither a space nor the end as the very first token; after committed text the end is a fair answer."""
         if prefix:
             return ()
-        return list(getattr(self.translator.generation, "begin_suppress_tokens", None) or ())
+        return list(self.translator.generation.get("begin_suppress_tokens") or ())
 
     def _reviewed(self, found: Candidate, run: DecoderRun, prefix: tuple[int, ...]) -> Candidate:
         """No text where the model finds no speech and is unsure of its words (the rule of the published decoder)."""
@@ -221,7 +230,7 @@ class WhisperSession(Seq2SeqSession):
             return None
         marks = self.translator.prompt("en" if self.translator.multilingual else None)
         start = run.prompt_hidden[len(run.prompt_hidden) - len(marks)]
-        silence = int(self.translator.generation.no_timestamps_token_id) - 1
+        silence = int(self.translator.generation["no_timestamps_token_id"]) - 1
         return float(torch.softmax(run.scores(start[None]).float(), dim=-1)[0, silence])
 
 

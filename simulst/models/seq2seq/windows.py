@@ -5,13 +5,16 @@ They have no causal form, so every new chunk re-encodes what is kept; trimming b
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from simulst.core.source import SAMPLE_RATE, FloatArray
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache, FeatureExtractionMixin, PreTrainedModel
 
 ROUND_FRAMES = 50
 """Padding fills up whole seconds: kernels are compiled and cached per shape, every new one takes time and memory."""
@@ -24,7 +27,7 @@ class EncodedWindow:
     states: Tensor
     """[1, frames, width]; frames beyond `n_valid` saw padding only."""
     n_valid: int
-    cross_cache: Any = None
+    cross_cache: "DynamicCache | None" = None
     """Keys and values of the decoder's cross-attention, filled by the first decoding run over this window."""
 
 
@@ -53,7 +56,7 @@ class WhisperWindow:
     frame_samples = 320
     min_samples = 1600
 
-    def __init__(self, encoder: Any, extractor: Any, *, padding_s: float) -> None:
+    def __init__(self, encoder: "PreTrainedModel", extractor: "FeatureExtractionMixin", *, padding_s: float) -> None:
         self.encoder = encoder
         self.extractor = extractor
         self.padding_frames = math.ceil(padding_s * SAMPLE_RATE / self.frame_samples)
@@ -96,7 +99,7 @@ class MoonshineWindow:
     min_samples = 1600
     """The convolutions need 895; speech shorter than 0.1 s only makes the decoder invent words."""
 
-    def __init__(self, encoder: Any, *, max_s: float) -> None:
+    def __init__(self, encoder: "PreTrainedModel", *, max_s: float) -> None:
         self.encoder = encoder
         self.max_samples = int(max_s * SAMPLE_RATE)
 
@@ -113,7 +116,9 @@ class FilterbankWindow:
 
     min_samples = 3200
 
-    def __init__(self, encoder: Any, extractor: Any, *, frame_samples: int, max_s: float) -> None:
+    def __init__(
+        self, encoder: "PreTrainedModel", extractor: "FeatureExtractionMixin", *, frame_samples: int, max_s: float
+    ) -> None:
         self.encoder = encoder
         self.extractor = extractor
         self.frame_samples = frame_samples

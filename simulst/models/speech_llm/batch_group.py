@@ -7,7 +7,7 @@ those that feed a single token attend together over their rows of the shared sla
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,13 +16,22 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
-from simulst.models.speech_llm.cache import Slab, StreamCache
+from simulst.models.speech_llm.cache import RowLayer, Slab, StreamCache
 from simulst.models.speech_llm.encoder_batch import Push
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ATTENTION = "simulst_streams"
 """Name under which transformers finds `_attention`; the same as `sdpa` outside of a `Pack`."""
 SPREAD = 2
 """Single tokens attend together while at most this many rows are passed over for each."""
+
+
+class Attending(Protocol):
+    """An attention module of transformers."""
+
+    layer_idx: int
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,10 +60,10 @@ class PackLayer(DynamicLayer):  # type: ignore[misc]
         self.pack, self.layer = pack, layer
         self.is_initialized = True
 
-    def get_seq_length(self, *_: Any) -> int:
+    def get_seq_length(self, *_: object) -> int:
         return 0
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         self.pack.store(self.layer, key_states, value_states)
         return key_states, value_states
 
@@ -88,7 +97,7 @@ class Pack:
         """Place of the first entry of the request `order[index]`."""
         return self.ends[index - 1] if index else 0
 
-    def inputs(self, layers: int) -> dict[str, Any]:
+    def inputs(self, layers: int) -> dict[str, object]:
         """Arguments of the decoder's forward."""
         cache = DynamicCache()
         cache.layers = [PackLayer(self, i) for i in range(layers)]
@@ -117,7 +126,7 @@ class Pack:
             for request in self.ones:
                 self._layer(request, layer).length += 1
 
-    def attend(self, module: Any, queries: Tensor, settings: dict[str, Any]) -> Tensor:
+    def attend(self, module: Attending, queries: Tensor, settings: dict[str, object]) -> Tensor:
         """[1, heads, entries, dim] -> [1, entries, heads, dim]"""
         layer, found = module.layer_idx, []
         for index, request in enumerate(self.alone):
@@ -136,7 +145,7 @@ class Pack:
         return torch.cat(found, dim=1)
 
     @staticmethod
-    def _layer(request: Request, layer: int) -> Any:
+    def _layer(request: Request, layer: int) -> RowLayer:
         assert request.cache is not None
         return request.cache.layers[layer]
 
@@ -159,7 +168,7 @@ def _causal(new: int, past: int, device: torch.device) -> Tensor | None:
 
 
 def _attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: Any
+    module: Attending, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: object
 ) -> tuple[Tensor, None]:
     pack = _PACK.get()
     if pack is None:
@@ -168,7 +177,7 @@ def _attention(
     return pack.attend(module, query, settings), None
 
 
-def prepare(decoder: Any) -> None:
+def prepare(decoder: "PreTrainedModel") -> None:
     """Let the attention modules of a decoder of transformers find the pack they compute for."""
     AttentionInterface.register(ATTENTION, _attention)
     AttentionMaskInterface.register(ATTENTION, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from simulst.models.speech_llm.output import OutputLayer
 from simulst.models.speech_llm.rotary import Rotary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 FIRST_CAPACITY = 64
 
@@ -44,9 +47,6 @@ class Slab:
                 new[: len(old), :, : old.shape[2]] = old
             buffers[layer] = new
 
-    def size_bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (*self.keys.values(), *self.values.values()))
-
 
 class RowLayer(DynamicLayer):  # type: ignore[misc]
     """One layer of one row, as transformers' attention modules use it."""
@@ -55,7 +55,7 @@ class RowLayer(DynamicLayer):  # type: ignore[misc]
         self.slab, self.row, self.layer, self.length = slab, row, layer, 0
         self.is_initialized = True
 
-    def get_seq_length(self, *_: Any) -> int:
+    def get_seq_length(self, *_: object) -> int:
         return self.length
 
     @property
@@ -66,7 +66,7 @@ class RowLayer(DynamicLayer):  # type: ignore[misc]
     def values(self) -> Tensor:
         return self.slab.values[self.layer][self.row : self.row + 1, :, : self.length]
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         self.write(self.length, key_states, value_states)
         return self.keys, self.values
 
@@ -217,7 +217,9 @@ class StreamCache:
 class DirectForward:
     """One stream at a time, in the thread that asks."""
 
-    def __init__(self, decoder: Any, recording: Callable[[], AbstractContextManager[dict[int, Tensor]]]) -> None:
+    def __init__(
+        self, decoder: "PreTrainedModel", recording: Callable[[], AbstractContextManager[dict[int, Tensor]]]
+    ) -> None:
         self.decoder, self.recording = decoder, recording
 
     def __call__(

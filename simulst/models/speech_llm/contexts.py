@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from simulst.core.translator import FloatArray
 from simulst.models.decoding import Step
 from simulst.models.speech_llm.cache import Fed, StreamCache
 from simulst.models.speech_llm.weights import Weights
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class SpeechRun:
         self.tokens: list[int] = []
         """Tokens that were fed to the cache after `start`, and their rows."""
         self.token_rows: list[FloatArray] = []
-        self._several: Any = None
+        self._several: DynamicCache | None = None
         self._position = 0
 
     def start(self, embeds: Tensor, positions: Sequence[int], *, text: int) -> tuple[Step, FloatArray | None]:
@@ -153,15 +156,16 @@ class BatchContext:
         return 1 + self.heard if len(self.cache) else 0
 
     def begin(
-        self, vectors: Tensor, first: int, prefix: Sequence[int], rows: Rows
+        self, vectors: Tensor, first: int, prefix: Sequence[int], rows: Rows, *, before: Sequence[int] = ()
     ) -> tuple[SpeechRun, Step, FloatArray | None]:
+        """`before` are the ids between speech and prefix, by default the target mark."""
         weights, cache = self.weights, self.cache
         if cache.forgets:
-            self.heard = 0
             cache.crop(0)
+        self.heard = 0 if cache.forgets else min(self.heard, len(vectors))
         cache.crop(self._speech)
         lead = [] if len(cache) else [weights.speech_mark]
-        text = weights.embed([weights.target_mark, *prefix])
+        text = weights.embed([*(before or [weights.target_mark]), *prefix])
         embeds = torch.cat((weights.embed(lead), vectors[self.heard :], text))
         self.heard = len(vectors)
         run = SpeechRun(weights, cache, source=(1, 1 + self.heard), rows=rows)
@@ -192,7 +196,7 @@ class StoredRow:
     weights: FloatArray
 
     def over(self, first: int, count: int) -> FloatArray:
-        """The same over the vectors [first, first + count): nothing where its peak is forgotten, 0 at newer ones."""
+        """The row over the vectors [first, first + count): zeros where its peak is forgotten, and at newer ones."""
         placed = np.zeros((len(self.weights), count), dtype=np.float32)
         gone = first - self.first
         if self.weights.shape[1] and gone <= int(self.weights.mean(axis=0).argmax()):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from simulst.errors import ModelError
 
@@ -13,19 +12,19 @@ SIZES = ("_size", "_layers", "_heads", "_dim", "_position_embeddings", "layers",
 ENCODER_MAY_BE_ZERO = ("lookahead_frames",)
 
 
-def check_description(values: Mapping[str, Any], where: str = "simulst.json") -> None:
+def check_description(values: Mapping[str, object], where: str = "simulst.json") -> None:
     """Raises ModelError, naming the key, for a value that no model can have; keys that are not there are fine."""
     for key in ("encoder", "decoder", "languages"):
         if not isinstance(values.get(key, {}), dict):
             raise ModelError(f"{where}: {key} must be an object.")
-    if "vocab_size" not in values.get("decoder", {}):
+    if "vocab_size" not in _table(values, "decoder"):
         raise ModelError(f"{where}: decoder needs vocab_size.")
-    for key, value in values.get("encoder", {}).items():
+    for key, value in _table(values, "encoder").items():
         if key == "norm_half_life_s":
             _seconds(value, f"{where}: encoder.{key}")
         else:
             _size(value, f"{where}: encoder.{key}", least=0 if key in ENCODER_MAY_BE_ZERO else 1)
-    for key, value in values.get("decoder", {}).items():
+    for key, value in _table(values, "decoder").items():
         if key.endswith(SIZES):
             _size(value, f"{where}: decoder.{key}")
         elif key.endswith("_token_id"):
@@ -36,8 +35,8 @@ def check_description(values: Mapping[str, Any], where: str = "simulst.json") ->
     _check_words(values, where)
 
 
-def _check_words(values: Mapping[str, Any], where: str) -> None:
-    languages = values.get("languages", {})
+def _check_words(values: Mapping[str, object], where: str) -> None:
+    languages = _table(values, "languages")
     if not all(isinstance(text, str) and text for pair in languages.items() for text in pair):
         raise ModelError(f"{where}: languages must map names to tokens.")
     for key in ("source", "target"):
@@ -46,6 +45,12 @@ def _check_words(values: Mapping[str, Any], where: str) -> None:
     tasks = values.get("tasks", [])
     if not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
         raise ModelError(f"{where}: tasks must be a list of names.")
+
+
+def _table(values: Mapping[str, object], key: str) -> dict[str, object]:
+    """A table of the description, empty where there is none."""
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def _size(value: object, where: str, *, least: int = 1) -> None:

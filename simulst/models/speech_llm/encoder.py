@@ -80,7 +80,7 @@ class BlockCausalConfig:
     def from_dict(cls, values: dict[str, object]) -> "BlockCausalConfig":
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
-            raise ValueError(f"unknown encoder keys {sorted(unknown)}; known: {sorted(known)}")
+            raise ValueError(f"unknown key {min(unknown)!r} of the encoder; known: {', '.join(sorted(known))}")
         return cls(**values)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
@@ -100,9 +100,6 @@ class EncoderState:
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     finished: bool = False
-
-    def size_bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (self.samples, *self.keys, *self.values))
 
     def clone(self) -> "EncoderState":
         """An independent copy; tensors are shared because steps replace and never modify them."""

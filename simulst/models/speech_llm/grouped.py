@@ -31,14 +31,6 @@ class GroupedCache:
     def target(self) -> int:
         return len(self.cache) - self.source
 
-    @property
-    def source_positions(self) -> list[int]:
-        return self.cache.positions[: self.source]
-
-    @property
-    def target_positions(self) -> list[int]:
-        return self.cache.positions[self.source :]
-
     def read(self, embeds: Tensor, *, record: bool = False) -> Fed:
         """READ: append source entries [n, width], computed over the source alone."""
         held = self.cache.take(self.source)

@@ -23,7 +23,8 @@ from simulst.models.speech_llm.cache import Fed, StreamCache
 from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
 from simulst.models.speech_llm.weights import Weights
 
-Kind = Literal["prompt", "vector", "write", "read", "token"]
+Kind = Literal["prompt", "sink", "vector", "write", "read", "token"]
+"""A sink is an entry that only the cache still holds: what it stood for is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class InterleavedStream:
         """Number of the next vector to read."""
         self.read_since = 0
         """Number of the first vector after the last write."""
+        self.sinks = 0
+        """Entries after the prompt that stay in the cache for good."""
 
     @property
     def tokens(self) -> list[int]:
@@ -90,7 +93,7 @@ class InterleavedStream:
         """Read every vector that is new and write where the model, the clock or the end of the stream says so."""
         written = Written()
         if self.cache.forgets:
-            self.cache.crop(0)
+            self._empty()
         end = heard.first + len(heard.vectors)
         self.next = max(self.next, heard.first)
         self.read_since = max(self.read_since, heard.first)
@@ -236,27 +239,41 @@ class InterleavedStream:
                 text = [kept[j] for j in range(i + 1, end)]
                 before = self.entries[i - 1].kind == "vector" and kept[i - 1]
                 kept[i] = kept[end] = any(text) if text else before
+        self._stay(kept)
         if all(kept):
             return
         index = [i for i, stays in enumerate(kept) if stays]
         cached = [i for i in index if i < len(self.cache)]
-        if self.weights.evicts_turns if self.plan.turn else self.weights.evicts:
+        self.entries = [self.entries[i] for i in index]
+        if self.weights.evicts_turns if self.plan.turn or self.sinks else self.weights.evicts:
             self.cache.keep(cached)
         else:
-            self.cache.crop(0)
-        self.entries = [self.entries[i] for i in index]
+            self._empty()
+
+    def _stay(self, kept: list[bool]) -> None:
+        """Turn the first entries after the prompt into sinks where they would go."""
+        prompt = sum(entry.kind == "prompt" for entry in self.entries)
+        for i in range(prompt, min(prompt + self.sinks, len(self.cache))):
+            if not kept[i]:
+                kept[i], self.entries[i] = True, Entry("sink", 0)
+
+    def _empty(self) -> None:
+        """Everything is fed anew, so what cannot be fed is gone."""
+        self.cache.crop(0)
+        self.entries = [entry for entry in self.entries if entry.kind != "sink"]
 
     def turns(self) -> tuple[list[Turn], int]:
         """The turns that are over, speech and what was written after it, and the entries after the last of them."""
         turns, tokens, entries, last = list[Turn](), 0, 0, 0
         for entry in self.entries:
-            if entry.kind == "prompt":
+            if entry.kind in ("prompt", "sink"):
                 continue
             entries += 1
             tokens += entry.kind == "token"
             last = entry.value + 1 if entry.kind == "vector" else last
             if entry.kind == "read":
-                turns.append(Turn(tokens=tokens, end_s=last * self.weights.frame_s, entries=entries))
+                frame_s = self.weights.frame_s
+                turns.append(Turn(tokens=tokens, end_s=last * frame_s, entries=entries, vector_s=frame_s))
                 tokens = entries = 0
         return turns, entries
 

@@ -37,7 +37,8 @@ class SpeechLLMConfig:
     target: str = "de"
     max_source_s: float = 24.0
     tasks: tuple[str, ...] = ()
-    """What else it was trained on: `read_write` and `turns` (its own READ and WRITE tokens), `grouped` positions."""
+    """What else it was trained on: `read_write` and `turns` (its own READ and WRITE tokens), `grouped` positions,
+    `chain` (a transcript before the translation)."""
 
     @property
     def frame_s(self) -> float:
@@ -60,7 +61,7 @@ class SpeechLLMConfig:
         check_description(values)
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ModelError(f"simulst.json holds unknown keys {unknown}; known: {sorted(known)}.")
+            raise ModelError(f"simulst.json: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}.")
         values["encoder"] = BlockCausalConfig.from_dict(values.get("encoder", {}))
         values["tasks"] = tuple(values.get("tasks", ()))
         config = cls(**values)
@@ -178,7 +179,7 @@ def _built(folder: Path, config: SpeechLLMConfig, numbers: int) -> SpeechLLM:
     except Exception as error:  # transformers takes any configuration and trips over it anywhere
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ModelError(
-            f"{folder}/simulst.json describes no model that can be built: {reason.rstrip('.')}."
+            f"{folder}/simulst.json describes a model that cannot be built: {reason.rstrip('.')}."
         ) from error
 
 

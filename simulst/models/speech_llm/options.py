@@ -31,7 +31,7 @@ class Options:
         "auto: evict for streams in turns, rebuild for others; none: nothing is cached from chunk to chunk, as in "
         "systems that re-encode their history, only to see what that costs",
     )
-    heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json beside the model")
+    heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json in the model's folder")
 
     def __post_init__(self) -> None:
         check_options(self)

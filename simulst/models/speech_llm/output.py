@@ -1,12 +1,15 @@
 """The output layer of a causal language model: what turns hidden states into scores of tokens."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from simulst.models import onednn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +20,7 @@ class OutputLayer:
     bias: Tensor | None
 
     @classmethod
-    def of(cls, decoder: Any) -> "OutputLayer":
+    def of(cls, decoder: "PreTrainedModel") -> "OutputLayer":
         """The layer of a causal language model of transformers."""
         if decoder.config.tie_word_embeddings:
             return cls(decoder.get_input_embeddings().weight, None)
@@ -29,7 +32,7 @@ class OutputLayer:
         return F.linear(hidden, self.weight, self.bias)
 
     def scores_of_many(self, hidden: Tensor) -> Tensor:
-        """The same, without gradients, by what is fast for many rows."""
+        """Scores without gradients, computed in a way that is fast for many rows."""
         return onednn.linear(hidden, self.weight, self.bias)
 
     def scores_of(self, hidden: Tensor, tokens: list[int]) -> Tensor:

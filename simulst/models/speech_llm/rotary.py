@@ -6,12 +6,15 @@ again. Whether a model of transformers is of that kind is not read off its name 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from simulst.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SHORTEST_WINDOW = 1024
 """Sliding windows shorter than this would hide entries that are kept."""
@@ -21,14 +24,14 @@ PROBE = ((0, 1, 2), (5, 9, 11))
 class Rotary:
     """Turns keys [..., n, head_dim] of a model whose `rotary_emb` gives cosines and sines by position."""
 
-    def __init__(self, base: Any) -> None:
+    def __init__(self, base: "PreTrainedModel") -> None:
         self.module = base.rotary_emb
 
     @classmethod
-    def of(cls, decoder: Any) -> "Rotary":
+    def of(cls, decoder: "PreTrainedModel") -> "Rotary":
         """The positions of a causal language model of transformers; ModelError unless they can be given and moved."""
-        config, base = decoder.config, getattr(decoder, "model", None)
-        reason = _unfit(config, base)
+        config, base = decoder.config, dict(decoder.named_children()).get("model")
+        reason = _unfit(config.to_dict(), base)
         if reason is None:
             rotary = cls(base)
             reason = _disproved(rotary, decoder)
@@ -53,22 +56,22 @@ class Rotary:
         return moved.to(keys.dtype)
 
 
-def _unfit(config: Any, base: Any) -> str | None:
-    if not hasattr(base, "rotary_emb") or not hasattr(base, "layers"):
+def _unfit(config: dict[str, Any], base: nn.Module | None) -> str | None:
+    if base is None or not {"rotary_emb", "layers"} <= set(dict(base.named_children())):
         return "has no rotary positions"
-    scaling = getattr(config, "rope_scaling", None) or getattr(config, "rope_parameters", None) or {}
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
     kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else "default"
     if kind in ("dynamic", "longrope"):
         return f"has rotary angles that depend on the length of the text ({kind})"
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None)
-    slides = "sliding_attention" in kinds if kinds else getattr(config, "use_sliding_window", True)
+    window = config.get("sliding_window")
+    kinds = config.get("layer_types")
+    slides = "sliding_attention" in kinds if kinds else config.get("use_sliding_window", True)
     if window is not None and slides and window < SHORTEST_WINDOW:
         return f"attends within a sliding window of {window} entries"
     return None
 
 
-def _disproved(rotary: Rotary, decoder: Any) -> str | None:
+def _disproved(rotary: Rotary, decoder: "PreTrainedModel") -> str | None:
     """Compute three keys at two sets of positions: moving the first must give the second."""
     from transformers import DynamicCache
 

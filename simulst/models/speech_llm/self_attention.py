@@ -5,31 +5,34 @@ keys, and equal those of `output_attentions=True`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from simulst.core.translator import FloatArray
 from simulst.errors import ModelError
-from simulst.models.attention import Head, RecordedHeads, by_layer, smoothed
+from simulst.models.attention import RecordedHeads, by_layer, smoothed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class SelfAttention(RecordedHeads):
     """Rows of the chosen heads of a rotary causal language model of transformers (Llama, Qwen2, Qwen3, Mistral)."""
 
-    def __init__(self, decoder: Any, heads: Sequence[Head]) -> None:
+    def __init__(self, decoder: "PreTrainedModel", heads: Sequence[Sequence[int]]) -> None:
         self.model = decoder.model
         config = decoder.config
         layers = list(self.model.layers)
-        if not hasattr(self.model, "rotary_emb") or not hasattr(layers[0].self_attn, "q_proj"):
+        attentions = [dict(layer.self_attn.named_children()) for layer in layers]
+        if "rotary_emb" not in dict(self.model.named_children()) or "q_proj" not in attentions[0]:
             raise ModelError(
                 f"Alignment needs a rotary decoder with separate query projections; {config.model_type} has none."
             )
-        attentions = [layer.self_attn for layer in layers]
-        sources = [one.q_norm if hasattr(one, "q_norm") else one.q_proj for one in attentions]
+        sources = [one["q_norm" if "q_norm" in one else "q_proj"] for one in attentions]
         super().__init__(sources, num_heads=int(config.num_attention_heads), heads=heads)
-        self.head_dim = int(getattr(layers[0].self_attn, "head_dim", config.hidden_size // self.num_heads))
+        self.head_dim = int(vars(layers[0].self_attn).get("head_dim", config.hidden_size // self.num_heads))
 
     def rows(
         self,

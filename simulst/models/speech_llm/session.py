@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from simulst.core.translator import (
     SourceModel,
     Turn,
 )
-from simulst.errors import AudioError
+from simulst.errors import AudioError, ModelError
 from simulst.models.decoding import Candidate, Rules, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.speech_llm.cache import Tally
+from simulst.models.speech_llm.chain import translate_after, write_source
 from simulst.models.speech_llm.compute import Compute
 from simulst.models.speech_llm.contexts import BatchContext, Context, Rows
 from simulst.models.speech_llm.grouped import GroupedContext
@@ -41,7 +43,9 @@ class SpeechLLMSession(PlainSession):
         self._hearing = Hearing.begin(weights, compute)
         self.tally = Tally()
         self._context: Context | None = None
+        self._chained: BatchContext | None = None
         self._interleaved: InterleavedStream | None = None
+        self._sinks = 0
         self._received = 0
         self._before_end: tuple[Hearing, torch.Tensor] | None = None
         """What was known before the last piece of audio, and that piece."""
@@ -55,6 +59,10 @@ class SpeechLLMSession(PlainSession):
     @property
     def reads_and_writes(self) -> "SpeechLLMSession | None":
         return self if self.weights.model.config.reads_and_writes else None
+
+    @property
+    def chain(self) -> "SpeechLLMSession | None":
+        return self if "chain" in self.weights.model.config.tasks else None
 
     @property
     def text(self) -> SourceModel:
@@ -121,8 +129,9 @@ class SpeechLLMSession(PlainSession):
         count = min(int(to_s / self.weights.frame_s + 1e-6) - hearing.first, len(hearing.vectors))
         if count > 0:
             hearing.forget(count)
-            if self._context is not None:
-                self._context.drop_source(count)
+            for context in (self._context, self._chained):
+                if context is not None:
+                    context.drop_source(count)
             if self._interleaved is not None:
                 self._interleaved.drop_source(hearing.first)
 
@@ -173,7 +182,7 @@ class SpeechLLMSession(PlainSession):
         hypothesis = to_hypothesis(
             found,
             history=history,
-            n_valid=len(self._hearing.vectors),
+            n_valid=len(self._hearing.vectors) if history is None else history.shape[-1],
             frame_s=self.weights.frame_s,
             start_s=self.start_s,
             logprobs=Evidence.LOGPROBS in want,
@@ -181,6 +190,48 @@ class SpeechLLMSession(PlainSession):
         if hypothesis.alignment is not None and Evidence.ALIGNMENT_HEADS not in want:
             return replace(hypothesis, alignment=replace(hypothesis.alignment, heads=None))
         return hypothesis
+
+    def write_source(self, *, max_new: int | None = None) -> Hypothesis:
+        """The transcript of the kept vectors as the decoder writes it, with alignment."""
+        cap, want = self._cap(max_new, 0), frozenset({Evidence.ALIGNMENT})
+        hearing, found = self._hearing, Candidate(stop="eos")
+        if len(hearing.vectors) and cap > 0:
+            found = write_source(self.weights, self._batch_context(), hearing.vectors, hearing.first, cap)
+        return self._hypothesis(found, self._no_history(0, every_head=True), want)
+
+    def translate_after(
+        self,
+        source: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        until_s: float | None = None,
+        max_new: int | None = None,
+        want: frozenset[Evidence] = frozenset(),
+    ) -> Hypothesis:
+        """Continue `prefix` after a transcript, given the kept vectors before `until_s`."""
+        hearing, frame_s = self._hearing, self.weights.frame_s
+        end = None if until_s is None else max(0, int(until_s / frame_s + 1e-6) - hearing.first)
+        vectors, cap = hearing.vectors[:end], self._cap(max_new, len(prefix))
+        every_head = Evidence.ALIGNMENT_HEADS in want
+        rows = Rows(wanted=every_head or Evidence.ALIGNMENT in want, every_head=every_head)
+        if not len(vectors) or cap <= 0:
+            stop: Literal["eos", "length"] = "length" if len(vectors) else "eos"
+            history = self._no_history(len(prefix), every_head)[..., : len(vectors)] if rows.wanted else None
+            return self._hypothesis(Candidate(stop=stop), history, want)
+        rules, context = self._rules(prefix, cap), self._batch_context()
+        found, history = translate_after(self.weights, context, vectors, hearing.first, source, prefix, rules, rows)
+        return self._hypothesis(found, history, want)
+
+    def _batch_context(self) -> BatchContext:
+        """Where a transcript stands before the translation, with positions of one count; with grouped ones it has a
+        cache of its own."""
+        if self._context is None and self.weights.options.positions != "grouped":
+            self._context = self._new_context()
+        if isinstance(self._context, BatchContext):
+            return self._context
+        if self._chained is None:
+            self._chained = BatchContext(self.weights, self.compute.new_cache(self.tally))
+        return self._chained
 
     def read_write(
         self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
@@ -191,7 +242,7 @@ class SpeechLLMSession(PlainSession):
         if self._interleaved is None or tag(self._interleaved.plan) != tag(plan):
             self._interleaved = InterleavedStream(self.weights, self.compute.new_cache(self.tally), plan)
         stream, count = self._interleaved, len(self._hearing.vectors)
-        stream.plan = plan
+        stream.plan, stream.sinks = plan, self._sinks
         stream.follow(prefix)
         rows = bool(want & {Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
         written = stream.advance(self._heard(), rows, final=final)
@@ -207,6 +258,11 @@ class SpeechLLMSession(PlainSession):
 
     def turns(self) -> tuple[Sequence[Turn], int]:
         return ((), 0) if self._interleaved is None else self._interleaved.turns()
+
+    def keep_first(self, count: int) -> None:
+        if count and not self.weights.evicts_turns:
+            raise ModelError("Attention sinks are cached entries that outlive their source; load with cache=evict.")
+        self._sinks = count
 
     def _heard(self) -> Heard:
         hearing, marks = self._hearing, self.weights.sentence_marks

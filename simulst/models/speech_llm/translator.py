@@ -62,7 +62,8 @@ def evidence(config: SpeechLLMConfig, options: Options) -> frozenset[Evidence]:
     """What a model provides by its training and its options."""
     grouped = {Evidence.GROUPED} if options.positions == "grouped" else set()
     marked = {Evidence.SESSION_TOKENS} if config.reads_and_writes else set()
-    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked
+    chained = {Evidence.CHAIN} if "chain" in config.tasks else set()
+    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked | chained
 
 
 def read_weights(directory: Path, options: Options, *, device: str, dtype: str | None) -> Weights:

@@ -1,4 +1,4 @@
-"""The joint vocabulary of a speech LLM, a SentencePiece model beside its weights."""
+"""The joint vocabulary of a speech LLM, a SentencePiece model next to its weights."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class SentencePieceVocabulary(PieceVocabulary):
             self.processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
             count = self.processor.get_piece_size()
             pieces = [self._bytes(i) for i in range(count)]
-        except (OSError, RuntimeError, ValueError) as error:  # ValueError: pieces that are no text
+        except (OSError, RuntimeError, ValueError) as error:  # ValueError: pieces that are not text
             raise ModelError(f"{path} is not a readable SentencePiece model.") from error
         special = [i for i in range(count) if self.processor.is_control(i) or self.processor.is_unknown(i)]
         super().__init__(pieces, eos=self.processor.eos_id(), special=special)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from simulst.errors import ModelError
 from simulst.models import onednn
-from simulst.models.attention import Head, median_width
+from simulst.models.attention import median_width
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.rotary import Rotary
@@ -20,7 +20,7 @@ class Weights:
     """A speech LLM as its contexts see it; holds nothing of any stream."""
 
     def __init__(
-        self, model: SpeechLLM, vocabulary: SentencePieceVocabulary, *, options: Options, heads: Sequence[Head]
+        self, model: SpeechLLM, vocabulary: SentencePieceVocabulary, *, options: Options, heads: Sequence[Sequence[int]]
     ) -> None:
         config = model.config
         self.model, self.vocabulary, self.options = model, vocabulary, options

@@ -17,7 +17,7 @@ from simulst.errors import ModelError
 from simulst.models.checkpoint import load_pretrained, read_json
 from simulst.models.family import ModelFamily
 from simulst.models.recorded import ROWS, register
-from simulst.models.text.languages import is_spaced, language_name
+from simulst.models.text.languages import is_spaced, language_name, long_code
 from simulst.models.text.local import SEARCHED, LocalModel, LocalOptions, TextRun, load_tokenizer, read_pieces
 from simulst.models.text.translator import TEXT
 from simulst.models.text.words import columns_of_words, words_of_pieces
@@ -93,6 +93,9 @@ def _chosen(language: str, known: Sequence[str], shape: str, name: str, option: 
     exact = shape.format(language)
     if exact in known or language in known:
         return exact if exact in known else language
+    long = long_code(language)
+    if long != language:
+        return _chosen(long, known, shape, name, option)
     begun = [mark for mark in known if mark.startswith(shape.split("{}")[0] + language + "_")]
     if len(begun) == 1:
         return begun[0]

@@ -10,6 +10,13 @@ _NAMES = {
     "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
 }  # fmt: skip
 
+_LONG = {
+    "ar": "arb", "bg": "bul", "ca": "cat", "cs": "ces", "da": "dan", "de": "deu", "el": "ell", "en": "eng",
+    "es": "spa", "et": "est", "fa": "pes", "fi": "fin", "fr": "fra", "he": "heb", "hi": "hin", "hr": "hrv",
+    "hu": "hun", "id": "ind", "it": "ita", "ja": "jpn", "ko": "kor", "lt": "lit", "lv": "lvs", "nl": "nld",
+    "no": "nob", "pl": "pol", "pt": "por", "ro": "ron", "ru": "rus", "sk": "slk", "sl": "slv", "sr": "srp",
+    "sv": "swe", "sw": "swh", "ta": "tam", "th": "tha", "tr": "tur", "uk": "ukr", "vi": "vie", "zh": "zho",
+}  # fmt: skip
 _UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo", "zho", "cmn", "jpn", "tha", "mya", "khm"})
 _UNSPACED_NAMES = frozenset({"chinese", "japanese", "thai", "lao", "burmese", "khmer"})
 
@@ -17,6 +24,11 @@ _UNSPACED_NAMES = frozenset({"chinese", "japanese", "thai", "lao", "burmese", "k
 def language_name(language: str) -> str:
     """The English name of a language code; what is no code of the table stays as it is (`Swiss German`)."""
     return _NAMES.get(language.lower(), language)
+
+
+def long_code(language: str) -> str:
+    """The code of three letters for one of two; any other stays as it is."""
+    return _LONG.get(language, language)
 
 
 def is_spaced(language: str) -> bool:

@@ -5,21 +5,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from simulst.core.translator import Draw, Evidence, Gate, Hypothesis, Query, SourceLanguageModel, TokenStep
 from simulst.errors import ModelError
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.hub import fetch, is_hub_name
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 _DRAWING = threading.Lock()
-"""There is one global generator, and streams may be decoded in threads."""
+"""The random generator is global, and streams may be decoded in threads."""
 
 
 class SourceContinuer:
     """Samples continuations of a text with a Hugging Face causal model; raw text, no chat template."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
         self._model = model
         self._tokenizer = tokenizer
 
@@ -53,7 +56,7 @@ def load_source_model(name: str) -> SourceContinuer:
     directory = Path(name)
     if not directory.is_dir():
         if not is_hub_name(name):
-            raise ModelError(f"There is no source model '{name}': give a directory or a hub name (owner/name).")
+            raise ModelError(f"Unknown source model '{name}'; give a directory or a hub name (owner/name).")
         directory = fetch(name)
     model = load_pretrained(AutoModelForCausalLM, directory, device="cpu", dtype=None)
     try:

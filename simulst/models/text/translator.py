@@ -59,7 +59,7 @@ class TextTranslator(TextModel):
         text = self.model.open().text if Evidence.SOURCE_LM in self.model.provides else None
         if text is None:
             raise ModelError(
-                f"Model {self.model.name} translates no text; take one that provides source_lm (tiny-en-de)."
+                f"Model {self.model.name} cannot translate text; use one that provides source_lm (tiny-en-de)."
             )
         return text
 

@@ -39,7 +39,7 @@ WORDS = (
     "../../etc/passwd", "/", "/dev/null", "~", ".", "-", "--help", "*", "%s%n", "$\\bad$", "<script>", "a\nb", "'", '"',
     "nan", "Infinity", "1e999", "None", "true", "0x10", "toy", "offline", "word", "float32", "cuda", "2026-01-01",
 )  # fmt: skip
-VALUES: tuple[Any, ...] = (
+VALUES: tuple[object, ...] = (
     None, True, False, 0, -1, 1, 3, 2**31, 2**53 + 1, 2**63, 2**64, 10**400, -(10**30), 0.5, -0.0, 1e-320, 1e308, 1e999,
     -1e999, float("nan"), [], {}, [[]], [None], {"": None}, [1, 2], [1e308] * 3, {"a": {"b": []}}, "\ud800",
 )  # fmt: skip
@@ -193,7 +193,7 @@ def _edit_tree(data: bytes, suffix: str, what: int, where: int, value: int) -> b
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
-def _dumped(document: Any, suffix: str) -> str:
+def _dumped(document: object, suffix: str) -> str:
     if suffix != ".yaml":
         return json.dumps(document)
     try:
@@ -202,7 +202,7 @@ def _dumped(document: Any, suffix: str) -> str:
         return json.dumps(document)
 
 
-def _changed(document: Any, what: int, where: int, value: int) -> Any:
+def _changed(document: object, what: int, where: int, value: int) -> object:
     places = list(_places(document))
     if not places:
         return VALUES[value % len(VALUES)]
@@ -223,9 +223,9 @@ def _changed(document: Any, what: int, where: int, value: int) -> Any:
     return document
 
 
-def _places(document: Any) -> Iterator[tuple[Any, Any]]:
+def _places(document: object) -> Iterator[tuple[Any, Any]]:
     """Every branch with every key in it, outermost first."""
-    queue = [document]
+    queue: list[Any] = [document]
     while queue:
         branch = queue.pop(0)
         keys = list(branch) if isinstance(branch, dict) else range(len(branch)) if isinstance(branch, list) else ()

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -87,7 +86,7 @@ def _container(form: str, codec: str) -> bytes:
 
     file = io.BytesIO()
     with av.open(file, "w", format=form) as container:
-        stream: Any = container.add_stream(codec, rate=48_000 if codec == "libopus" else 16_000)
+        stream = container.add_stream(codec, rate=48_000 if codec == "libopus" else 16_000)
         stream.codec_context.layout = "mono"
         samples = (32_767 * np.clip(toy_audio(WORDS), -1, 1)).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
@@ -120,7 +119,7 @@ def _log_lines() -> bytes:
 
 def _simulstream() -> bytes:
     words = ["▁w3", "▁v4", "▁w5"]
-    lines: list[dict[str, Any]] = [{"model_loading_time": 1.5}, {"id": 0, "metadata": {"wav_name": "talk_0.wav"}}]
+    lines: list[dict[str, object]] = [{"model_loading_time": 1.5}, {"id": 0, "metadata": {"wav_name": "talk_0.wav"}}]
     lines += [
         {
             "id": 0,

@@ -145,7 +145,7 @@ function curveChart(box, legend, state) {
   return redraw;
 }
 
-// Short labels beside the points, left out where they would cover each other.
+// Short labels next to the points, left out where they would cover each other.
 function labelPoints(root, shown, X, Y, width) {
   const taken = shown.flatMap((s) => s.points.map((p) => [X(p.x[0]) - 6, Y(p.y[0]) - 6, X(p.x[0]) + 6, Y(p.y[0]) + 6]));
   for (const s of shown) for (const p of s.points) {

@@ -38,6 +38,7 @@ function segment(s) {
   if (s.offset !== null) head.append(el("span", { text: `from ${s.offset.toFixed(1)} s` }));
   head.append(el("span", { text: `chrF2 ${s.quality === null ? "–" : s.quality.toFixed(1)}` }));
   if (data.latency) head.append(el("span", { text: `${label(data.latency)} ${show(data.latency, s.latency)}` }));
+  if (s.explained) head.append(el("a", { href: s.explained, text: "why" }));
   const pair = el("dl", { class: "pair" });
   for (const [name, text] of [["Source", s.source], ["Reference", s.reference], ["Output", s.prediction]]) {
     if (text || name !== "Source") pair.append(el("dt", { text: name }), el("dd", { text: text || "(nothing)" }));

@@ -1,0 +1,1 @@
+"""Search of a policy and its parameters under a limit of latency."""
