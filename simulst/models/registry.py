@@ -124,6 +124,31 @@ def describe_models() -> list[ModelInfo]:
     return [_known(name) for name in MODELS]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FamilyInfo:
+    """A built-in family."""
+
+    name: str
+    kinds: tuple[str, ...]
+    """Keys of FAMILIES: the `model_type` of its checkpoints; none where it reads none."""
+    provides: frozenset[Evidence]
+    hub: str
+
+
+def describe_families() -> list[FamilyInfo]:
+    """The built-in families, what their models provide and one to try; fetches nothing."""
+    kinds: dict[str, tuple[str, ...]] = {}
+    for kind, entry in FAMILIES.items():
+        kinds[entry] = (*kinds.get(entry, ()), kind)
+    return [_family_info(entry, names) for entry, names in {**kinds, ENDPOINT: ()}.items()]
+
+
+def _family_info(entry: str, kinds: tuple[str, ...]) -> FamilyInfo:
+    family: AnyFamily = resolve_name(entry)
+    directory = _kept(family.hub) if family.hub in MODELS else Path(family.hub)
+    return FamilyInfo(name=family.name, kinds=kinds, provides=family.can_provide(directory), hub=family.hub)
+
+
 def describe_model(name_or_dir: str | Path) -> ModelInfo:
     """What is known about a model before its weights are loaded (a hub name is fetched)."""
     if _is_known(str(name_or_dir)):

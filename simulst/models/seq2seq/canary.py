@@ -123,4 +123,4 @@ class Canary(Seq2SeqTranslator):
         return self._prompt_ids
 
 
-FAMILY = ModelFamily(name="canary", options=Options, provides=decoding, load=load)
+FAMILY = ModelFamily(name="canary", options=Options, provides=decoding, load=load, hub="nvidia/canary-1b-v2")

@@ -85,4 +85,6 @@ class Seamless(Seq2SeqTranslator):
         return self._prompt_ids
 
 
-FAMILY = ModelFamily(name="seamless_m4t", options=Options, provides=decoding, load=load)
+FAMILY = ModelFamily(
+    name="seamless_m4t", options=Options, provides=decoding, load=load, hub="facebook/seamless-m4t-v2-large"
+)

@@ -156,4 +156,4 @@ def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
     return TEXT | SEARCHED
 
 
-FAMILY = ModelFamily(name="causal_lm", options=Options, provides=_provides, load=load)
+FAMILY = ModelFamily(name="causal_lm", options=Options, provides=_provides, load=load, hub="Qwen/Qwen3-4B")

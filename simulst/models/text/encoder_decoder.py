@@ -187,4 +187,6 @@ def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
     return TEXT | SEARCHED
 
 
-FAMILY = ModelFamily(name="encoder_decoder", options=Options, provides=_provides, load=load)
+FAMILY = ModelFamily(
+    name="encoder_decoder", options=Options, provides=_provides, load=load, hub="google/madlad400-3b-mt"
+)

@@ -229,6 +229,7 @@ def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
 
 FAMILY = ModelFamily(
     name="endpoint",
+    hub="http://127.0.0.1:8080/v1",
     description="a server of completions (OpenAI's form) that translates text",
     options=Options,
     provides=_provides,
