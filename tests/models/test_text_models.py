@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from simulst import load_model
+from simulst import Session, load_model, load_policy
 from simulst.core.translator import Draw, Evidence, Hypothesis, Query
-from simulst.errors import ModelError
+from simulst.errors import ModelError, SimulstError
 from simulst.models import describe_model
+from simulst.models.cascade import Cascade
+from simulst.models.halves import Options as CascadeOptions
 from simulst.models.text.causal_lm import CausalLM
 from simulst.models.text.encoder_decoder import EncoderDecoder
 from simulst.models.text.words import words_of_pieces, words_of_spans
+from simulst.policies import POLICIES
+from simulst.testing import ToyTranslator, toy_audio
 from simulst.testing.text_checkpoints import CHATML, tiny_causal, tiny_marian, tiny_nllb, tiny_t5
 
 ALIGNED = frozenset({Evidence.ALIGNMENT, Evidence.LOGPROBS})
@@ -199,3 +203,21 @@ def test_a_text_model_names_the_way_to_audio(loaded: Callable[[str], Any]) -> No
     assert Evidence.ALIGNMENT in describe_model(directory).provides
     with pytest.raises(ModelError, match=r"translates and does not go on with a source text; name a causal model"):
         model.text_side().continue_source("a", Draw(n=1, max_tokens=2))
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_runs_on_a_cascade_of_it_or_refuses_in_a_sentence(
+    loaded: Callable[[str], Any], policy: str
+) -> None:
+    for kind in ("marian", "llama"):
+        model = Cascade(ToyTranslator(), loaded(kind)[0], name=f"toy+{kind}", options=CascadeOptions())
+        try:
+            session = Session(model, load_policy(policy), chunk_ms=640)
+            for piece in np.array_split(toy_audio([5, 17, 31, 2]), 2):
+                session.feed(piece)
+            session.finish()
+        except SimulstError as refused:
+            lacks = load_policy(policy).policy.needs() - model.provides
+            assert (lacks and "does not provide" in str(refused)) or "does not go on with a source" in str(refused)
+        else:
+            assert load_policy(policy).policy.needs() <= model.provides and session.text
