@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser, policy: str) -> None:
     """No name may be a prefix of an option of SimulEval, whose first parser would mistake it for that option."""
     group = parser.add_argument_group("simulst")
     group.add_argument("--model", default=DEFAULT_MODEL, help="Model: name, local directory or hub name.")
-    group.add_argument("--model-dtype", default=None, help="float32, bfloat16 or float16 (default: as --dtype says).")
+    group.add_argument("--model-dtype", default=None, help="As --dtype of simulst (default: as --dtype says).")
     group.add_argument("--policy", default=policy, help=f"Preset instead of {policy}: a name or a .toml file.")
     group.add_argument(
         "--set",

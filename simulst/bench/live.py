@@ -46,6 +46,8 @@ def live(
     batch: Annotated[
         int, typer.Option(help="Maximum number of streams that the server decodes in one forward pass.", min=1)
     ] = 1,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = None,
     json_: options.Json = False,
 ) -> None:
     """Start a server and client processes that speak in real time; print round trips, lag, and words lost."""
@@ -53,7 +55,8 @@ def live(
         numbers = [int(number) for number in clients.split(",") if number.strip() and int(number) > 0]
     except ValueError:
         raise SimulstError(f"--clients takes numbers like 1,2,4,8, not {clients!r}.") from None
-    found = measure(source, model, policy, numbers, seconds, session_minutes, batch)
+    place = {"device": device, **({"dtype": dtype} if dtype else {})}
+    found = measure(source, model, policy, numbers, seconds, session_minutes, batch, place)
     if json_:
         print(json.dumps(found))
     else:
@@ -120,15 +123,17 @@ def measure(
     seconds: float,
     session_minutes: float = 0.0,
     batch: int = 1,
+    place: dict[str, str] | None = None,
 ) -> Found:
-    """All figures; lags are those of all writes of all clients together."""
+    """All figures; lags are those of all writes of all clients together. `place` is the device and the dtype."""
     from simulst.audio import read_audio
     from simulst.bench.live_session import blocks, long_session
 
-    load = os.getloadavg()[0]
-    expected = _translate([read_audio(source, duration_s=seconds)], model, policy) if numbers else ""
+    load, place = os.getloadavg()[0], place or {}
+    expected = _translate([read_audio(source, duration_s=seconds)], model, policy, place) if numbers else ""
     places = max([1, *numbers])
     arguments = ["--model", model, "--policy", policy, "--max-clients", str(places), "--batch", str(batch)]
+    arguments += [f"--{name}={value}" for name, value in place.items()]
     with serving(arguments) as (address, process):
         trips = _round_trips(address)
         found = Found(
@@ -149,7 +154,7 @@ def measure(
         if session_minutes:
             session = long_session(address, process.pid, source, policy, session_minutes)
     if session_minutes:
-        text, expected = session["text"], _translate(blocks(source, session_minutes), model, policy)
+        text, expected = session["text"], _translate(blocks(source, session_minutes), model, policy, place)
         words = expected.split()
         lost = len(words) - common_words(words, text.split()) if text != expected else 0
         same = text == expected
@@ -157,13 +162,13 @@ def measure(
     return found
 
 
-def _translate(audio: "Iterable[FloatArray]", model: str, policy: str) -> str:
+def _translate(audio: "Iterable[FloatArray]", model: str, policy: str, place: dict[str, str]) -> str:
     """What `simulst translate` says about the same audio."""
     from simulst.core.session import Session
     from simulst.models import load_model
     from simulst.sinks.drive import drive
 
-    session = Session(load_model(model), load_policy(policy))
+    session = Session(load_model(model, **place), load_policy(policy))
     drive(session, audio, [])
     return session.text
 

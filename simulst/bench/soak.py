@@ -36,6 +36,8 @@ def soak(
     chunk_ms: options.ChunkMs = None,
     audio: Annotated[Path | None, typer.Option(help="Speech that is repeated.", metavar="FILE")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.", metavar="N")] = 1,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = None,
     json_: options.Json = False,
 ) -> None:
     """Hours of audio, faster than real time: memory, CPU, lag, words, files and threads at every half hour, and slopes.
@@ -51,13 +53,14 @@ def soak(
     torch.set_num_threads(threads)
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
-    translator, talk = load_model(model, **settings.model), speech(audio, TALK_S)
+    translator, talk = load_model(model, device=device, dtype=dtype, **settings.model), speech(audio, TALK_S)
     found: dict[str, object] = {"model": model, "policy": policy, "hours": hours, "live": live}
     found["load_before"] = round(os.getloadavg()[0], 1)
     if live:
         from simulst.bench.soak_live import run_live
 
         server = ["--model", model, "--policy", policy, *(f"--set={pair}" for pair in set_ or [])]
+        server += ["--device", device, *(["--dtype", dtype] if dtype else [])]
         server += [f"--chunk-ms={chunk_ms}"] if chunk_ms else []
         marks, crowd = run_live(translator, loaded, server, talk, hours, clients, printer(json_))
         print(dump({**found, **crowd}, marks) if json_ else "\n".join(_lines(crowd, marks)))

@@ -200,6 +200,8 @@ def stream(
         int,
         typer.Option(min=0, help="Threads of the model for --batch; 0: half of the processors.", metavar="N"),
     ] = 0,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = None,
     json_: options.Json = False,
 ) -> None:
     """One long stream: cost per chunk at minute 1, 10 and the last, memory, real-time factor; or several together."""
@@ -210,7 +212,7 @@ def stream(
 
     torch.set_num_threads(threads)
     settings = read_settings(set_ or [], policy=policy, model=model)
-    translator = load_model(model, **settings.model)
+    translator = load_model(model, device=device, dtype=dtype, **settings.model)
     loaded = load_policy_with(policy, settings)
     head: dict[str, object] = {"policy": policy, "load": round(os.getloadavg()[0], 1)}
     if batch:

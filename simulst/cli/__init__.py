@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("simulst.cli.translate:translate", "Translate a file, URL, standard input or microphone."),
     "live": ("simulst.cli.live:live", "Serve live subtitles to a browser, or show them in the terminal."),
+    "serve-simulstream": (
+        "simulst.cli.serve_simulstream:serve_simulstream",
+        "Answer simulstream's harness with any model and policy.",
+    ),
     "demo": ("simulst.cli.demo:demo", "Translate the bundled talk with two policies and score them."),
     "policies": ("simulst.cli.policies:policies", "List the policies, their parameters and what they need."),
     "models": ("simulst.cli.models:models", "List the models, their options and what they provide."),

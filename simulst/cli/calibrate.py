@@ -20,6 +20,7 @@ def calibrate(
     join: Annotated[int, typer.Option(help="Clips that are joined into one example.", min=2, max=16)] = 4,
     settings: options.Set = None,
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
     json_: options.Json = False,
 ) -> None:
     """Find the attention heads that follow the source and store them where the model looks for them."""
@@ -36,7 +37,7 @@ def calibrate(
             raise SimulstError(f"--set takes KEY=VALUE, not {pair!r}.")
         chosen[key] = value
     one_thread_per_stream()
-    loaded = load_model(model, device=device, **chosen)
+    loaded = load_model(model, device=device, dtype=dtype, **chosen)
     found = choose(loaded, data, join=join, limit=limit, top=top)
     path = output or default_path(loaded)
     write_heads(found, path)

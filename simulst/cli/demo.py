@@ -49,6 +49,7 @@ def demo(
     ] = None,
     chunk_ms: options.ChunkMs = None,
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
 ) -> None:
     """Translate the bundled English talk into German with each policy, then compare quality, latency and speed."""
     from rich.console import Console
@@ -60,7 +61,7 @@ def demo(
     console = Console(highlight=False)
     console.print(f"[bold]{talk.audio.name}[/], English to German, model [bold]{model}[/], on {device}")
     one_thread_per_stream()
-    translator = load_model(model, device=device)
+    translator = load_model(model, device=device, dtype=dtype)
     rows = [_run(talk, translator, name, chunk_ms, console) for name in (policy or POLICIES)]
     console.print(_table(rows))
     console.print(

@@ -75,7 +75,6 @@ Fresh = Annotated[
 Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
 Lang = Annotated[str, typer.Option(help="Target language, if the folder does not name it.", metavar="XX")]
 Device = Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")]
-Dtype = Annotated[str | None, typer.Option(help="float32 (default), bfloat16, float16.", metavar="NAME")]
 LatencyUnit = Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")]
 Profile = Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")]
 Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", metavar="N")]
@@ -109,7 +108,7 @@ def evaluate(
     long: Long = False,
     lang: Lang = "",
     device: Device = None,
-    dtype: Dtype = None,
+    dtype: options.Dtype = None,
     unit: LatencyUnit = None,
     profile: Profile = None,
     metric: options.Metric = None,

@@ -13,15 +13,25 @@ from simulst.errors import SimulstError
 if TYPE_CHECKING:
     import ssl
 
+    from simulst.core.loaded import LoadedPolicy
     from simulst.core.translator import Translator
+    from simulst.live.catalogue import Catalogue
+    from simulst.live.together import Beside
 
+
+LEAST_SILENCE_S = 1.0
 
 Source = Annotated[str, typer.Argument(help="With --terminal: what to listen to.", metavar="[SRC]")]
 Host = Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 opens it to the network.")]
 Port = Annotated[int, typer.Option(help="Port to serve at; 0 takes a free one.")]
 Model = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", help="Model to offer; repeatable, the first is the default.", metavar="NAME|DIR"),
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model on offer, with options of its own; repeatable, the first is the default.",
+        metavar="NAME|DIR[:KEY=VALUE,..]",
+    ),
 ]
 Terminal = Annotated[bool, typer.Option("--terminal", help="Show SRC in this terminal; no server.")]
 MaxClients = Annotated[int, typer.Option(help="Streams at a time; others are told to wait.")]
@@ -29,6 +39,9 @@ IdleS = Annotated[float, typer.Option(help="Seconds without a message after whic
 Workers = Annotated[int, typer.Option(help="Threads for the models; 0: one per core.")]
 Batch = Annotated[
     int, typer.Option(help="Maximum number of streams decoded in one forward pass: for a GPU or a busy server.")
+]
+PauseSilence = Annotated[
+    float, typer.Option(help="Pause decoding after so many seconds of silence; 0: never.", metavar="S")
 ]
 Token = Annotated[str, typer.Option(help="Secret that clients must give.", envvar="SIMULST_TOKEN")]
 AllowOrigin = Annotated[
@@ -55,48 +68,58 @@ def live(
     allow_origin: AllowOrigin = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    pause_silence: PauseSilence = 0.0,
+    caption: options.Caption = None,
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
 ) -> None:
     """Serve a page with live subtitles, and the websocket behind it, until Ctrl-C.
 
     Browsers give microphones to localhost and to https pages only; for other machines use --tls-cert and --tls-key.
     """
     models = list(dict.fromkeys(model or [options.DEFAULT_MODEL]))
+    first, set_ = _first(models[0], set_ or [])
     if terminal:
         from simulst.cli.translate import translate
 
-        translate(source, model=models[0], policy=policy, set_=set_, chunk_ms=chunk_ms, device=device)
+        translate(source, first, policy, set_, chunk_ms, caption=caption, device=device, dtype=dtype)
         return
     import asyncio
 
     from simulst.chosen import load_policy_with, read_settings
-    from simulst.live.catalogue import Catalogue
+    from simulst.live.access import Access, site
     from simulst.live.hub import Limits
     from simulst.live.server import serve_live
-    from simulst.live.together import Together, alone
-    from simulst.live.web import Access, site
 
     _check(max_clients >= 1 and idle_s > 0 and 0 <= port < 65536 and workers >= 0 and batch >= 1)
+    _check_rest(pause_silence, caption)
     access = Access(host=host, token=token, origins=tuple(map(site, allow_origin or ())))
     tls = _tls(tls_cert, tls_key)
-    settings = read_settings(set_ or [], policy=policy, model=models[0])
+    settings = read_settings(set_, policy=policy, model=first)
     loaded = load_policy_with(policy, settings, chunk_ms)
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
-    offered = _offered(models, device, settings.model)
-    together = Together(offered, streams=batch) if batch > 1 else None
-    asyncio.run(
-        serve_live(
-            Catalogue(together.models if together else offered, loaded),
-            port=port,
-            access=access,
-            limits=Limits(max_clients=max_clients, idle_s=idle_s),
-            workers=threads,
-            beside=together or alone,
-            tls=tls,
-            ready=lambda address: _greet(address, access.local or bool(token), token),
-        )
+    catalogue, beside = _catalogue(_offered(models, settings.model, device=device, dtype=dtype), loaded, batch)
+    limits = Limits(max_clients=max_clients, idle_s=idle_s, silence_s=pause_silence)
+
+    def ready(address: str) -> None:
+        _greet(address, access.local or bool(token), token)
+
+    served = serve_live(
+        catalogue, port=port, access=access, limits=limits, workers=threads, beside=beside, tls=tls, ready=ready
     )
+    asyncio.run(served)
+
+
+def _catalogue(offered: "dict[str, Translator]", loaded: "LoadedPolicy", batch: int) -> "tuple[Catalogue, Beside]":
+    """What is served, and how streams are computed beside each other."""
+    from simulst.live.catalogue import Catalogue
+    from simulst.live.together import Together, alone
+
+    if batch == 1:
+        return Catalogue(offered, loaded), alone
+    together = Together(offered, streams=batch)
+    return Catalogue(together.models, loaded), together
 
 
 def _check(within: bool) -> None:
@@ -106,15 +129,52 @@ def _check(within: bool) -> None:
         )
 
 
-def _offered(names: list[str], device: str, options_of_first: dict[str, str]) -> "dict[str, Translator]":
-    """The models by the names that clients are told."""
+def _check_rest(pause_silence: float, caption: list[str] | None) -> None:
+    if not (pause_silence == 0 or LEAST_SILENCE_S <= pause_silence <= 3600):
+        raise SimulstError(f"--pause-silence must be 0, or from {LEAST_SILENCE_S:g} to 3600 seconds.")
+    if caption:
+        raise SimulstError("--caption needs --terminal: a server has many streams; or use `simulst translate mic`.")
+
+
+def _first(spec: str, set_: list[str]) -> tuple[str, list[str]]:
+    """The name of the first model, and the settings with its options."""
+    name, own = _with_options(spec)
+    return name, [*(f"model.{pair}" for pair in own), *set_]
+
+
+def _with_options(spec: str) -> tuple[str, list[str]]:
+    """The name of a model and its `KEY=VALUE`s, from NAME:KEY=VALUE,KEY=VALUE."""
+    name, colon, pairs = spec.rpartition(":")
+    return (name, pairs.split(",")) if colon and name and "=" in pairs else (spec, [])
+
+
+def _offered(
+    specs: list[str], options_of_first: dict[str, str], *, device: str, dtype: str | None
+) -> "dict[str, Translator]":
+    """The models by the names that clients are told; a second one of the same name is told apart by its options."""
     from simulst.models import load_model
 
-    first = names[0]
-    return {
-        _public_name(name): load_model(name, device=device, **(options_of_first if name == first else {}))
-        for name in names
-    }
+    offered: dict[str, Translator] = {}
+    for spec in specs:
+        name, pairs = _with_options(spec)
+        chosen = options_of_first if spec == specs[0] else _read_options(spec, pairs)
+        public = _public_name(name)
+        if public in offered:
+            public = f"{public}:{','.join(pairs)}" if pairs else name
+        if public in offered:
+            raise SimulstError(f"--model {spec} is offered already; leave one of the two out.")
+        offered[public] = load_model(name, device=device, dtype=dtype, **chosen)
+    return offered
+
+
+def _read_options(spec: str, pairs: list[str]) -> dict[str, str]:
+    found = dict[str, str]()
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise SimulstError(f"--model {spec}: {pair!r} is no KEY=VALUE; write NAME:KEY=VALUE,KEY=VALUE.")
+        found[key] = value
+    return found
 
 
 def _public_name(model: str) -> str:

@@ -19,7 +19,15 @@ Set = Annotated[
     typer.Option("--set", "-s", help="Policy parameter, history key or model option; repeatable.", metavar="KEY=VALUE"),
 ]
 ChunkMs = Annotated[int | None, typer.Option(help="Audio per decision, in ms (default: the policy's).", metavar="N")]
+Caption = Annotated[
+    list[str] | None,
+    typer.Option(help="Captions too: teams=URL, zoom=URL, webhook=URL, hls=DIR; repeatable.", metavar="KIND=WHERE"),
+]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.", metavar="NAME")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="float32 (default), int8, bfloat16, float16, auto: what is quick there.", metavar="NAME"),
+]
 Dataset = Annotated[
     str,
     typer.Option("--dataset", help="Kind of test set (default: detected).", metavar="NAME|FILE.py:Class"),

@@ -36,10 +36,12 @@ def translate(
     timing: Annotated[
         str, typer.Option(help="Cue times: commit (when text came) or speech (of the words).", metavar="NAME")
     ] = "commit",
+    caption: options.Caption = None,
     trace: Annotated[
         Path | None, typer.Option(help="Write every decision there, for `simulst explain`.", metavar="F.jsonl")
     ] = None,
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
 ) -> None:
     """Translate SRC and print the text as it is committed.
 
@@ -54,8 +56,8 @@ def translate(
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     with ExitStack() as stack:
+        sinks = _captions(caption or [], stack)
         stream = stack.enter_context(open_audio(source))
-
         from simulst.cli.threads import one_thread_per_stream
         from simulst.core.session import Session
         from simulst.models import load_model
@@ -64,22 +66,26 @@ def translate(
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None)
         one_thread_per_stream()
-        session = Session(load_model(model, device=device, **settings.model), loaded, hypotheses=watched)
-        sinks: list[Sink] = []
+        session = Session(load_model(model, device=device, dtype=dtype, **settings.model), loaded, hypotheses=watched)
         if output is not None or not watched:
             sinks.append(open_sink(kind, stack.enter_context(_output(output)), style))
-            stack.callback(sinks[0].close)
+            stack.callback(sinks[-1].close)
         if watched:
             sinks.append(stack.enter_context(_view(session, stream)))
         if trace is not None:
-            from simulst.sinks.trace import Trace
-
-            audio = {"audio": str(Path(source).resolve())} if Path(source).is_file() else {}
-            session.observer = Trace(stack.enter_context(_output(trace)), session, name=stream.name, audio=audio)
+            _trace(stack.enter_context(_output(trace)), session, source, stream.name)
         try:
             drive_stream(session, stream, sinks, preview=watched)
         except Interrupted as interrupt:
             raise typer.Exit(interrupt.status) from None
+
+
+def _trace(file: TextIO, session: "Session", source: str, name: str) -> None:
+    """Have every decision written to the file."""
+    from simulst.sinks.trace import Trace
+
+    audio = {"audio": str(Path(source).resolve())} if Path(source).is_file() else {}
+    session.observer = Trace(file, session, name=name, audio=audio)
 
 
 def _format(name: str, output: Path | None) -> str:
@@ -100,6 +106,19 @@ def _style(timing: str) -> "SubtitleStyle":
     if timing == "speech":
         return SubtitleStyle(timing="speech")
     raise SimulstError(f"--timing must be commit or speech, not {timing!r}.")
+
+
+def _captions(specs: list[str], stack: ExitStack) -> "list[Sink]":
+    """Where captions go beside the output; each is closed with the stack."""
+    if not specs:
+        return []
+    from simulst.sinks.captions import open_captions
+
+    found: list[Sink] = []
+    for spec in specs:
+        found.append(open_captions(spec, lambda sentence: print(f"simulst: {sentence}", file=sys.stderr)))
+        stack.callback(found[-1].close)
+    return found
 
 
 @contextmanager

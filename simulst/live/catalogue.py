@@ -1,11 +1,31 @@
 """What a live server offers: its loaded models, and for each the policies and presets that fit."""
 
+from dataclasses import dataclass
+
+from simulst.core.languages import Pair, Polyglot, choose, pairs_of
 from simulst.core.session import Session
 from simulst.core.translator import Translator
-from simulst.errors import PolicyError
-from simulst.live.protocol import VERSION, Hello, ProtocolError
+from simulst.errors import ModelError, PolicyError
+from simulst.live.protocol import VERSION, Hello, Names, ProtocolError
 from simulst.policies import POLICIES, LoadedPolicy, load_policy
 from simulst.policies.loading import preset_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A session, and what it is called."""
+
+    session: Session
+    model: str
+    policy: str
+    pair: Pair | None
+
+    @property
+    def names(self) -> Names:
+        """What clients are told about it."""
+        source, target = (None, None) if self.pair is None else (self.pair.source, self.pair.target)
+        chunk_ms = self.session.chunk_ms
+        return Names(model=self.model, policy=self.policy, chunk_ms=chunk_ms, source=source, target=target)
 
 
 class Catalogue:
@@ -16,6 +36,7 @@ class Catalogue:
 
     def __init__(self, models: dict[str, Translator], policy: LoadedPolicy) -> None:
         self.models = models
+        self._others: dict[tuple[str, Pair], Translator] = {}
         self.default_model = next(iter(models))
         self.default_policy = policy.name
         self.policies: dict[str, LoadedPolicy] = {policy.name: policy}
@@ -28,20 +49,18 @@ class Catalogue:
         provides = self.models[model].provides
         return [name for name, loaded in self.policies.items() if loaded.policy.needs() <= provides]
 
-    def session(self, hello: Hello) -> tuple[Session, str, str]:
-        """A new session as `hello` asks for it, and the names of its model and policy. Raises ProtocolError."""
-        model = hello.model or self.default_model
-        if model not in self.models:
-            raise ProtocolError("unknown_model", f"Unknown model {model!r}; GET /config lists the known ones.")
-        fitting = self.fitting(model)
+    def session(self, hello: Hello) -> "Opened":
+        """A new session as `hello` asks for it. Raises ProtocolError."""
+        name, pair = self._choose(hello)
+        fitting = self.fitting(name)
         policy = hello.policy or (self.default_policy if self.default_policy in fitting else fitting[0])
         if policy not in fitting:
             raise ProtocolError(
-                "unknown_policy", f"Unknown policy {policy!r} of model {model}; GET /config lists the known ones."
+                "unknown_policy", f"Unknown policy {policy!r} of model {name}; GET /config lists the known ones."
             )
         try:
             session = Session(
-                self.models[model],
+                self._model(name, pair),
                 self.policies[policy],
                 chunk_ms=hello.chunk_ms,
                 hypotheses=hello.hypotheses,
@@ -49,7 +68,40 @@ class Catalogue:
             )
         except PolicyError as error:
             raise ProtocolError("bad_value", str(error).rstrip(".") + ".") from None
-        return session, model, policy
+        if hello.append_only and session.revises:
+            raise ProtocolError(
+                "unknown_policy", f"Policy {policy} takes text back, which cannot be shown here; choose another one."
+            )
+        return Opened(session=session, model=name, policy=policy, pair=pair)
+
+    def _choose(self, hello: Hello) -> tuple[str, Pair | None]:
+        """The model, and which of its pairs of languages; None where it does not tell any."""
+        if hello.model is not None and hello.model not in self.models:
+            raise ProtocolError(
+                "unknown_model", f"This server has no model {hello.model!r}; it has {', '.join(self.models)}."
+            )
+        models = self.models if hello.model is None else {hello.model: self.models[hello.model]}
+        try:
+            name, pair = choose(models, hello.wanted)
+        except ModelError as error:
+            raise ProtocolError("unknown_language", str(error)) from None
+        return name, pair or next(iter(pairs_of(self.models[name])), None)
+
+    def _model(self, name: str, pair: Pair | None) -> Translator:
+        """The model for a pair of its languages; made once for all streams."""
+        model = self.models[name]
+        if pair is None or not isinstance(model, Polyglot) or pair == model.pairs[0]:
+            return model
+        if (name, pair) not in self._others:
+            self._others[name, pair] = model.for_pair(pair)
+        return self._others[name, pair]
+
+    def listed(self) -> list[dict[str, object]]:
+        """The models, with the policies that fit and the languages of each."""
+        return [
+            {"name": name, "policies": self.fitting(name), "pairs": [_told(pair) for pair in pairs_of(model)]}
+            for name, model in self.models.items()
+        ]
 
     def config(self) -> dict[str, object]:
         """What `GET /config` answers."""
@@ -58,7 +110,7 @@ class Catalogue:
             "version": VERSION,
             "model": self.default_model,
             "policy": self.default_policy,
-            "models": [{"name": name, "policies": self.fitting(name)} for name in self.models],
+            "models": self.listed(),
             "policies": described,
         }
 
@@ -66,3 +118,7 @@ class Catalogue:
         loaded = self.policies[name]
         summary = (type(loaded.policy).__doc__ or "").strip().splitlines()[0]
         return {"chunk_ms": loaded.chunk_ms, "summary": summary, "source": loaded.source}
+
+
+def _told(pair: Pair) -> dict[str, str]:
+    return {"source": pair.source, "target": pair.target, "task": pair.task}

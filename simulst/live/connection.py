@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from simulst.live.access import Access
+from simulst.live.bucket import Bucket
 from simulst.live.hub import Hub, Place
 from simulst.live.protocol import (
     CLOSE_CODES,
@@ -33,27 +34,26 @@ LAST_EXPORTS_S = 2.0
 """After a fatal error, time to ask for exports of what was translated; less than a shutdown gives."""
 
 
-class Bucket:
-    """Allows `rate` per second and twice that in a burst."""
+class Wire(Protocol):
+    """What carries messages of the protocol: a websocket, or what makes them of other messages."""
 
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._left = 2 * rate
-        self._at = time.monotonic()
+    @property
+    def transport(self) -> asyncio.Transport: ...
 
-    def take(self, amount: float = 1) -> float:
-        """Seconds by which `amount` comes too soon, 0 where it is in time."""
-        now = time.monotonic()
-        self._left = min(2 * self._rate, self._left + (now - self._at) * self._rate) - amount
-        self._at = now
-        return max(0.0, -self._left / self._rate)
+    async def recv(self) -> str | bytes:
+        """The next message. Raises ConnectionClosed, and ProtocolError, not fatal, for one that means nothing."""
+        ...
+
+    async def send(self, text: str, /) -> None: ...
+
+    async def close(self, code: int, reason: str) -> None: ...
 
 
 class Connection:
-    def __init__(self, socket: ServerConnection, hub: Hub, token: str = "") -> None:
+    def __init__(self, socket: Wire, hub: Hub, access: Access) -> None:
         self._socket = socket
         self._hub = hub
-        self._token = token
+        self._access = access
         self._place: Place | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._control = Bucket(hub.limits.control_per_s)
@@ -125,6 +125,9 @@ class Connection:
             except TimeoutError:
                 if self._place is None or not self._place.stream.busy:
                     raise ProtocolError(code, sentence) from None
+            except ProtocolError as error:
+                self._limit()
+                await self._tell(error)
             else:
                 self._heard_at = time.monotonic()
                 return data
@@ -144,10 +147,13 @@ class Connection:
         await self._place.stream.push(data)
         self._hub.metrics.count("audio_bytes_total", len(data))
 
+    def _limit(self, cost: int = 1) -> None:
+        if self._control.take(cost):
+            raise ProtocolError("rate_limited", "Too many messages in a short time.")
+
     async def _take_message(self, message: dict[str, object]) -> None:
         kind = message["type"]
-        if self._control.take(EXPORT_COST if kind == "export" else 1):
-            raise ProtocolError("rate_limited", "Too many messages in a short time.")
+        self._limit(EXPORT_COST if kind == "export" else 1)
         if kind == "ping":
             given = message.get("id")
             await self._send({"type": "pong", "id": given if isinstance(given, int | str) else None})
@@ -169,8 +175,7 @@ class Connection:
         if not free or self._watching:
             await self._tell(ProtocolError("already_started", "This connection already carries a stream."))
             return
-        given = message.get("token")
-        if self._token and not (isinstance(given, str) and hmac.compare_digest(_bytes(given), _bytes(self._token))):
+        if not self._access.admits(message.get("token")):
             raise ProtocolError("unauthorised", "The token is missing or wrong.")
         if kind == "hello":
             await self._open(message)
@@ -318,17 +323,12 @@ class Connection:
                         await self._export(message)
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "replace")
-
-
 def _ready(place: Place) -> dict[str, object]:
     stream = place.stream
     return {
         "type": "ready",
         "version": VERSION,
-        "model": place.model,
-        "policy": place.policy,
+        **place.names,
         "chunk_ms": stream.chunk_ms,
         "sample_rate": stream.hello.sample_rate,
         "channel": stream.hello.channel,

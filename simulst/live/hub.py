@@ -7,12 +7,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from simulst.core.session import Session
-from simulst.live.catalogue import Catalogue
+from simulst.live.catalogue import Catalogue, Opened
 from simulst.live.engine import Engine
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool, Stalled
-from simulst.live.protocol import Hello, ProtocolError
+from simulst.live.protocol import Hello, Names, ProtocolError
 from simulst.live.stream import LiveStream, Switch
 from simulst.live.together import Beside, alone
 
@@ -35,6 +34,8 @@ class Limits:
     """Control messages; twice as many in a burst."""
     audio_messages_per_s: float = 2000.0
     """More of them are slowed down."""
+    silence_s: float = 0.0
+    """Decoding pauses after so much silence; 0: never."""
 
     @property
     def max_connections(self) -> int:
@@ -53,8 +54,8 @@ class Owner(Protocol):
 @dataclass(eq=False, kw_only=True)
 class Place:
     stream: LiveStream
-    model: str
-    policy: str
+    names: Names
+    """Model, policy, chunk and languages, as clients are told."""
     owner: Owner | None
     """None while the connection is broken."""
     since: float = 0.0
@@ -116,11 +117,11 @@ class Hub:
             raise ProtocolError("shutting_down", "The server is shutting down; connect again in a moment.")
         self._opening += 1
         try:
-            session, model, policy = await self._session(hello)
+            opened = await self._session(hello)
         finally:
             self._opening -= 1
-        stream = LiveStream(Engine(session, hello, self.beside), self.pool, self.metrics)
-        place = Place(stream=stream, model=model, policy=policy, owner=owner)
+        stream = LiveStream(Engine(opened.session, hello, self.beside, self.limits.silence_s), self.pool, self.metrics)
+        place = Place(stream=stream, names=opened.names, owner=owner)
         self.places[stream.id] = place
         self.metrics.count("streams_total")
         if hello.channel:
@@ -129,11 +130,11 @@ class Hub:
 
     async def switch(self, place: Place, hello: Hello) -> None:
         """Change the model or policy of a stream. Raises ProtocolError where the names are unknown."""
-        session, place.model, place.policy = await self._session(hello)
-        place.stream.hello = hello
-        place.stream.switch(Switch(session=session, model=place.model, policy=place.policy))
+        opened = await self._session(hello)
+        place.stream.hello, place.names = hello, opened.names
+        place.stream.switch(Switch(session=opened.session, names=opened.names))
 
-    async def _session(self, hello: Hello) -> tuple[Session, str, str]:
+    async def _session(self, hello: Hello) -> Opened:
         try:
             return await self.pool.run(functools.partial(self.catalogue.session, hello))
         except Stalled:

@@ -7,7 +7,7 @@ from typing import Required, TypedDict
 from simulst.core.events import EndEvent, SinkEvent, WriteEvent
 from simulst.core.prefix import common_prefix
 from simulst.sinks.shown import Shown
-from simulst.sinks.subtitles import CueTrack, to_srt, to_vtt
+from simulst.sinks.subtitles import Cue, CueTrack, to_srt, to_vtt
 from simulst.sinks.text import SentenceLines
 
 
@@ -35,6 +35,8 @@ class Message(TypedDict, total=False):
     model: str
     policy: str
     chunk_ms: int
+    source: str | None
+    target: str | None
 
 
 class Ledger:
@@ -73,6 +75,10 @@ class Ledger:
         """Messages since the last call, in the order in which a client applies them."""
         messages, self._messages = self._messages, []
         return messages
+
+    def cues(self) -> list[Cue]:
+        """The text so far as subtitles."""
+        return self._track.cues()
 
     def export(self, kind: str) -> str:
         """The text so far as srt, vtt, txt or jsonl."""

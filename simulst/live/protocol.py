@@ -7,14 +7,16 @@ text count Unicode code points, not UTF-16 units.
 **From the client**
 
 - `hello` opens a stream: `version` (1), `sample_rate` (1000 to 768000), `format` (`s16le` or `f32le`), `channels`
-  (1 to 8, interleaved; default 1), and where wanted `model`, `policy` (names from `GET /config`), `chunk_ms`, `pace`
-  (`live`: recorded in real time, the server may skip decisions to catch up; `file`: sent as fast as the server takes
-  it, nothing is skipped), `hypotheses` and `transcript` (false leaves those events out), `channel` (a name, for
-  watchers) and `token` where the server asks for one.
+  (1 to 8, interleaved; default 1), and where wanted `model`, `policy` (names from `GET /config`), `chunk_ms`, `source`
+  and `target` (language codes from `GET /config`), `task` (`translate` or `transcribe`), `pace` (`live`: recorded in
+  real time, the server may skip decisions to catch up; `file`: sent as fast as the server takes it, nothing is
+  skipped), `hypotheses` and `transcript` (false leaves those events out), `append_only` (true refuses policies that
+  take text back), `channel` (a name, for watchers) and `token` where the server asks for one.
 - Binary messages: whole interleaved frames in that format, at most 1 MiB each. The server stops reading while more
   than 30 s of audio wait, so a sender that respects TCP back-pressure loses nothing. It answers no ping meanwhile, so a
   library that breaks off without answers to pings of its own must be told not to.
-- `switch`: `model`, `policy`, `chunk_ms`, each optional: from here on the stream is translated so. What was heard is
+- `switch`: `model`, `policy`, `chunk_ms`, `source`, `target`, `task`, each optional: from here on the stream is
+  translated so; where only languages or the task are named, a model is chosen that does them. What was heard is
   translated to its end first; text, times and exports continue. Answered by `switched`.
 - `end`: no more audio; the rest is translated, then the server sends `end`. Then `hello` may open another stream.
 - `resume` instead of `hello`, on a new connection: `session` (from `ready`), `seq` (the last one seen), `token`. The
@@ -33,7 +35,7 @@ Events that matter for the text carry `seq`, which counts 1, 2, 3, ... without g
   of the source words to this event), `start_s` and `end_s` (time of the source words, null where unknown), `compute_s`.
 - `retract`: the last `count` code points go, `length` stay; with `audio_s`. A `write` of their replacement may follow.
 - `transcript`: recognised source text; `text` replaces everything from `start` on.
-- `switched`: from here on `model`, `policy` and `chunk_ms` are these.
+- `switched`: from here on `model`, `policy`, `chunk_ms`, `source` and `target` are these.
 - `end`: the stream is over; `text` is all of it, with `audio_s`, `rtf`, and `reason`: `end`, `shutdown`, or `idle`
   where no audio came and somebody else needed the place.
 
@@ -48,7 +50,9 @@ that the server no longer holds come as one `snapshot` with `seq`, `text` and `t
 
 Besides:
 
-- `ready`, the answer to `hello`: `version`, `session`, `model`, `policy`, `chunk_ms`, `sample_rate`, `channel`.
+- `ready`, the answer to `hello`: `version`, `session`, `model`, `policy`, `chunk_ms`, `source`, `target` (null where
+  the model does not tell, "" for a source that it guesses and for a target that is the guessed source),
+  `sample_rate`, `channel`.
 - `resumed`, the answer to `resume`: `session`, `seq`, `received`.
 - `watching`, the answer to `watch`: `channel`.
 - `export`: `format`, `text`.
@@ -62,10 +66,11 @@ many libraries take in one message unless told otherwise.
 """
 
 import json
-from dataclasses import dataclass, replace
-from typing import Literal, TypeGuard
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypedDict, TypeGuard
 
 from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ
+from simulst.core.languages import Wanted
 
 VERSION = 1
 SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
@@ -86,6 +91,7 @@ CLOSE_CODES = {
     "not_started": 4400,
     "unknown_model": 4404,
     "unknown_policy": 4404,
+    "unknown_language": 4404,
     "unknown_session": 4404,
     "unauthorised": 4401,
     "too_large": 4413,
@@ -99,6 +105,17 @@ CLOSE_CODES = {
     "shutting_down": 1012,
 }
 """Codes of fatal errors and the websocket close codes that follow them."""
+
+
+class Names(TypedDict):
+    """What clients are told about how a stream is translated; languages are None where the model does not tell."""
+
+    model: str
+    policy: str
+    chunk_ms: int
+    source: str | None
+    target: str | None
+
 
 NOT_FATAL = ("already_started", "already_ended", "unknown_export", "nothing_to_export")
 
@@ -129,6 +146,10 @@ class Hello:
     hypotheses: bool = True
     transcript: bool = True
     channel: str = ""
+    wanted: Wanted = field(default_factory=Wanted)
+    """The languages that are asked for."""
+    append_only: bool = False
+    """No policy that takes text back; asked for by interfaces that could not show it."""
 
     @property
     def frame_bytes(self) -> int:
@@ -138,12 +159,12 @@ class Hello:
 def read_switch(message: dict[str, object], hello: Hello) -> Hello:
     """The stream's `hello` with what a `switch` message changes. Raises ProtocolError."""
     chunk_ms = _read_chunk(message)
-    return replace(
-        hello,
-        model=read_name(message, "model") or hello.model,
-        policy=read_name(message, "policy") or hello.policy,
-        chunk_ms=chunk_ms,
-    )
+    changed = replace(hello, policy=read_name(message, "policy") or hello.policy, chunk_ms=chunk_ms)
+    model, wanted = read_name(message, "model"), _read_wanted(message)
+    if model is None and wanted == Wanted():
+        return changed
+    source = wanted.source if model or wanted.source else hello.wanted.source
+    return replace(changed, model=model, wanted=replace(wanted, source=source))
 
 
 def read_message(text: str) -> dict[str, object]:
@@ -189,6 +210,8 @@ def read_hello(message: dict[str, object]) -> Hello:
         hypotheses=message.get("hypotheses", True) is not False,
         transcript=message.get("transcript", True) is not False,
         channel=read_name(message, "channel") or "",
+        wanted=_read_wanted(message),
+        append_only=message.get("append_only") is True,
     )
 
 
@@ -208,6 +231,14 @@ def read_count(message: dict[str, object], key: str) -> int:
     if not _whole(value, 0, 1 << 53):
         raise ProtocolError("bad_value", f"{key} must be a whole number of 0 or more.")
     return value
+
+
+def _read_wanted(message: dict[str, object]) -> Wanted:
+    """The languages that a message asks for. Raises ProtocolError."""
+    task = message.get("task")
+    if task not in (None, "translate", "transcribe"):
+        raise ProtocolError("bad_value", "task must be translate or transcribe.")
+    return Wanted(source=read_name(message, "source"), target=read_name(message, "target"), task=task)
 
 
 def _read_chunk(message: dict[str, object]) -> int | None:

@@ -8,20 +8,26 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from simulst.errors import SimulstError
+from simulst.live.access import Access, bearer
 from simulst.live.catalogue import Catalogue
-from simulst.live.connection import Connection
+from simulst.live.connection import Connection, Wire
 from simulst.live.door import Door, gather, open_doors
-from simulst.live.hub import Hub, Limits
+from simulst.live.front import fronts
+from simulst.live.hub import HAND_ON_S, Hub, Limits
 from simulst.live.metrics import Metrics
+from simulst.live.openai.realtime import Realtime
+from simulst.live.openai.uploads import Uploads
 from simulst.live.pool import Pool
 from simulst.live.protocol import MAX_AUDIO_BYTES
 from simulst.live.together import Beside, alone
-from simulst.live.web import Access, Web
+from simulst.live.web import REALTIME, Web
 
 FLUSH_S = 15.0
 """Time that a shutdown gives the streams to be translated to their end."""
@@ -44,13 +50,13 @@ async def serve_live(
     `ready` is called with the address once clients can connect. Raises SimulstError where it cannot listen.
     """
     access, limits, stop = access or Access(), limits or Limits(), stop or asyncio.Event()
-    doors = _listen(access.host, port)
+    doors = listen(access.host, port)
     pool = Pool(workers)
     try:
         crowd = gather(doors, admitted=limits.max_connections, needed=limits.max_clients)
         hub = Hub(catalogue, pool, limits, Metrics(), beside)
-        async with _serving(doors, hub, Web(hub, access, crowd), access.token, tls):
-            with _signals(stop):
+        async with _serving(doors, hub, Web(hub, access, crowd), access, tls):
+            with stop_signals(stop):
                 ready(address_of(access.host, doors[0].getsockname()[1], secure=tls is not None))
                 await stop.wait()
                 await hub.shut_down(FLUSH_S)
@@ -60,7 +66,8 @@ async def serve_live(
         pool.close()
 
 
-def _listen(host: str, port: int) -> list[Door]:
+def listen(host: str, port: int) -> list[Door]:
+    """Doors at an address. Raises SimulstError where it cannot be used."""
     try:
         return open_doors(host, port)
     except OSError as error:
@@ -69,20 +76,22 @@ def _listen(host: str, port: int) -> list[Door]:
 
 @contextlib.asynccontextmanager
 async def _serving(
-    doors: list[Door], hub: Hub, web: Web, token: str, tls: ssl.SSLContext | None
+    doors: list[Door], hub: Hub, web: Web, access: Access, tls: ssl.SSLContext | None
 ) -> AsyncIterator[None]:
     """Take connections at these doors until the end of the block."""
 
     async def handle(socket: ServerConnection) -> None:
         hub.connections += 1
         try:
-            await Connection(socket, hub, token).run()
+            await Connection(_wire(socket), hub, access).run()
         finally:
             hub.connections -= 1
 
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers that break off are not worth a line
     reaper = asyncio.create_task(hub.reap())
     servers: list[Server] = []
+    posts: set[asyncio.Task[None]] = set()
+    uploads = Uploads(hub, web)
     try:
         for door in doors:
             servers.append(
@@ -90,6 +99,8 @@ async def _serving(
                     handle,
                     sock=door,
                     process_request=web.answer,
+                    create_connection=fronts(uploads.serve, posts),
+                    select_subprotocol=_subprotocol,
                     ssl=tls,
                     open_timeout=hub.limits.hello_s,
                     max_size=4 * MAX_AUDIO_BYTES,
@@ -102,15 +113,33 @@ async def _serving(
             )
         yield
     finally:
-        reaper.cancel()
+        if posts:  # answers on their way, and streams that were being opened
+            await asyncio.wait(posts, timeout=HAND_ON_S)
+        for task in (reaper, *posts):
+            task.cancel()
         for server in servers:
             server.close()
+        await asyncio.wait({reaper, *posts})
         for server in servers:
             await server.wait_closed()
 
 
+def _wire(socket: ServerConnection) -> Wire:
+    """What the client speaks: our protocol, or OpenAI's events."""
+    address = urlsplit(socket.request.path if socket.request is not None else "")
+    if address.path != REALTIME or socket.request is None:
+        return socket
+    query = {key: values[-1] for key, values in parse_qs(address.query).items()}
+    return Realtime(socket, query, bearer(socket.request.headers))
+
+
+def _subprotocol(socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The one of OpenAI's pages."""
+    return next((one for one in offered if one == "realtime"), None)
+
+
 @contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
+def stop_signals(stop: asyncio.Event) -> Iterator[None]:
     """The first SIGINT or SIGTERM sets `stop`; the second one has its usual effect."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)

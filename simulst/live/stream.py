@@ -17,7 +17,7 @@ from simulst.live.engine import Engine, Output
 from simulst.live.ledger import Ledger, Message
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool, Stalled
-from simulst.live.protocol import ProtocolError
+from simulst.live.protocol import Names, ProtocolError
 from simulst.sinks.drive import hand
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ MAX_PENDING_S = 30.0
 """Audio that may wait; beyond it the connection is not read."""
 LIVE_JOB_S = 10.0
 """Most audio that one job of a live stream takes; a file takes one chunk, so that clients share the threads."""
+NAP_S = 1.0
+"""Audio that one job takes while decoding pauses."""
 KEPT_EVENTS = 4096
 """Events held for readers that are behind or reconnect; older ones are summed up in a snapshot."""
 ARRIVALS = 2048
@@ -77,9 +79,8 @@ class Switch:
     """Go on with another session from here."""
 
     session: Session
-    model: str
-    policy: str
-    """Their names, for `switched`."""
+    names: Names
+    """What `switched` says about it."""
 
 
 class LiveStream:
@@ -203,14 +204,13 @@ class LiveStream:
     async def _pump(self) -> None:
         try:
             while not self.closed:
-                if not self._pending and not self.ended:
+                while not self._enough:
                     self._more.clear()
                     await self._more.wait()
                 if self._pending and isinstance(self._pending[0], Switch):
                     switch = self._pending[0]
                     await self._work(functools.partial(self.engine.switch, switch.session))
-                    names = Message(type="switched", model=switch.model, policy=switch.policy)
-                    self._record({**names, "chunk_ms": switch.session.chunk_ms})
+                    self._record(switched(switch.names))
                     self._wake()
                     self._pending.popleft()
                     continue
@@ -225,9 +225,16 @@ class LiveStream:
             self.error = ProtocolError("stalled", "The model took too long for one step; the stream was given up.")
         except Exception:
             log.exception("a live stream failed")
-            self.error = ProtocolError("internal", "The translation failed; the server's log tells why.")
+            self.error = ProtocolError("internal", "The translation failed; the server's log says why.")
         finally:
             self._close()
+
+    @property
+    def _enough(self) -> bool:
+        """Whether there is something to do; silence in a pause is looked at once a second only."""
+        if not self._pending or self.ended:
+            return self.ended
+        return not self.engine.pausing or self.pending_s >= NAP_S or isinstance(self._pending[-1], Switch)
 
     async def _work(self, job: Callable[[], Output]) -> None:
         """Have it done in the pool and publish what it brings."""
@@ -245,7 +252,7 @@ class LiveStream:
         """Pending audio for one job."""
         live = self.hello.pace == "live"
         self.chunk_ms = self.engine.session.chunk_ms
-        limit_s = LIVE_JOB_S if live else self.chunk_ms / 1000
+        limit_s = LIVE_JOB_S if live else max(NAP_S if self.engine.pausing else 0.0, self.chunk_ms / 1000)
         limit = max(1, round(limit_s * self.hello.sample_rate)) * self.hello.frame_bytes
         parts: list[bytes] = []
         size = 0
@@ -319,6 +326,12 @@ class LiveStream:
     def _wake(self) -> None:
         for subscriber in self.subscribers:
             subscriber.wake()
+
+
+def switched(names: Names) -> Message:
+    """The event after a switch."""
+    languages = Message(type="switched", source=names["source"], target=names["target"])
+    return {**languages, "model": names["model"], "policy": names["policy"], "chunk_ms": names["chunk_ms"]}
 
 
 def dump(message: Mapping[str, object]) -> str:

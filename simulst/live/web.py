@@ -1,25 +1,21 @@
 """Plain HTTP on the websocket's port: the page, configuration, health and metrics, and who may ask for them."""
 
-import functools
-import hmac
 import http
-import ipaddress
 import json
 import os
-import re
-import socket
-from dataclasses import dataclass
 from importlib import resources
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.http11 import Request, Response
 
 import simulst
-from simulst.errors import SimulstError
+from simulst.live.access import Access, bearer
 from simulst.live.door import Crowd
 from simulst.live.hub import Hub
+from simulst.live.openai.answers import listed
+from simulst.live.openai.errors import body_of
 
 PAGES = {
     "/": "index.html",
@@ -35,74 +31,14 @@ PAGES = {
     "/favicon.svg": "favicon.svg",
 }
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-PORTS = {"http": 80, "https": 443}
 
 
-def site(url: str) -> str:
-    """The origin that browsers name for a page at this address, which has no path: `https://example.org`.
+REALTIME = "/v1/realtime/translations"
+V1 = "/v1/"
+"""Where OpenAI's interfaces begin."""
+ALLOWED = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Allow-Headers": "Authorization, Content-Type"}
 
-    Raises SimulstError for anything else.
-    """
-    try:
-        parts = urlsplit(url)
-        name = (parts.hostname or "").encode("idna").decode()
-        port = "" if parts.port in (None, PORTS.get(parts.scheme)) else f":{parts.port}"
-    except ValueError:
-        parts, name, port = urlsplit(""), "", ""
-    rest = (parts.path.removesuffix("/"), parts.query, parts.fragment, parts.username)
-    if parts.scheme not in PORTS or not re.fullmatch(r"[\w.-]+|[0-9a-f:]+", name, re.ASCII) or any(rest):
-        raise SimulstError(f"--allow-origin takes a site such as https://example.org, without a path, not {url!r}.")
-    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address in a URL always means the machine that it is used on."""
-    name = host.lower().removesuffix(".")
-    if name == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """Who may use a server."""
-
-    host: str = "127.0.0.1"
-    """Address that it is bound to; on loopback only local names are accepted as its own (against DNS rebinding)."""
-    token: str = ""
-    origins: tuple[str, ...] = ()
-    """Other sites, as `https://example.org`, whose pages may connect and embed."""
-
-    @functools.cached_property
-    def local(self) -> bool:
-        """Whether the address is one of loopback, however it is written."""
-        if is_loopback(self.host):
-            return True
-        try:
-            found = socket.getaddrinfo(self.host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except OSError:
-            return False
-        return all(is_loopback(str(address[0])) for *_, address in found)
-
-    def refusal(self, headers: Headers) -> tuple[http.HTTPStatus, str, str] | None:
-        """Status, code and sentence where a request must be refused. Raises LookupError where one came twice."""
-        host = headers.get("Host", "")
-        if self.local and not self._named(urlsplit(f"//{host}").hostname or ""):
-            sentence = "This server answers to local names only; start it with --host to open it to others."
-            return http.HTTPStatus.MISDIRECTED_REQUEST, "forbidden_host", sentence
-        origin = headers.get("Origin")
-        if origin is None or origin in self.origins or urlsplit(origin).netloc == host:
-            return None
-        sentence = "Pages of other sites may not connect; allow one with --allow-origin."
-        return http.HTTPStatus.FORBIDDEN, "forbidden_origin", sentence
-
-    def _named(self, host: str) -> bool:
-        return is_loopback(host) or host == self.host.lower()
+Refused = tuple[http.HTTPStatus, str, str]
 
 
 class Web:
@@ -111,7 +47,7 @@ class Web:
     def __init__(self, hub: Hub, access: Access, crowd: Crowd) -> None:
         self._hub = hub
         self._access = access
-        self._crowd = crowd
+        self.crowd = crowd
         folder = resources.files("simulst.live") / "static"
         self._files = {path: (folder / name).read_bytes() for path, name in PAGES.items()}
         frames = " ".join(["'self'", *access.origins])
@@ -123,23 +59,52 @@ class Web:
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """The response, None where the request may become a websocket."""
         try:
-            if refused := self._access.refusal(request.headers):
-                return self._error(*refused)
+            secret = request.path.startswith(V1) and request.method != "OPTIONS"
+            if refused := self.refusal(request.headers, secret=secret):
+                return self._refuse(request.path, *refused)
             response = self._answer(connection, request)
         except MultipleValuesError as twice:
             sentence = f"A request may have only one {twice} header."
             return self._error(http.HTTPStatus.BAD_REQUEST, "bad_request", sentence)
         except ValueError:  # an address that cannot be parsed
             return self._error(http.HTTPStatus.BAD_REQUEST, "bad_request", "The request cannot be understood.")
-        if response is not None and (origin := request.headers.get("Origin")) in self._access.origins:
-            response.headers["Access-Control-Allow-Origin"] = str(origin)
+        if response is not None:
+            response.headers.update(self._shared(request.headers))
         return response
+
+    def refusal(self, headers: Headers, *, secret: bool) -> Refused | None:
+        """Why a request is refused; with `secret` it must give the token. Raises LookupError where one came twice."""
+        refused = self._access.refusal(headers)
+        if refused is None and secret and not self._access.admits(bearer(headers)):
+            sentence = "The API key is missing or wrong; it is what the server was given as --token."
+            return http.HTTPStatus.UNAUTHORIZED, "unauthorised", sentence
+        return refused
+
+    def headers(self, kind: str, asked: Headers) -> list[tuple[str, str]]:
+        """What goes with an answer to a request with the headers `asked`."""
+        return [*self._plain(kind).items(), *self._shared(asked).items()]
+
+    def _shared(self, asked: Headers) -> dict[str, str]:
+        """Headers that let the pages of allowed sites read an answer."""
+        origin = asked.get("Origin")
+        return {"Access-Control-Allow-Origin": origin} if origin in self._access.origins and origin else {}
+
+    def _refuse(self, path: str, status: http.HTTPStatus, code: str, sentence: str) -> Response:
+        """An error as the interface words it that was asked for."""
+        if not path.startswith(V1):
+            return self._error(status, code, sentence)
+        self._hub.metrics.count("refused_total", label=f'code="{code}"')
+        return self._respond(status, body_of(code, sentence, status), "application/json")
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         address = urlsplit(request.path)
-        if address.path == "/ws":
+        if address.path in ("/ws", REALTIME):
             return self._admit(connection, request)
-        if getattr(request, "method", "GET") != "GET":
+        if address.path.startswith(V1) and request.method == "OPTIONS":
+            response = self._respond(http.HTTPStatus.NO_CONTENT, b"", "text/plain")
+            response.headers.update(ALLOWED)
+            return response
+        if request.method != "GET":
             return self._error(http.HTTPStatus.METHOD_NOT_ALLOWED, "bad_method", "Only GET is served.")
         if address.path in self._files:
             name = PAGES[address.path]
@@ -151,7 +116,22 @@ class Web:
             return self._health()
         if address.path == "/metrics":
             return self._metrics(request, address.query)
+        if address.path.startswith(V1):
+            return self._models(unquote(address.path))
         return self._error(http.HTTPStatus.NOT_FOUND, "not_found", "There is nothing here.")
+
+    def _models(self, path: str) -> Response:
+        """`GET /v1/models`, all or one."""
+        models = {str(one["id"]): one for one in listed(self._hub.catalogue)}
+        if path == "/v1/models":
+            return self._json(http.HTTPStatus.OK, {"object": "list", "data": list(models.values())})
+        name = path.removeprefix("/v1/models/")
+        if name in models:
+            return self._json(http.HTTPStatus.OK, models[name])
+        if name == path:
+            return self._refuse(path, http.HTTPStatus.NOT_FOUND, "not_found", "There is nothing here.")
+        sentence = f"This server has no model {name[:80]!r}; it has {', '.join(models)}."
+        return self._refuse(path, http.HTTPStatus.NOT_FOUND, "unknown_model", sentence)
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         if "websocket" not in request.headers.get("Upgrade", "").lower():
@@ -160,7 +140,7 @@ class Web:
             )
         if self._hub.closing:
             return self._error(http.HTTPStatus.SERVICE_UNAVAILABLE, "shutting_down", "The server is shutting down.")
-        if not self._crowd.admit(connection.transport.get_extra_info("socket").fileno()):
+        if not self.crowd.admit(connection.transport.get_extra_info("socket").fileno()):
             return self._error(http.HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Too many connections; try again.")
         return None
 
@@ -179,10 +159,7 @@ class Web:
         )
 
     def _metrics(self, request: Request, query: str) -> Response:
-        token = self._access.token
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        given = given or parse_qs(query).get("token", [""])[0]
-        if token and not hmac.compare_digest(given.encode(), token.encode()):
+        if not self._access.admits(bearer(request.headers) or parse_qs(query).get("token", [""])[0]):
             return self._error(http.HTTPStatus.UNAUTHORIZED, "unauthorised", "The token is missing or wrong.")
         gauges = [
             ("clients", float(self._hub.taken)),
@@ -201,15 +178,15 @@ class Web:
         return self._respond(status, json.dumps(body).encode(), "application/json")
 
     def _respond(self, status: http.HTTPStatus, body: bytes, kind: str) -> Response:
-        headers = Headers(
-            {
-                "Content-Type": kind,
-                "Content-Length": str(len(body)),
-                "Cache-Control": "no-cache",
-                "Content-Security-Policy": self._policy,
-                "X-Content-Type-Options": "nosniff",
-                "Referrer-Policy": "no-referrer",
-                "Connection": "close",
-            }
-        )
+        headers = Headers({**self._plain(kind), "Content-Length": str(len(body))})
         return Response(status.value, status.phrase, headers, body)
+
+    def _plain(self, kind: str) -> dict[str, str]:
+        return {
+            "Content-Type": kind,
+            "Cache-Control": "no-cache",
+            "Content-Security-Policy": self._policy,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Connection": "close",
+        }

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from simulst.core.translator import FloatArray
 from simulst.errors import ModelError
 
 Head = tuple[int, int]
@@ -72,7 +71,7 @@ class CrossAttention(RecordedHeads):
         n_valid: int,
         median_frames: int,
         every_head: bool,
-    ) -> FloatArray:
+    ) -> Tensor:
         """Rows of the positions from `first` on; `keys` per layer as cached.
 
         The mean over the chosen heads, each smoothed, [batch, positions, n_valid], or with `every_head` each of them
@@ -86,8 +85,7 @@ class CrossAttention(RecordedHeads):
             rows = torch.cat(found, dim=1).transpose(1, 2)
         else:
             rows = torch.stack([smoothed(one, median_frames).sum(dim=1) for one in found]).sum(dim=0) / len(self.heads)
-        result: FloatArray = rows.cpu().numpy()
-        return result
+        return rows
 
     def layer_rows(self, queries: Tensor, keys: Tensor, heads: Sequence[int], *, first: int, n_valid: int) -> Tensor:
         """Attention of some heads of one layer, [batch, heads, positions, n_valid], float32."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulst.errors import ModelError
+from simulst.models.precision import choose_precision
 
 if TYPE_CHECKING:
     import torch
 
-DTYPES = ("float32", "bfloat16", "float16")
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -47,16 +47,6 @@ def torch_device(device: str) -> "torch.device":
     return found
 
 
-def torch_dtype(dtype: str | None) -> "torch.dtype":
-    """The floating-point type of that name; None is float32."""
-    import torch
-
-    name = str(dtype or "float32").removeprefix("torch.")
-    if name not in DTYPES:
-        raise ModelError(f"Unknown dtype '{dtype}'; known: {', '.join(DTYPES)}.")
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-
-
 def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | None, attention: str = "sdpa") -> Any:
     """A transformers model of class `kind` in evaluation mode; never fetches, never runs code from the directory.
 
@@ -65,7 +55,8 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
     from safetensors import SafetensorError
 
     bound_kernel_cache()
-    where, precision = torch_device(device), torch_dtype(dtype)
+    where = torch_device(device)
+    precision = choose_precision(dtype, where).dtype
     check_weights(directory)
     try:
         with _quiet():

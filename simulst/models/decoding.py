@@ -24,9 +24,13 @@ class Step:
 
     logits: Tensor
     """[sequences, vocabulary]"""
-    weights: FloatArray | None = None
+    weights: Tensor | None = None
     """The attention that produced the logits, [sequences, frames], or [sequences, heads, frames] where every head is
-    wanted; None where nobody asked for alignment."""
+    wanted, where the model computes; None where nobody asked for alignment."""
+
+    def rows(self) -> FloatArray | None:
+        """The same as an array."""
+        return None if self.weights is None else self.weights.cpu().numpy()
 
 
 class Run(Protocol):
@@ -54,9 +58,12 @@ class Rules:
 
     def log_probs(self, logits: Tensor, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Log-probabilities [sequences, vocabulary] over what is allowed after each sequence of new ids."""
+        refuse_nan(bool(torch.isnan(logits).any()))
+        return self.allowed(logits, sequences)
+
+    def allowed(self, logits: Tensor, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """The same for scores that are known to be numbers, or will be."""
         scores = logits.float()
-        if torch.isnan(scores).any():
-            raise ModelError("The model computed NaN scores; load it with dtype=float32 or check its weights.")
         if self.suppress is not None:
             scores = scores.masked_fill(self.suppress, -torch.inf)
         for i, ids in enumerate(sequences):
@@ -75,6 +82,12 @@ class Rules:
         last = text[len(text) - n + 1 :]
         starts = (i for i in range(len(text) - n + 1) if text[i : i + n - 1] == last)
         return {text[i + n - 1] for i in starts} - {self.eos}
+
+
+def refuse_nan(found: bool) -> None:
+    """ModelError where scores that are no numbers were found."""
+    if found:
+        raise ModelError("The model computed NaN scores; load it with dtype=float32 or check its weights.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,14 +151,11 @@ def greedy(
     """The likeliest token each time; the gate is asked before a token is appended, and a bias is followed."""
     best = Candidate()
     while len(best.ids) < rules.max_new:
-        log_probs = rules.log_probs(step.logits, [best.ids])[0]
-        token = _preferred(log_probs, bias, best.ids)
-        logprob = float(log_probs[token])
+        token, logprob, row = _preferred(step, rules, bias, best.ids)
         if logprob == -np.inf:
             return replace(best, stop="repeat")
         if token == rules.eos:
             return best.ended(token, logprob)
-        row = None if step.weights is None else step.weights[0]
         if gate is not None:
             verdict = gate(_seen(len(best.ids), token, logprob, row, n_valid))
             if verdict == "stop_drop":
@@ -158,16 +168,28 @@ def greedy(
     return best
 
 
-def _preferred(log_probs: Tensor, bias: Bias | None, ids: tuple[int, ...]) -> int:
-    """The likeliest token, of the mixture with the biased text while `ids` follow that."""
-    likeliest = int(log_probs.argmax())
-    if bias is None or len(ids) >= len(bias.ids) or ids != bias.ids[: len(ids)]:
-        return likeliest
-    shown = bias.ids[len(ids)]
-    if log_probs[shown] == -torch.inf:
-        return likeliest
-    mixed = (1 - bias.weight) * float(log_probs[shown].exp()) + bias.weight
-    return shown if mixed >= (1 - bias.weight) * float(log_probs[likeliest].exp()) else likeliest
+def _preferred(
+    step: Step, rules: Rules, bias: Bias | None, ids: tuple[int, ...]
+) -> tuple[int, float, FloatArray | None]:
+    """The likeliest token, of the mixture with the biased text while `ids` follow that; its log-probability, and the
+    row. All that is asked of the device comes in one copy."""
+    follows = bias is not None and len(ids) < len(bias.ids) and ids == bias.ids[: len(ids)]
+    shown = bias.ids[len(ids)] if bias is not None and follows else rules.eos
+    with torch.inference_mode():
+        log_probs = rules.allowed(step.logits[:1], [ids])[0]
+        best, token = log_probs.max(dim=-1)
+        few = torch.stack((token.float(), best, log_probs[shown], torch.isnan(step.logits).any().float()))
+        packed = few if step.weights is None else torch.cat((few, step.weights[0].flatten().float()))
+        host: FloatArray = packed.cpu().numpy()
+    refuse_nan(bool(host[3]))
+    row = None if step.weights is None else host[4:].reshape(step.weights.shape[1:])
+    likeliest, logprob, of_shown = int(host[0]), float(host[1]), float(host[2])
+    if bias is None or not follows or of_shown == -np.inf:
+        return likeliest, logprob, row
+    mixed = (1 - bias.weight) * float(np.exp(host[2])) + bias.weight
+    if mixed >= (1 - bias.weight) * float(np.exp(host[1])):
+        return shown, of_shown, row
+    return likeliest, logprob, row
 
 
 def sample(
@@ -180,9 +202,10 @@ def sample(
     while any(one.feeds for one in drawn):
         logits = step.logits[torch.tensor(parents, device=step.logits.device)]
         log_probs = rules.log_probs(logits, [one.ids for one in drawn])
+        log_probs, rows = log_probs.cpu(), step.rows()
         tokens = _draw(log_probs, generator, top_p=top_p, temperature=temperature)
         for i, one in enumerate(drawn):
-            row = None if step.weights is None else step.weights[parents[i]]
+            row = None if rows is None else rows[parents[i]]
             drawn[i] = _continued(one, tokens[i], float(log_probs[i, tokens[i]]), row, rules)
         if any(one.feeds for one in drawn):
             step = run.advance(tokens, parents)
@@ -205,7 +228,7 @@ def _continued(one: Candidate, token: int, logprob: float, row: FloatArray | Non
 
 
 def _draw(log_probs: Tensor, generator: torch.Generator, *, top_p: float, temperature: float) -> list[int]:
-    scaled = (log_probs / temperature).cpu()
+    scaled = log_probs / temperature
     probabilities = torch.softmax(scaled, dim=-1).nan_to_num(0.0)
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
     outside = ordered.cumsum(dim=-1) - ordered >= top_p
@@ -221,13 +244,12 @@ def beam_search(run: Run, step: Step, rules: Rules, *, beams: int) -> list[Candi
     live, finished = [Candidate()], list[Candidate]()
     while live and len(live[0].ids) < rules.max_new:
         log_probs = rules.log_probs(step.logits, [one.ids for one in live])
-        parents, tokens, grown = list[int](), list[int](), list[Candidate]()
-        for rank, (parent, token) in enumerate(_ranked(log_probs, live, 2 * beams)):
-            logprob = float(log_probs[parent, token])
+        parents, tokens, grown, rows = list[int](), list[int](), list[Candidate](), step.rows()
+        for rank, (parent, token, logprob) in enumerate(_ranked(log_probs, live, 2 * beams)):
             if token == rules.eos:
                 finished += [live[parent].ended(token, logprob)] if rank < beams else []
             elif len(grown) < beams:
-                row = None if step.weights is None else step.weights[parent]
+                row = None if rows is None else rows[parent]
                 grown.append(live[parent].extended(token, logprob, row))
                 parents.append(parent)
                 tokens.append(token)
@@ -243,12 +265,13 @@ def beam_search(run: Run, step: Step, rules: Rules, *, beams: int) -> list[Candi
     return sorted([*finished, *live], key=lambda one: -one.score)[:beams]
 
 
-def _ranked(log_probs: Tensor, live: Sequence[Candidate], count: int) -> list[tuple[int, int]]:
-    """The `count` best (sequence, token) pairs by total log-probability, impossible ones left out."""
+def _ranked(log_probs: Tensor, live: Sequence[Candidate], count: int) -> list[tuple[int, int, float]]:
+    """The `count` best (sequence, token, log-probability) by total log-probability, impossible ones left out."""
     totals = log_probs + torch.tensor([[one.total] for one in live], device=log_probs.device)
     values, indices = totals.flatten().topk(min(count, totals.numel()))
-    size = log_probs.shape[1]
-    return [divmod(int(i), size) for v, i in zip(values, indices, strict=True) if v > -torch.inf]
+    size, own = log_probs.shape[1], log_probs.flatten()[indices]
+    found = torch.stack((values.double(), indices.double(), own.double())).tolist()
+    return [(*divmod(int(i), size), p) for v, i, p in zip(*found, strict=True) if v > -np.inf]
 
 
 def to_hypothesis(

@@ -40,7 +40,7 @@ def model_after(recipe: Recipe, *names: str) -> SpeechLLM:
     for name in names:
         checkpoint = recipe.folder / name / "decoder.pt"
         if checkpoint.exists():
-            state = torch.load(checkpoint, weights_only=True)
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
             model.load_state_dict(state["model"], strict=False)
             return model
     return model

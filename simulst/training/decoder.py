@@ -191,7 +191,7 @@ class DecoderTraining:
         self._since, self._began, self._first, self._seen = time.monotonic(), time.monotonic(), self.progress.step, 0
 
     def _resume(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"], strict=False)
         self.optimiser.load_state_dict(state["optimiser"])
         step = int(state["step"])

@@ -68,7 +68,7 @@ def imitate(encoder: BlockCausalEncoder, store: SpeechStore, folder: Path, confi
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     checkpoint, first = folder / "encoder.pt", 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         encoder.load_state_dict(state["encoder"])
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])

@@ -1,6 +1,7 @@
-"""Several processes training one model: gradients are averaged after every step (gloo or nccl, started by torchrun).
+"""Several processes training one model: gradients are averaged after every step.
 
-On a CPU two processes of one thread each are faster than one process of two threads.
+torchrun starts them; gloo carries tensors of a CPU, nccl those of GPUs. On a CPU two processes of one
+thread each are faster than one process of two threads.
 """
 
 import os
@@ -17,7 +18,10 @@ class Ranks:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if self.size > 1 and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            gpu = torch.cuda.is_available()
+            if gpu:
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
 
     @property
     def first(self) -> bool:

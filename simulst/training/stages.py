@@ -81,7 +81,7 @@ def trained_encoder(recipe: Recipe) -> BlockCausalEncoder:
     if recipe.model.start and not checkpoint.exists():
         return started(recipe).encoder.eval().requires_grad_(False)
     model = BlockCausalEncoder(BlockCausalConfig())
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["encoder"])
+    model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["encoder"])
     return model.eval().requires_grad_(False)
 
 

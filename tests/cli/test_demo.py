@@ -23,7 +23,7 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "".join(f"- {{wav: talk.flac, offset: {i * 2.56}, duration: 1.92}}\n" for i in range(len(SENTENCES)))
     )
     monkeypatch.setattr(demo, "TALK", path)
-    monkeypatch.setattr(simulst.models, "load_model", lambda name, device: ToyTranslator())
+    monkeypatch.setattr(simulst.models, "load_model", lambda name, device, dtype: ToyTranslator())
     monkeypatch.setenv("COLUMNS", "100")
     return path
 

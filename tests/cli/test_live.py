@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import soundfile
@@ -51,6 +52,8 @@ def test_what_cannot_be_is_explained(run: Run, tmp_path: Path) -> None:
     cert.write_text("no certificate")
     assert refused("--tls-cert", cert) == "https needs both --tls-cert and --tls-key."
     assert "cannot be used as certificate and key" in refused("--tls-cert", cert, "--tls-key", cert)
+    assert refused("--pause-silence", 0.5) == "--pause-silence must be 0, or from 1 to 3600 seconds."
+    assert refused("--caption", "hls=x").startswith("--caption needs --terminal: a server has many streams;")
     assert refused("--max-clients", 0).startswith("--max-clients, --idle-s and --batch must be above 0")
 
 
@@ -74,6 +77,32 @@ def test_sigterm_translates_what_was_heard_and_exits_in_order(server: "tuple[sub
     assert messages[-1]["code"] == "shutting_down"
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("toy:look_ahead_s=0.1,nonsense", "'nonsense' is no KEY=VALUE; write NAME:KEY=VALUE,KEY=VALUE."),
+        ("tiny-en-de:task=sing", "Option 'task' of tiny-en-de is 'sing'; it must be translate or transcribe."),
+    ],
+)
+def test_options_of_a_model_on_offer_are_judged(run: Run, model: str, sentence: str) -> None:
+    status, out, err = run("live", "--model", "toy", "--model", model)
+    assert (status, out, err.count("\n")) == (2, "", 1) and sentence in err, err
+
+
+def test_models_with_options_of_their_own_are_offered_side_by_side() -> None:
+    own = [argument for name in ("toy", "toy:look_ahead_s=0.32") for argument in ("--model", name)]
+    process = spawn("--port", "0", *own)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[3]
+        with urlopen(address + "config") as answer:
+            config = json.loads(answer.read())
+        assert [model["name"] for model in config["models"]] == ["toy", "toy:look_ahead_s=0.32"]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_the_terminal_mode_needs_no_server(run: Run, tmp_path: Path) -> None:

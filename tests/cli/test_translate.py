@@ -186,3 +186,14 @@ def test_a_terminal_gets_the_live_view(speech: Path) -> None:
     assert "speech.wav  ·  toy  ·  stream_att  ·  640 ms" in text
     assert "lag " in text
     assert re.search(r"\d:\d\d  " + re.escape(toy_text(WORDS).split(".")[0]), text)
+
+
+def test_captions_go_beside_the_output(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, toy_audio([3, 5, 0, 7, 9]), 16_000, subtype="FLOAT")
+    dead = "http://127.0.0.1:9/secret-8271"
+    status, out, err = run("translate", path, "--model", "toy", "--caption", f"hls={tmp_path / 'hls'}")
+    assert (status, out, err) == (0, toy_text([3, 5, 7, 9]) + "\n", "")
+    assert toy_text([3, 5, 7, 9]) in (tmp_path / "hls" / "captions00001.vtt").read_text()
+    status, out, err = run("translate", path, "--model", "toy", "--caption", f"zoom={dead}", "--caption", "fax=x")
+    assert (status, out) == (2, "") and err.startswith("simulst: --caption takes KIND=WHERE with one of teams, zoom,")

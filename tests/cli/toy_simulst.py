@@ -26,9 +26,9 @@ class SlowToy(ToyTranslator):
         return session
 
 
-def load(name: str, *, device: str = "cpu", **options: Any) -> Translator:
+def load(name: str, *, device: str = "cpu", dtype: str | None = None, **options: Any) -> Translator:
     if name not in ("toy", "slow-toy"):
-        return real_load(name, device=device, **options)
+        return real_load(name, device=device, dtype=dtype, **options)
     kind = ToyTranslator if name == "toy" else SlowToy
     return kind(look_ahead_s=float(options.pop("look_ahead_s", 0.0)), **options)
 

@@ -1,6 +1,7 @@
 """A live server with a toy model in this process, and clients for it."""
 
 import asyncio
+import io
 import json
 import socket
 import subprocess
@@ -15,14 +16,17 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from simulst.core.languages import Pair
 from simulst.core.translator import Translator
+from simulst.live.access import Access
 from simulst.live.catalogue import Catalogue
 from simulst.live.hub import Limits
 from simulst.live.server import serve_live
-from simulst.live.web import Access
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio
 
@@ -171,6 +175,46 @@ def client() -> Iterator[Callable[..., Client]]:
             return one
 
         yield start
+
+
+class Transcriber(ToyTranslator):
+    """A toy that says that it transcribes."""
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        return (Pair(source="xx", target="xx"),)
+
+    def for_pair(self, pair: Pair) -> "Transcriber":
+        return self
+
+
+@pytest.fixture
+def scribe() -> Transcriber:
+    return Transcriber()
+
+
+@pytest.fixture(scope="session")
+def pcm() -> Callable[[Sequence[int]], bytes]:
+    """Toy audio as 24 kHz PCM16."""
+
+    def make(words: Sequence[int]) -> bytes:
+        samples = soxr.resample(toy_audio(words), 16_000, 24_000)
+        return bytes((samples.clip(-1, 1) * 32_767).astype("<i2").tobytes())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def wav() -> Callable[..., bytes]:
+    """Toy audio as the content of a file."""
+    subtypes = {"WAV": "FLOAT", "FLAC": "PCM_16", "OGG": "VORBIS"}
+
+    def make(words: Sequence[int], form: str = "WAV") -> bytes:
+        file = io.BytesIO()
+        soundfile.write(file, toy_audio(words), 16_000, format=form, subtype=subtypes[form])
+        return file.getvalue()
+
+    return make
 
 
 @dataclass(frozen=True, kw_only=True)

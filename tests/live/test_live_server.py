@@ -13,9 +13,9 @@ import pytest
 import soxr
 
 from simulst.core.session import Session
+from simulst.live.access import Access
 from simulst.live.server import address_of
 from simulst.live.stream import dump
-from simulst.live.web import Access
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
@@ -410,3 +410,42 @@ def test_a_shutdown_waits_until_a_slow_reader_has_the_end(
     threading.Timer(0.3, one.until, ["end"]).start()
     server.stop()
     assert one.text == direct(WORDS * 3)
+
+
+@pytest.mark.parametrize("pace", ["live", "file"])
+def test_a_long_silence_is_not_decoded(serve: Serve, client: Connect, pace: str) -> None:
+    """Words, times and the clock of the stream are those of the whole stream; the model hears four seconds of it."""
+    heard: list[float] = []
+
+    class Hearing(ToyTranslator):
+        def open(self) -> Any:
+            session = super().open()
+            extend = session.extend_source
+
+            def hear(samples: Any, **options: Any) -> None:
+                heard.append(len(samples) / 16_000)
+                extend(samples, **options)
+
+            session.extend_source = hear  # type: ignore[method-assign]
+            return session
+
+    words = [3, 14, 15, 7, 9, *([0] * 200), 9, 26, 30]  # what is skipped is a whole number of the toy's slots
+    one = client(serve({"toy": Hearing()}, silence_s=2.2))
+    one.hello(pace=pace, chunk_ms=320)
+    one.audio(toy_audio(words))
+    assert one.finish() == toy_text(words)
+    assert sum(heard) < 7.5
+    writes = [message for message in one.seen if message["type"] == "write"]
+    assert writes[0]["audio_s"] < 4 and writes[-1]["audio_s"] == pytest.approx(len(words) * 0.32, abs=1)
+    late = [write for write in writes if write["audio_s"] > 10]
+    assert all(205 * 0.32 - 0.4 <= write["start_s"] <= write["end_s"] <= len(words) * 0.32 + 0.1 for write in late)
+    assert late and one.until("lag")["backlog_s"] == 0
+
+
+def test_a_short_pause_changes_nothing(serve: Serve, client: Connect) -> None:
+    words = [3, 14, 15, *([0] * 6), 9, 26, 30]
+    for server in (serve(), serve(silence_s=2.2)):
+        one = client(server)
+        one.hello(chunk_ms=320)
+        one.audio(toy_audio(words))
+        assert one.finish() == toy_text(words)

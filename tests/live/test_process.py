@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from simulst.errors import SimulstError
-from simulst.live.web import Access, site
+from simulst.live.access import Access, site
 from simulst.testing import toy_text
 
 WORDS = [3, 14, 15, 9]

@@ -14,6 +14,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulst.core.languages import Wanted
 from simulst.live import protocol
 from simulst.live.hub import HAND_ON_S, Limits
 from simulst.live.pool import Pool
@@ -99,9 +100,9 @@ def test_the_limits_in_the_document_are_those_of_the_code() -> None:
 
 
 def test_the_document_names_every_field_of_a_hello() -> None:
-    fields = {*Hello.__dataclass_fields__, "version", "token"}
+    fields = {*Hello.__dataclass_fields__, *Wanted.__dataclass_fields__, "version", "token"} - {"wanted"}
     words = documented("From the client")["hello"]
-    assert words - {"s16le", "f32le", "live", "file"} == fields
+    assert words - {"s16le", "f32le", "live", "file", "translate", "transcribe"} == fields
 
 
 def test_a_hello_has_defaults() -> None:

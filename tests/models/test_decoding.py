@@ -28,7 +28,7 @@ class ScriptedRun:
 
     def step(self) -> Step:
         logits = torch.tensor([self.table.get(one, self.default) for one in self.sequences]).log()
-        rows = np.stack([row_of(one) for one in self.sequences])
+        rows = torch.from_numpy(np.stack([row_of(one) for one in self.sequences]))
         return Step(logits=logits, weights=rows)
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:

@@ -307,6 +307,22 @@ def test_the_shipped_recipe_parses() -> None:
     assert not set(recipe.data.voices) & set(recipe.data.dev_voices)
 
 
+def test_processes_share_tensors_of_either_kind_and_each_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from simulst.training.ranks import Ranks
+
+    asked: list[object] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    Ranks()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    Ranks()
+    assert asked == [1, "cpu:gloo,cuda:nccl", "gloo"]
+
+
 def test_the_recipe_for_another_pair_parses_and_turns_the_files_round(tmp_path: Path) -> None:
     text = (ROOT / "examples" / "other-pair.md").read_text(encoding="utf-8")
     (tmp_path / "tiny-de-en.toml").write_text(text.split("```toml\n")[1].split("```")[0])

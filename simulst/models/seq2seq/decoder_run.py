@@ -32,7 +32,7 @@ class DecoderRun:
         rows = self._rows(queries, first=len(prompt) - 1)
         if rows is None:
             return Step(logits=self.scores(hidden[:, -1])), None
-        return Step(logits=self.scores(hidden[:, -1]), weights=rows[:, -1]), rows[0, :-1]
+        return Step(logits=self.scores(hidden[:, -1]), weights=rows[:, -1]), rows[0, :-1].cpu().numpy()
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         own = self.cache.self_attention_cache
@@ -64,7 +64,7 @@ class DecoderRun:
             logits: Tensor = self.weights.scorer(hidden)
         return logits
 
-    def _rows(self, queries: dict[int, Tensor], *, first: int) -> FloatArray | None:
+    def _rows(self, queries: dict[int, Tensor], *, first: int) -> Tensor | None:
         if not self.rows:
             return None
         keys = [layer.keys for layer in self.cross.layers]

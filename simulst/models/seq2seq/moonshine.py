@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simulst.core.languages import Pair
 from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
@@ -66,6 +67,13 @@ class Moonshine(Seq2SeqTranslator):
 
     def prompt(self) -> tuple[int, ...]:
         return (self.start_id,)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        return (Pair(source="en", target="en"),)
+
+    def for_pair(self, pair: Pair) -> "Moonshine":
+        return self
 
 
 class MoonshineSession(Seq2SeqSession):

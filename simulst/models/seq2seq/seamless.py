@@ -3,10 +3,12 @@
 Seamless Communication 2023, "SeamlessM4T: Massively Multilingual & Multimodal Machine Translation".
 """
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simulst.core.languages import Pair
 from simulst.errors import ModelError
 from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained, read_json
@@ -24,6 +26,7 @@ _SHORT = {
     "nl": "nld", "pl": "pol", "pt": "por", "ru": "rus", "tr": "tur", "uk": "ukr", "zh": "cmn",
 }  # fmt: skip
 """Two-letter codes for the three-letter ones of the model."""
+_LONG = {long: short for short, long in _SHORT.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,24 +54,26 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     window = FilterbankWindow(
         model.get_encoder(), SeamlessM4TFeatureExtractor(), frame_samples=160 * stride, max_s=1.5 * MAX_SOURCE_S
     )
+    vocabulary = TokenizerVocabulary(
+        directory / TOKENIZER_FILE,
+        pieces,
+        eos=int(config.eos_token_id),
+        special={*special, *languages.values(), int(config.pad_token_id)},
+        spaced=target not in UNSPACED,
+    )
     heads = whole_layers([int(config.decoder_layers) // 2], int(config.decoder_attention_heads))
     return Seamless(
         name=name,
         directory=directory,
         model=model,
         encoder=window,
-        vocabulary=TokenizerVocabulary(
-            directory / TOKENIZER_FILE,
-            pieces,
-            eos=int(config.eos_token_id),
-            special={*special, *languages.values(), int(config.pad_token_id)},
-            spaced=target not in UNSPACED,
-        ),
+        vocabulary=vocabulary,
         options=options,
         heads=choose_heads(directory, options.heads_file, heads),
         max_source_s=MAX_SOURCE_S,
         positions=int(config.max_position_embeddings),
-        prompt=(int(config.decoder_start_token_id), languages[target]),
+        languages=languages,
+        target=target,
     )
 
 
@@ -77,12 +82,27 @@ class Seamless(Seq2SeqTranslator):
 
     cross_attention = "cross_attention"
 
-    def __init__(self, *, prompt: tuple[int, ...], **rest: Any) -> None:
-        self._prompt_ids = prompt
-        super().__init__(**rest)
+    def __init__(self, *, model: Any, languages: dict[str, int], target: str, **rest: Any) -> None:
+        self._start_id = int(model.config.decoder_start_token_id)
+        self._languages, self._target = languages, target
+        super().__init__(model=model, **rest)
 
     def prompt(self) -> tuple[int, ...]:
-        return self._prompt_ids
+        return (self._start_id, self._languages[self._target])
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Any language into each of the model's, the one it was loaded for first."""
+        codes = sorted(self._languages, key=lambda code: code != self._target)
+        return tuple(Pair(source="", target=_LONG.get(code, code)) for code in codes)
+
+    def for_pair(self, pair: Pair) -> "Seamless":
+        """The same weights with another prompt."""
+        other = copy.copy(self)
+        other._target = _SHORT.get(pair.target, pair.target)
+        other.vocabulary = copy.copy(self.vocabulary)
+        other.vocabulary.spaced = other._target not in UNSPACED
+        return other
 
 
 FAMILY = ModelFamily(

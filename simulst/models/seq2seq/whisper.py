@@ -4,6 +4,7 @@ Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision
 checkpoint's generation_config; the streaming use follows Machacek & Polak 2025 (SimulStreaming).
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from simulst.core.languages import Pair
 from simulst.core.source import SAMPLE_RATE
 from simulst.core.translator import DECODING, Evidence
 from simulst.errors import ModelError
@@ -99,9 +101,8 @@ class Whisper(Seq2SeqTranslator):
         self.source: str | None = self._source(name, options)
         # Everything from the end-of-text mark on is a mark: languages, tasks, timestamps.
         eos = int(config.eos_token_id)
-        spaced = self.task == "translate" or self.source not in UNSPACED
         vocabulary = TokenizerVocabulary(
-            directory / TOKENIZER_FILE, pieces, eos=eos, special=range(eos, int(config.vocab_size)), spaced=spaced
+            directory / TOKENIZER_FILE, pieces, eos=eos, special=range(eos, int(config.vocab_size)), spaced=self._spaced
         )
         window = WhisperWindow(model.get_encoder(), extractor, padding_s=options.padding_s)
         layers = int(config.decoder_layers)
@@ -125,6 +126,29 @@ class Whisper(Seq2SeqTranslator):
 
     def open(self) -> "WhisperSession":
         return WhisperSession(self)
+
+    @property
+    def _spaced(self) -> bool:
+        return self.task == "translate" or self.source not in UNSPACED
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Into English from every language, and every language transcribed; the one it was loaded for first."""
+        own = Pair(source=self.source or "", target="en" if self.task == "translate" else self.source or "")
+        if not self.multilingual:
+            return (own,)
+        codes = ["", *self.languages]
+        known = [Pair(source=code, target="en") for code in codes if code != "en"]
+        known += [Pair(source=code, target=code) for code in codes]
+        return (own, *(pair for pair in known if pair != own))
+
+    def for_pair(self, pair: Pair) -> "Whisper":
+        """The same weights with another prompt."""
+        other = copy.copy(self)
+        other.task, other.source = pair.task, pair.source or None
+        other.vocabulary = copy.copy(self.vocabulary)
+        other.vocabulary.spaced = other._spaced
+        return other
 
     @property
     def multilingual(self) -> bool:

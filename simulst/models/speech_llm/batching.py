@@ -218,7 +218,7 @@ class Batcher:
             hidden = weights.model.decoder.model(**pack.inputs(weights.attention.layers)).last_hidden_state[0]
         scored = [index for index, request in enumerate(pack.order) if request.score]
         last = torch.tensor([pack.ends[index] - 1 for index in scored], dtype=torch.long, device=hidden.device)
-        scores = dict(zip(scored, weights.model.output.scores_of_many(hidden[last]), strict=True))
+        scores = dict(zip(scored, weights.model.output.scores(hidden[last]), strict=True))
         for index, request in enumerate(pack.order):
             assert request.cache is not None
             part = slice(pack.start(index), pack.ends[index])

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from simulst.core.translator import Translator
-from simulst.models.speech_llm.cache import DirectForward, StreamCache, Tally
+from simulst.models.speech_llm.cache import DirectForward, Forward, StreamCache, Tally
 from simulst.models.speech_llm.encoder import FRAME_SAMPLES, EncoderState
 from simulst.models.speech_llm.weights import Weights
+from simulst.models.speech_llm.written import WrittenForward
 
 
 class Compute(Protocol):
@@ -48,7 +49,9 @@ class Direct:
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
-        self.forward = DirectForward(weights.model.decoder, weights.attention.recording)
+        self.forward: Forward = DirectForward(weights.model.decoder, weights.attention.recording)
+        if weights.written is not None:
+            self.forward = WrittenForward(weights.written, weights.model.output)
 
     def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
         return self.weights.read_frames(self.weights.model.encoder.step(samples, state, is_final=is_final))

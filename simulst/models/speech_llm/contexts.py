@@ -35,7 +35,7 @@ class SpeechRun:
         self.weights, self.cache, self.source, self.rows = weights, cache, source, rows
         self.tokens: list[int] = []
         """Tokens that were fed to the cache after `start`, and their rows."""
-        self.token_rows: list[FloatArray] = []
+        self._rows: list[Tensor] = []
         self._several: DynamicCache | None = None
         self._position = 0
 
@@ -45,7 +45,7 @@ class SpeechRun:
         fed = self.cache.extend(embeds, positions, record=self.rows.wanted, score=True)
         rows = self._rows_of(fed, text)
         step = Step(logits=self.scores(fed), weights=None if rows is None else rows[-1:])
-        return step, rows
+        return step, None if rows is None else rows.cpu().numpy()
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         if self._several is not None or len(tokens) > 1:
@@ -54,33 +54,33 @@ class SpeechRun:
         rows = self._rows_of(fed, 1)
         self.tokens += tokens
         if rows is not None:
-            self.token_rows.append(rows[0])
+            self._rows.append(rows[0])
         return Step(logits=self.scores(fed), weights=rows)
+
+    def token_rows(self) -> FloatArray:
+        """Rows of the tokens that were fed, [tokens, (heads,) frames]."""
+        found: FloatArray = torch.stack(self._rows).cpu().numpy() if self._rows else np.zeros((0, 0), dtype=np.float32)
+        return found
 
     def scores(self, fed: Fed) -> Tensor:
         """Scores of the next token, [1, vocabulary]."""
         assert fed.logits is not None
         return fed.logits
 
-    def _rows_of(self, fed: Fed, count: int) -> FloatArray | None:
+    def _rows_of(self, fed: Fed, count: int) -> Tensor | None:
         """Rows of the last `count` entries, [count, frames] or [count, heads, frames]."""
         if not self.rows.wanted:
             return None
-        total = len(self.cache)
-        device = self.weights.device
         queries = {layer: found[:, -count:] for layer, found in fed.queries.items()}
         with torch.inference_mode():
-            rows = self.weights.attention.rows(
+            return self.weights.attention.rows(
                 queries,
                 {layer: self.cache.layers[layer].keys for layer in queries},
-                torch.tensor(self.cache.positions[-count:], device=device),
-                places=torch.arange(total - count, total, device=device),
+                self.cache.positions[-count:],
                 source=self.source,
                 median_frames=self.weights.median_frames,
                 every_head=self.rows.every_head,
-            )
-        found: FloatArray = rows[0]
-        return found
+            )[0]
 
     def _advance_several(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         weights = self.weights
@@ -107,8 +107,7 @@ class SpeechRun:
             rows = weights.attention.rows(
                 queries,
                 {layer: cache.layers[layer].keys for layer in queries},
-                position,
-                places=torch.tensor([cache.get_seq_length() - 1], device=device),
+                [self._position],
                 source=self.source,
                 median_frames=weights.median_frames,
                 every_head=self.rows.every_head,

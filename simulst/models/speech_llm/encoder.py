@@ -204,7 +204,7 @@ class BlockCausalEncoder(nn.Module):
 
     def _convolve(self, x: Tensor) -> Tensor:
         """[N, D, 6 n + 7] -> [N, n, D]; float32 into a model of half precision is rounded here."""
-        return F.gelu(self.conv3(F.gelu(self.conv2(x.to(self.conv2.weight))))).transpose(1, 2)
+        return F.gelu(self.conv3(F.gelu(self.conv2(x.to(self.conv1.weight))))).transpose(1, 2)
 
     def _layers_parallel(self, x: Tensor, frame: Tensor, total: int) -> Tensor:
         c = self.config
@@ -321,11 +321,11 @@ class BlockCausalEncoder(nn.Module):
         x = torch.tanh(self.conv1(window[None, None])).float()[0]
         decay = self.config.decay if state.frames else 1.0
         cut = CONV1_PER_FRAME * main  # what follows is heard again by the next block, so it is not carried on
-        wide = x.double()
-        sums = [float(x.shape[0] * cut), wide[:, :cut].sum().item(), wide[:, :cut].square().sum().item()]
-        rest = [float(wide[:, cut:].numel()), wide[:, cut:].sum().item(), wide[:, cut:].square().sum().item()]
+        parts = x[:, :cut].double(), x[:, cut:].double()
+        heard = torch.stack([number for part in parts for number in (part.sum(), part.square().sum())]).tolist()
+        sums, rest = ([float(part.numel()), *heard[i : i + 2]] for part, i in zip(parts, (0, 2), strict=True))
         past = (state.count, state.total, state.squares)
         state.count, state.total, state.squares = (decay * p + s for p, s in zip(past, sums, strict=True))
         seen = (p + r for p, r in zip((state.count, state.total, state.squares), rest, strict=True))
-        count, total, squares = (x.new_tensor(value, dtype=torch.float64) for value in seen)
+        count, total, squares = torch.tensor(list(seen), dtype=torch.float64, device=x.device)
         return self._convolve(self._normalise(x, count, total, squares)[None])[0]

@@ -115,7 +115,7 @@ class GroupedContext:
 
     def end(self, run: SpeechRun) -> None:
         self.ids += run.tokens
-        self._store(run.token_rows if run.rows.wanted else [None] * len(run.tokens))
+        self._store(run.token_rows() if run.rows.wanted else [None] * len(run.tokens))
 
     def _read(self, vectors: Tensor) -> None:
         lead = [] if self.grouped.source else [self.weights.speech_mark]

@@ -6,6 +6,7 @@ clock puts `<write>` after every turn of speech and the model may answer with no
 vectors go through the decoder together, and where one of them says WRITE those after it are taken back.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,7 +18,7 @@ from torch import Tensor
 from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.core.translator import FloatArray, ReadWrite, Turn
 from simulst.errors import ModelError
-from simulst.models.decoding import Candidate, Rules, greedy
+from simulst.models.decoding import Candidate, Rules, greedy, refuse_nan
 from simulst.models.search import RECENT_IDS
 from simulst.models.speech_llm.cache import Fed, StreamCache
 from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
@@ -133,9 +134,9 @@ class InterleavedStream:
         marks = [self.weights.read_mark, self.weights.write_mark]
         with torch.inference_mode():
             scores = self.weights.model.output.scores_of(hidden, marks).float()
-            if torch.isnan(scores).any():
-                raise ModelError("The model computed NaN scores; load it with dtype=float32 or check its weights.")
-            return [float(p) for p in scores.softmax(-1)[:, 1]]
+            found: list[float] = scores.softmax(-1)[:, 1].tolist()
+        refuse_nan(any(math.isnan(p) for p in found))
+        return found
 
     def _due(self, heard: Heard, number: int, probability: float) -> bool:
         if self.plan.turn:

@@ -31,6 +31,11 @@ class Options:
         "auto: evict for streams in turns, rebuild for others; none: nothing is cached from chunk to chunk, as in "
         "systems that re-encode their history, only to see what that costs",
     )
+    kernel: Literal["auto", "plain", "onednn"] = option(
+        "auto",
+        "what multiplies matrices on a CPU: torch's own choice (plain) or oneDNN; auto: the one that is quicker "
+        "when the model is loaded, with dtype=int8 also bfloat16 in the encoder; results differ in the last digits",
+    )
     heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json in the model's folder")
 
     def __post_init__(self) -> None:

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-
-from simulst.models import onednn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -14,27 +12,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class OutputLayer:
-    """Weight [V, width] and bias; where a model ties the two (small ones do), the weight is the token embeddings'."""
+    """The layer as the decoder has it, [.., width] -> [.., V], and its weight and bias where they are numbers to choose
+    from; where a model ties the two (small ones do), the weight is the token embeddings'."""
 
-    weight: Tensor
+    layer: nn.Module
+    weight: Tensor | None
     bias: Tensor | None
 
     @classmethod
     def of(cls, decoder: "PreTrainedModel") -> "OutputLayer":
         """The layer of a causal language model of transformers."""
-        if decoder.config.tie_word_embeddings:
-            return cls(decoder.get_input_embeddings().weight, None)
         layer = decoder.get_output_embeddings()
-        return cls(layer.weight, layer.bias)
+        if decoder.config.tie_word_embeddings:
+            return cls(layer, decoder.get_input_embeddings().weight, None)
+        known = dict(layer.named_parameters())
+        return cls(layer, known.get("weight"), known.get("bias"))
 
     def scores(self, hidden: Tensor) -> Tensor:
         """Scores [..., V] after hidden states [..., width]."""
-        return F.linear(hidden, self.weight, self.bias)
-
-    def scores_of_many(self, hidden: Tensor) -> Tensor:
-        """Scores without gradients, computed in a way that is fast for many rows."""
-        return onednn.linear(hidden, self.weight, self.bias)
+        found: Tensor = self.layer(hidden)
+        return found
 
     def scores_of(self, hidden: Tensor, tokens: list[int]) -> Tensor:
         """Scores of some tokens only."""
+        if self.weight is None:
+            return self.scores(hidden)[..., tokens]
         return F.linear(hidden, self.weight[tokens], None if self.bias is None else self.bias[tokens])

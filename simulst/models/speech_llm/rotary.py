@@ -5,7 +5,7 @@ key of another one by one more turn: entries of a cache can be evicted and the r
 again. Whether a model of transformers is of that kind is not read off its name but tried (`Rotary.of`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +19,41 @@ if TYPE_CHECKING:
 SHORTEST_WINDOW = 1024
 """Sliding windows shorter than this would hide entries that are kept."""
 PROBE = ((0, 1, 2), (5, 9, 11))
+KEPT_TURNS = 1 << 16
+"""Sines and cosines of that many positions may be kept."""
+
+Turns = tuple[Tensor, Tensor]
+
+
+class TurnTable:
+    """Cosines, and sines with the sign of a half turn, of a model's `rotary_emb`: computed once for all streams.
+
+    A vector x [.., dim] at a position becomes x * cos + x.roll(dim / 2) * sin.
+    """
+
+    def __init__(self, rotary_emb: Callable[[Tensor, Tensor], Turns]) -> None:
+        self._rotary = rotary_emb
+        self._known: Turns | None = None
+
+    def __call__(self, positions: Sequence[int], like: Tensor) -> Turns:
+        """[n, 1, dim], of the type and on the device of `like`; positions that follow each other copy nothing."""
+        first, last, count = positions[0], max(positions), len(positions)
+        if last >= KEPT_TURNS:
+            return self._computed(torch.tensor(list(positions), device=like.device), like)
+        known = self._known
+        if known is None or len(known[0]) <= last or (known[0].dtype, known[0].device) != (like.dtype, like.device):
+            size = 1 << max(10, last.bit_length())
+            known = self._known = self._computed(torch.arange(size, device=like.device), like)
+        if list(positions) == list(range(first, first + count)):
+            return known[0][first : first + count], known[1][first : first + count]
+        index = torch.tensor(list(positions), device=like.device)
+        return known[0][index], known[1][index]
+
+    def _computed(self, positions: Tensor, like: Tensor) -> Turns:
+        """A half turn swaps the halves and negates one; the sign is in the sines, which leaves a plain roll."""
+        cos, sin = (one[0, :, None] for one in self._rotary(like, positions[None]))
+        half = sin.shape[-1] // 2
+        return cos, torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
 
 
 class Rotary:

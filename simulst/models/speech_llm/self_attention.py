@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from simulst.core.translator import FloatArray
 from simulst.errors import ModelError
-from simulst.models.attention import RecordedHeads, by_layer, smoothed
+from simulst.models.attention import Head, RecordedHeads, by_layer, smoothed
+from simulst.models.speech_llm.rotary import TurnTable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,49 +32,65 @@ class SelfAttention(RecordedHeads):
             )
         sources = [one["q_norm" if "q_norm" in one else "q_proj"] for one in attentions]
         super().__init__(sources, num_heads=int(config.num_attention_heads), heads=heads)
+        self._turns = TurnTable(self.model.rotary_emb)
+        self._index: dict[int, tuple[Tensor, Tensor]] = {}
         self.head_dim = int(vars(layers[0].self_attn).get("head_dim", config.hidden_size // self.num_heads))
+
+    def use(self, heads: Sequence[Head] | None) -> list[Head]:
+        found = super().use(heads)
+        self._index = {}
+        return found
 
     def rows(
         self,
         queries: dict[int, Tensor],
         keys: dict[int, Tensor],
-        positions: Tensor,
+        positions: Sequence[int],
         *,
         source: "tuple[int, int] | Tensor",
         median_frames: int,
         every_head: bool,
-        places: Tensor | None = None,
-    ) -> FloatArray:
+    ) -> Tensor:
         """Attention of the query positions over the source: mean over heads [batch, rows, frames], or
         [batch, rows, heads, frames] with `every_head`.
 
-        `positions` [rows] turn the queries; `places` (default: the same) are the cache entries that hold them, and a
-        query sees entries up to its own. `source` are the entries [first, end) that stand for source, or their indices.
+        `positions` [rows] turn the queries, which belong to the last entries: a query sees those up to its own.
+        `source` are the entries [first, end) that stand for source, or their indices.
         """
-        columns = torch.arange(*source, device=positions.device) if isinstance(source, tuple) else source
-        places = positions if places is None else places
+        layers = sorted(by_layer(self.heads).items())
+        one = queries[layers[0][0]]
+        turns = self._turns(positions, one.new_zeros(1, dtype=torch.float32))
+        chosen = slice(*source) if isinstance(source, tuple) else source
         found = [
-            smoothed(self._layer_rows(queries[at], keys[at], positions, places, heads, columns), median_frames)
-            for at, heads in sorted(by_layer(self.heads).items())
+            smoothed(self._layer_rows(queries[at], keys[at], turns, at, heads)[..., chosen], median_frames)
+            for at, heads in layers
         ]
         joined = torch.cat(found, dim=1)
-        rows = joined.transpose(1, 2) if every_head else joined.mean(dim=1)
-        result: FloatArray = rows.float().cpu().numpy()
-        return result
+        return joined.transpose(1, 2) if every_head else joined.mean(dim=1)
 
     def _layer_rows(
-        self, queries: Tensor, keys: Tensor, positions: Tensor, places: Tensor, heads: Sequence[int], columns: Tensor
+        self, queries: Tensor, keys: Tensor, turns: tuple[Tensor, Tensor], layer: int, heads: Sequence[int]
     ) -> Tensor:
-        """[batch, heads, rows, frames]"""
+        """[batch, heads, rows, entries]"""
         batch, count = queries.shape[:2]
-        q = queries.reshape(batch, count, self.num_heads, self.head_dim).transpose(1, 2)[:, list(heads)].float()
-        cos, sin = self.model.rotary_emb(q, positions[None])
-        half = self.head_dim // 2
-        turned = torch.cat((-q[..., half:], q[..., :half]), dim=-1)
-        q = q * cos[:, None] + turned * sin[:, None]
-        group = self.num_heads // keys.shape[1]
-        k = keys[:, [head // group for head in heads]].float()
-        scores = q @ k.transpose(2, 3) * self.head_dim**-0.5
-        later = torch.arange(keys.shape[2], device=keys.device) > places[:, None]
-        rows: Tensor = scores.masked_fill(later, -torch.inf).softmax(-1)
-        return rows.index_select(-1, columns)
+        own, of_keys = self._heads(layer, heads, keys)
+        q = queries.reshape(batch, count, self.num_heads, self.head_dim).index_select(2, own).float()
+        q = (q * turns[0] + q.roll(self.head_dim // 2, -1) * turns[1]).transpose(1, 2)
+        scores = q @ keys.index_select(1, of_keys).float().transpose(2, 3) * self.head_dim**-0.5
+        if count > 1:
+            entries = keys.shape[2]
+            seen = torch.ones(count, entries, dtype=torch.bool, device=keys.device).tril(entries - count)
+            scores = scores.masked_fill(~seen, -torch.inf)
+        rows: Tensor = scores.softmax(-1)
+        return rows
+
+    def _heads(self, layer: int, heads: Sequence[int], keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices of the heads and of their keys' heads, on the device of the keys."""
+        found = self._index.get(layer)
+        if found is None or found[0].device != keys.device:
+            group = self.num_heads // keys.shape[1]
+            found = self._index[layer] = (
+                torch.tensor(list(heads), device=keys.device),
+                torch.tensor([head // group for head in heads], device=keys.device),
+            )
+        return found

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import torch
 
+from simulst.core.languages import Pair
 from simulst.core.translator import DECODING, Evidence, PlainTranslator
 from simulst.errors import ModelError
-from simulst.models import onednn
+from simulst.models import kernels
 from simulst.models.attention import Head, choose_heads, whole_layers
-from simulst.models.checkpoint import torch_device, torch_dtype
+from simulst.models.checkpoint import torch_device
 from simulst.models.family import ModelFamily
+from simulst.models.precision import choose_precision
+from simulst.models.speech_llm.arithmetic import Arithmetic
 from simulst.models.speech_llm.compute import Compute, Direct
 from simulst.models.speech_llm.network import SpeechLLMConfig, load_weights, read_config
 from simulst.models.speech_llm.options import Options
@@ -49,6 +52,18 @@ class SpeechLLMTranslator(PlainTranslator):
     def open(self) -> SpeechLLMSession:
         return SpeechLLMSession(self.weights, self.compute)
 
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Translation and transcript, the one it was loaded for first."""
+        config = self.weights.model.config
+        translate = Pair(source=config.source, target=config.target)
+        transcribe = Pair(source=config.source, target=config.source)
+        return (translate, transcribe) if self.weights.options.task == "translate" else (transcribe, translate)
+
+    def for_pair(self, pair: Pair) -> "SpeechLLMTranslator":
+        weights = self.weights.doing("transcribe" if pair.task == "transcribe" else "translate")
+        return SpeechLLMTranslator(weights, name=self.name, directory=self.directory)
+
     def computed_by(self, compute: Compute) -> "SpeechLLMTranslator":
         """The same weights under the same name, run by `compute`."""
         return SpeechLLMTranslator(self.weights, name=self.name, directory=self.directory, compute=compute)
@@ -75,14 +90,19 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
             f"{directory}/{VOCABULARY_FILE} has {len(vocabulary)} pieces "
             f"but the decoder has {config.decoder['vocab_size']}."
         )
-    model = load_weights(directory, config, dtype=torch_dtype(dtype)).to(torch_device(device))
+    where = torch_device(device)
+    precision = choose_precision(dtype, where, int8=True)
+    model = load_weights(directory, config, dtype=precision.dtype).to(where)
     if options.encoder == "full":
         model.encoder.config = replace(config.encoder, block_frames=FULL_CONTEXT, lookahead_frames=0, left_frames=0)
-    onednn.use(model.encoder, exact=config.encoder.block_frames + config.encoder.lookahead_frames)
-    onednn.use(model.decoder)
     layers, heads = int(config.decoder["num_hidden_layers"]), int(config.decoder["num_attention_heads"])
     chosen = choose_heads(directory, options.heads_file, whole_layers([layers // 2], heads))
-    return Weights(model, vocabulary, options=options, heads=chosen)
+    arithmetic = Arithmetic(
+        int8=precision.int8,
+        kernel=kernels.chosen(options.kernel, model.embeddings),
+        short_encoder=precision.int8 and options.kernel == "auto" and kernels.bfloat16_gains(),
+    )
+    return Weights(model, vocabulary, options=options, heads=chosen, arithmetic=arithmetic)
 
 
 def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> SpeechLLMTranslator:

@@ -1,35 +1,49 @@
 """What the streams of a speech LLM share: network, vocabulary, marks, alignment heads and options."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from simulst.errors import ModelError
-from simulst.models import onednn
 from simulst.models.attention import median_width
+from simulst.models.speech_llm.arithmetic import Arithmetic
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.rotary import Rotary
 from simulst.models.speech_llm.self_attention import SelfAttention
 from simulst.models.speech_llm.vocabulary import SentencePieceVocabulary
+from simulst.models.speech_llm.written import written_out
 
 
 class Weights:
     """A speech LLM as its contexts see it; holds nothing of any stream."""
 
     def __init__(
-        self, model: SpeechLLM, vocabulary: SentencePieceVocabulary, *, options: Options, heads: Sequence[Sequence[int]]
+        self,
+        model: SpeechLLM,
+        vocabulary: SentencePieceVocabulary,
+        *,
+        options: Options,
+        heads: Sequence[Sequence[int]],
+        arithmetic: Arithmetic,
     ) -> None:
         config = model.config
+        self.written = written_out(model.decoder)
+        arithmetic.applied(model, [] if self.written is None else [self.written])
+        self.recognise: Callable[[Tensor], Tensor] = (
+            model.output.layer if model.tied else arithmetic.layer(model.embeddings)
+        )
         self.model, self.vocabulary, self.options = model, vocabulary, options
         self.frame_s = config.frame_s
         self.median_frames = median_width(options.median_s, self.frame_s)
         self.speech_mark = vocabulary.mark("<sp>")
         self.source_mark = vocabulary.mark(config.languages[config.source])
-        target = config.target if options.task == "translate" else config.source
-        self.target_mark = vocabulary.mark(config.languages[target])
+        self.target_mark = self._target_mark()
         self.text_target_mark = vocabulary.mark(config.languages[config.target])
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
@@ -50,6 +64,18 @@ class Weights:
             self.suppress_in_write = suppress.clone()
             self.suppress_in_write[vocabulary.eos] = True
             self.suppress_in_write[self.read_mark] = False
+
+    def _target_mark(self) -> int:
+        config = self.model.config
+        target = config.target if self.options.task == "translate" else config.source
+        return self.vocabulary.mark(config.languages[target])
+
+    def doing(self, task: Literal["translate", "transcribe"]) -> "Weights":
+        """The same network for the other task."""
+        other = copy.copy(self)
+        other.options = replace(self.options, task=task)
+        other.target_mark = other._target_mark()
+        return other
 
     def _rotary(self, *, required: bool) -> Rotary | None:
         """What moves cached keys; None where nothing asks for it, or nothing but `cache=auto` and it cannot be."""
@@ -77,5 +103,5 @@ class Weights:
         if not len(frames):
             return model.embeddings.new_zeros(0, model.embeddings.shape[1]), []
         vectors: Tensor = model.projector(model.stack(frames))
-        scores = onednn.linear(vectors, model.embeddings)
+        scores = self.recognise(vectors)
         return vectors, scores.masked_fill(self.suppress_in_ctc, -torch.inf).argmax(-1).tolist()

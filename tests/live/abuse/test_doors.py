@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from simulst.live.web import Access
+from simulst.live.access import Access
 
 Serve = Callable[..., Any]
 Connect = Callable[..., Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from simulst.live.web import Access
+from simulst.live.access import Access
 from simulst.testing import ToyTranslator, toy_text
 
 WORDS = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7, 21, 22, 23, 24, 20, 1, 2, 4]

@@ -1,0 +1,1 @@
+"""Interfaces of OpenAI's API over the streams of a live server."""
