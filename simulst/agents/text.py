@@ -9,14 +9,14 @@ from simulst.agents.harness import Segment, TextToTextAgent
 from simulst.core.deciding import Deciding
 from simulst.core.events import Event
 from simulst.errors import PolicyError
-from simulst.models.text.translator import TextTranslator
+from simulst.models.text.translator import TextModel, text_translator
 from simulst.policies import LoadedPolicy
 
 
 class TextSession(Deciding):
     """One source text on one model and policy: a decision per word, and all that is left at the end."""
 
-    def __init__(self, model: TextTranslator, policy: LoadedPolicy) -> None:
+    def __init__(self, model: TextModel, policy: LoadedPolicy) -> None:
         super().__init__(model, policy, clock=time.monotonic)
         if self.revises:
             raise PolicyError(f"Policy {policy.name} takes text back, which SimulEval cannot.")
@@ -55,13 +55,13 @@ class WordStates(SessionStates[list[str]]):
         return str(segment.content).split()
 
 
-class TextAgent(PolicyAgent[list[str], TextTranslator], TextToTextAgent):
+class TextAgent(PolicyAgent[list[str], TextModel], TextToTextAgent):
     """One policy on the text side of one model. SimulEval asks on after the source's end until a write is finished."""
 
     policy_name: ClassVar[str] = "wait_k"
 
-    def load(self, device: str, dtype: str | None) -> TextTranslator:
-        return TextTranslator(self.settings.load(device, dtype))
+    def load(self, device: str, dtype: str | None) -> TextModel:
+        return text_translator(self.settings.load(device, dtype))
 
     def open_session(self) -> TextSession:
         return TextSession(self.model, self.settings.policy)

@@ -26,10 +26,28 @@ def models(
         return
     for info in found:
         _print(info)
+    if not name:
+        _print_families()
     print(
         "Any local directory or hub name (owner/name) of a supported architecture works as --model too, and so does a "
         "model family of your own: file.py:FAMILY."
     )
+
+
+def _print_families() -> None:
+    """Every family: the checkpoints it reads, what they provide, and one to try."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from simulst.models import describe_families
+
+    console = Console()
+    for one in describe_families():
+        console.print(Text(one.name, style="bold").append("  family of models", style="not bold"))
+        reads = ", ".join(one.kinds) or "a server of completions"
+        for title, value in (("reads", reads), ("provides", ", ".join(sorted(one.provides))), ("try", one.hub)):
+            console.print(Text(f"{title:>11}  ", style="dim").append(value, style="default"))
+        console.print()
 
 
 def _fitting(info: "ModelInfo") -> list[str]:

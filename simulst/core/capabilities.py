@@ -19,8 +19,9 @@ class SourceModel(SourceLanguageModel, Protocol):
     """The text side of a model (SOURCE_LM): it continues source text and translates it, several texts in one batch."""
 
     @property
-    def searches(self) -> bool:
-        """Whether `search_text` gives several hypotheses with log-probabilities, not the best translation alone."""
+    def evidence(self) -> frozenset[Evidence]:
+        """What hypotheses of `search_text` can carry: NBEST, LOGPROBS, ALIGNMENT (rows over the words of the text,
+        one column a word); nothing where it gives the best translation alone."""
         ...
 
     def continuer(self, name: str) -> SourceLanguageModel:

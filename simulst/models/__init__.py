@@ -8,6 +8,8 @@ from simulst.models.family import ModelFamily
 from simulst.models.registry import (
     FAMILIES,
     MODELS,
+    FamilyInfo,
+    describe_families,
     describe_model,
     describe_models,
     load_model,
@@ -19,7 +21,9 @@ __all__ = [
     "DEFAULT_MODEL",
     "FAMILIES",
     "MODELS",
+    "FamilyInfo",
     "ModelFamily",
+    "describe_families",
     "describe_model",
     "describe_models",
     "load_model",

@@ -1,61 +1,58 @@
 """Cascade: a recogniser commits source words as they are spoken, a text model translates them: `--model ASR+TEXT`.
 
 The recogniser runs in a session of its own under StreamAtt, so that its words are final and its audio is trimmed; the
-text model sees whole words only. What a policy can ask for is the evidence of a text translator.
+text model sees whole words only. What a policy can ask for is the evidence of a text translator; where the text model
+tells its attention over source words, that is attention over time (AlignAtt and StreamAtt on text, as Alignatt4LLM).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulst.core.events import WriteEvent
-from simulst.core.translator import Evidence, FloatArray, PlainTranslator, SourceModel, Translator
+from simulst.core.translator import (
+    DECODING,
+    PLAIN,
+    FloatArray,
+    Hypothesis,
+    PlainTranslator,
+    Query,
+    SourceModel,
+    Translator,
+)
 from simulst.errors import ModelError
-from simulst.models.family import ModelFamily
-from simulst.models.options import check_options, option
-from simulst.models.text.translator import TextTranslator, TextTranslatorSession
+from simulst.models.halves import CascadeFamily, Options
+from simulst.models.registry import can_provide
+from simulst.models.text.translator import TEXT, TextTranslatorSession, text_translator
+from simulst.models.word_clock import FRAME_S, TimedGate, WordClock
 
 if TYPE_CHECKING:
     from simulst.core.session import Session
 
-PROVIDES = frozenset({Evidence.PREFIX, Evidence.CTC_COUNTS, Evidence.SOURCE_LM, Evidence.NBEST, Evidence.LOGPROBS})
 MAX_SOURCE_S = 30.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Options of `load_model`."""
-
-    recogniser_policy: str = option("stream_att", "policy under which the recogniser commits words; it may not retract")
-    recogniser_chunk_ms: int = option(640, "audio between two decisions of the recogniser, in ms", at_least=20)
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-
-def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "Cascade":
-    """The cascade of the two models whose names stand on both sides of a "+"; `directory` is not used."""
-    from simulst.models import load_model, option_names
-
-    first, _, second = name.partition("+")
-    own = {"task": "transcribe"} if "task" in option_names(first) else {}
-    recogniser = load_model(first, device=device, dtype=dtype, **own)
-    return Cascade(recogniser, load_model(second, device=device, dtype=dtype), name=name, options=options)
+def load(family: CascadeFamily, options: Options, *, name: str, device: str, dtype: str | None) -> "Cascade":
+    """The cascade of the two models of a family of cascades."""
+    recogniser, text = family.load_halves(options, device=device, dtype=dtype)
+    return Cascade(recogniser, text, name=name, options=options)
 
 
 class Cascade(PlainTranslator):
     """A recogniser and a text model; sessions hold everything else."""
 
-    frame_s = 0.02
+    frame_s = FRAME_S
     max_source_s = MAX_SOURCE_S
 
     def __init__(self, recogniser: Translator, text: Translator, *, name: str, options: Options) -> None:
         from simulst.policies import load_policy
 
         self.name, self.options = name, options
-        self.recogniser, self.text = recogniser, TextTranslator(text)
+        self.recogniser, self.text = recogniser, text_translator(text)
         self.vocabulary = self.text.vocabulary
         self.provides = self.text.provides
+        self.tokens_per_second = self.text.tokens_per_second
         self.policy = load_policy(options.recogniser_policy)
         if self.policy.policy.revises:
             raise ModelError(f"Policy '{options.recogniser_policy}' takes words back; a recogniser must commit them.")
@@ -68,7 +65,7 @@ class Cascade(PlainTranslator):
         return Session(self.recogniser, self.policy, chunk_ms=self.options.recogniser_chunk_ms)
 
     def open(self) -> "CascadeSession":
-        return CascadeSession(self.listen(), self.text.text_side())
+        return CascadeSession(self.listen(), self.text.text_side(), lag_s=self.options.recogniser_lag_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +79,9 @@ class HeardWord:
 class CascadeSession(TextTranslatorSession):
     """One stream: the recogniser's session, and the words it committed that are still kept, on a clock of audio."""
 
-    def __init__(self, listening: "Session", text: SourceModel) -> None:
+    def __init__(self, listening: "Session", text: SourceModel, *, lag_s: float) -> None:
         super().__init__(text)
-        self._listening = listening
+        self._listening, self._lag_s = listening, lag_s
         self._words: tuple[HeardWord, ...] = ()
         self._forgotten = 0
         self._changes = 0
@@ -101,6 +98,16 @@ class CascadeSession(TextTranslatorSession):
     @property
     def source_end(self) -> int:
         return self._changes
+
+    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
+        """Continue `prefix` given the words committed so far; rows over words become rows over time."""
+        clock = WordClock(
+            ends_s=[word.end_s for word in self._words],
+            start_s=self._start_s,
+            heard_s=self._heard_s - self._lag_s,
+        )
+        gate = None if query.gate is None else TimedGate(query.gate, clock)
+        return [clock.timed(one) for one in super().hypothesise(prefix, replace(query, gate=gate))]
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Let the recogniser hear the samples; words that it commits become visible at once."""
@@ -142,8 +149,19 @@ class CascadeSession(TextTranslatorSession):
         self._start_s = max(self._start_s, min(to_s, self._heard_s))
 
 
-def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
-    return PROVIDES
+def family_of_pair(name: str) -> CascadeFamily:
+    """The family of the cascade of that name, ASR+TEXT."""
+    first, _, second = name.partition("+")
 
+    def loaded(directory: Path, options: Options, /, *, name: str, device: str, dtype: str | None) -> "Cascade":
+        return load(family, options, name=name, device=device, dtype=dtype)
 
-FAMILY = ModelFamily(name="cascade", description="cascade", options=Options, provides=_provides, load=load)
+    family = CascadeFamily(
+        name="cascade",
+        description="cascade",
+        options=Options,
+        provides=lambda _directory, _options: can_provide(second) & DECODING | TEXT,
+        load=loaded,
+        pair=(first, second),
+    )
+    return family

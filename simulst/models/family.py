@@ -39,6 +39,8 @@ class ModelFamily(Generic[OptionsT]):
     unlocks: Mapping[Evidence, str] = field(default_factory=dict)
     """Evidence that an option brings, and the option, such as "positions=grouped"."""
     description: str = ""
+    hub: str = ""
+    """The name of one of its models, to try it with."""
 
     def __post_init__(self) -> None:
         kind = self.options

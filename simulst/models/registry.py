@@ -24,12 +24,20 @@ FAMILIES: dict[str, str] = {
     "moonshine": "simulst.models.seq2seq.moonshine:FAMILY",
     "seamless_m4t": "simulst.models.seq2seq.seamless:FAMILY",
     "seamless_m4t_v2": "simulst.models.seq2seq.seamless:FAMILY",
+    "canary": "simulst.models.seq2seq.canary:FAMILY",
     "speech_to_text": "simulst.models.seq2seq.speech2text:FAMILY",
+    **dict.fromkeys(("marian", "m2m_100", "t5"), "simulst.models.text.encoder_decoder:FAMILY"),
+    **dict.fromkeys(
+        ("gemma", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"),
+        "simulst.models.text.causal_lm:FAMILY",
+    ),
 }
 """`model_type` of a config.json (or type of a simulst.json) to the family that reads it, imported when it is used."""
 
-CASCADE = "simulst.models.cascade:FAMILY"
-"""`ASR+TEXT`: two models, a recogniser and one that translates text."""
+CASCADE = "simulst.models.cascade:family_of_pair"
+"""`ASR+TEXT`: two models, a recogniser and one that translates text; their family is made of theirs."""
+ENDPOINT = "simulst.models.text.endpoint:FAMILY"
+"""`http://HOST/v1#MODEL`: a server of completions that translates text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +96,8 @@ class Place:
     def family(self) -> AnyFamily:
         """The family, its module imported."""
         if self.file is None:
-            family: AnyFamily = resolve_name(self.entry)
+            found = resolve_name(self.entry)
+            family: AnyFamily = found(self.name) if self.entry == CASCADE else found
             return family
         from simulst.models.own import family_from_file
 
@@ -115,6 +124,31 @@ def describe_models() -> list[ModelInfo]:
     return [_known(name) for name in MODELS]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FamilyInfo:
+    """A built-in family."""
+
+    name: str
+    kinds: tuple[str, ...]
+    """Keys of FAMILIES: the `model_type` of its checkpoints; none where it reads none."""
+    provides: frozenset[Evidence]
+    hub: str
+
+
+def describe_families() -> list[FamilyInfo]:
+    """The built-in families, what their models provide and one to try; fetches nothing."""
+    kinds: dict[str, tuple[str, ...]] = {}
+    for kind, entry in FAMILIES.items():
+        kinds[entry] = (*kinds.get(entry, ()), kind)
+    return [_family_info(entry, names) for entry, names in {**kinds, ENDPOINT: ()}.items()]
+
+
+def _family_info(entry: str, kinds: tuple[str, ...]) -> FamilyInfo:
+    family: AnyFamily = resolve_name(entry)
+    directory = _kept(family.hub) if family.hub in MODELS else Path(family.hub)
+    return FamilyInfo(name=family.name, kinds=kinds, provides=family.can_provide(directory), hub=family.hub)
+
+
 def describe_model(name_or_dir: str | Path) -> ModelInfo:
     """What is known about a model before its weights are loaded (a hub name is fetched)."""
     if _is_known(str(name_or_dir)):
@@ -123,7 +157,7 @@ def describe_model(name_or_dir: str | Path) -> ModelInfo:
     family = place.family()
     if place.file is not None:
         description = family.description or f"{family.name} of {place.file}"
-    elif place.entry == CASCADE:
+    elif place.entry in (CASCADE, ENDPOINT):
         description = family.description
     else:
         description = f"{_architecture(place.directory)} checkpoint in {place.directory}"
@@ -141,7 +175,7 @@ def describe_model(name_or_dir: str | Path) -> ModelInfo:
 
 def _known(name: str) -> ModelInfo:
     """Of a model of the hub too without fetching it."""
-    known, family = MODELS[name], _family(name)
+    known, family = MODELS[name], family_of(name)
     return ModelInfo(
         name=name,
         description=known.description,
@@ -156,7 +190,7 @@ def _known(name: str) -> ModelInfo:
 
 def option_names(name_or_dir: str | Path) -> frozenset[str]:
     """Names that `load_model` takes as options of this model; the command line tells them from policy parameters."""
-    return frozenset(_family(str(name_or_dir)).described_options())
+    return frozenset(family_of(str(name_or_dir)).described_options())
 
 
 def options_for(name_or_dir: str | Path, needs: frozenset[Evidence]) -> dict[str, str]:
@@ -164,18 +198,26 @@ def options_for(name_or_dir: str | Path, needs: frozenset[Evidence]) -> dict[str
     if needs <= DECODING:
         return {}
     try:
-        family = _family(str(name_or_dir))
+        family = family_of(str(name_or_dir))
     except ModelError:  # loading it will say so
         return {}
     pairs = (option.partition("=") for evidence, option in family.unlocks.items() if evidence in needs)
     return {key: value for key, _, value in pairs}
 
 
+def can_provide(wanted: str) -> frozenset[Evidence]:
+    """What a model provides by itself or with one of its options; a known one is not fetched for it."""
+    if _is_known(wanted):
+        return family_of(wanted).can_provide(_kept(wanted))
+    place = locate(wanted)
+    return place.family().can_provide(place.directory)
+
+
 def _is_known(wanted: str) -> bool:
     return wanted in MODELS and not Path(wanted).is_dir()
 
 
-def _family(wanted: str) -> AnyFamily:
+def family_of(wanted: str) -> AnyFamily:
     """The family of a model; a known one is not fetched for it."""
     if not _is_known(wanted):
         return locate(wanted).family()
@@ -195,10 +237,12 @@ def locate(wanted: str) -> Place:
     own = _own(wanted)
     if own is not None and own.file is not None and own.file.is_file():
         return own
-    if "+" in wanted and all(wanted.partition("+")):
+    if "+" in wanted and all(wanted.partition("+")) and "://" not in wanted.partition("+")[0]:
         return Place(name=wanted, entry=CASCADE, directory=path)
     if own is not None:
         return own
+    if wanted.startswith(("http://", "https://")):
+        return Place(name=wanted, entry=ENDPOINT, directory=path)
     if path.is_absolute() or wanted.startswith((".", "~")):
         raise ModelError(f"The model directory {wanted} does not exist.")
     if is_hub_name(wanted):
@@ -207,7 +251,7 @@ def locate(wanted: str) -> Place:
     raise ModelError(
         f"Unknown model '{wanted}'; known: {', '.join(MODELS)}, a local directory, "
         f"or a hub name (owner/name) of a supported architecture: {_supported()}; or a cascade of two, ASR+TEXT; "
-        "or file.py:FAMILY."
+        "or file.py:FAMILY; or, for text, a server http://HOST:PORT/v1#NAME."
     )
 
 

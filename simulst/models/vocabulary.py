@@ -88,13 +88,13 @@ def read_tokenizer(path: Path) -> tuple[list[bytes], frozenset[int]]:
         raise ModelError(f"The tokenizer {path} has no usable vocabulary.")
     pieces = [b""] * size
     for text, token in table.items():
-        pieces[token] = _byte_level(text) if byte_level else _sentence_piece(text)
+        pieces[token] = _byte_level(text) if byte_level else sentence_piece(text)
     for text, (token, _) in added.items():
-        pieces[token] = text.encode() if byte_level else _sentence_piece(text)
+        pieces[token] = text.encode() if byte_level else sentence_piece(text)
     return pieces, frozenset(token for token, special in added.values() if special)
 
 
-def _sentence_piece(text: str) -> bytes:
+def sentence_piece(text: str) -> bytes:
     if len(text) == 6 and text.startswith("<0x") and text.endswith(">"):
         return bytes([int(text[3:5], 16)])
     return text.replace("\u2581", " ").encode()

@@ -9,15 +9,18 @@ from typing import Protocol
 _LETTERS = string.ascii_lowercase
 
 
-def tiny_whisper(directory: Path, *, multilingual: bool = True, brevity: float = 0.0, seed: int = 0) -> Path:
-    """A Whisper of 2 + 2 layers and 4 heads; token ids are listed in its tokenizer.json.
+def tiny_whisper(
+    directory: Path, *, multilingual: bool = True, brevity: float = 0.0, seed: int = 0, turbo: bool = False
+) -> Path:
+    """A Whisper of 2 + 2 layers and 4 heads; token ids are listed in its tokenizer.json. `turbo` has the shape of
+    large-v3-turbo: 128 mel bins, more layers and heads in the encoder than in the decoder.
 
     Random weights hardly ever end a sequence; `brevity` is added to the score of the end-of-text token.
     """
     import torch
     from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
-    pieces = [*_byte_pieces(), *("\u0120" + letter for letter in _LETTERS)]
+    pieces = [*byte_pieces(), *("\u0120" + letter for letter in _LETTERS)]
     eos = len(pieces)
     marks = ["<|endoftext|>", "<|startoftranscript|>", "<|de|>", "<|en|>", "<|ja|>", "<|translate|>", "<|transcribe|>"]
     marks += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>", "<|0.00|>", "<|0.02|>"]
@@ -25,12 +28,13 @@ def tiny_whisper(directory: Path, *, multilingual: bool = True, brevity: float =
     config = WhisperConfig(
         vocab_size=eos + len(marks),
         d_model=32,
-        encoder_layers=2,
+        encoder_layers=3 if turbo else 2,
         decoder_layers=2,
-        encoder_attention_heads=4,
+        encoder_attention_heads=8 if turbo else 4,
         decoder_attention_heads=4,
         encoder_ffn_dim=64,
         decoder_ffn_dim=64,
+        num_mel_bins=128 if turbo else 80,
         max_target_positions=96,
         init_std=0.4,
         decoder_start_token_id=ids["<|startoftranscript|>"],
@@ -56,7 +60,7 @@ def tiny_whisper(directory: Path, *, multilingual: bool = True, brevity: float =
     with torch.no_grad():
         end = model.proj_out.weight[eos].normal_(std=0.4)  # zero, being the padding too
         model.get_decoder().layer_norm.bias += brevity * end / end.square().sum()
-    return _save(model, directory, pieces, ids, byte_level=True)
+    return save_checkpoint(model, directory, pieces, ids, byte_level=True)
 
 
 def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
@@ -83,7 +87,7 @@ def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
         pad_token_id=2,
     )
     torch.manual_seed(seed)
-    return _save(
+    return save_checkpoint(
         MoonshineForConditionalGeneration(config),
         directory,
         pieces,
@@ -130,7 +134,28 @@ def tiny_seamless(directory: Path, *, second: bool = False, seed: int = 0) -> Pa
     torch.manual_seed(seed)
     model = Model(config)
     model.generation_config = GenerationConfig(text_decoder_lang_to_code_id={"eng": 4, "deu": 5})
-    return _save(model, directory, pieces, {m: i for i, m in enumerate(marks)}, byte_level=False)
+    return save_checkpoint(model, directory, pieces, {m: i for i, m in enumerate(marks)}, byte_level=False)
+
+
+def tiny_canary(directory: Path, *, seed: int = 0) -> Path:
+    """A Canary of 1 + 2 layers and 4 heads that knows English and German."""
+    import torch
+    from transformers import CanaryConfig, CanaryForConditionalGeneration
+
+    marks = ["<unk>", "<|nospeech|>", "<pad>", "<|endoftext|>", "<|startoftranscript|>", "<|pnc|>", "<|noitn|>"]
+    marks += ["<|startofcontext|>", "<|emo:undefined|>", "<|notimestamp|>", "<|nodiarize|>", "<|en|>", "<|de|>"]
+    pieces = [*marks, *("\u2581" + letter for letter in _LETTERS), *_LETTERS, ".", ","]
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "initializer_range": 0.3}
+    encoder = {"model_type": "parakeet_encoder", "num_hidden_layers": 1, "num_mel_bins": 128, "scale_input": False}
+    decoder = {"num_hidden_layers": 2, "num_key_value_heads": 4, "head_dim": 8, "max_position_embeddings": 96}
+    config = CanaryConfig(
+        encoder_config={**encoder, **small, "subsampling_conv_channels": 8},
+        decoder_config={**decoder, **small, "vocab_size": len(pieces)},
+        vocab_size=len(pieces),
+    )
+    torch.manual_seed(seed)
+    model = CanaryForConditionalGeneration(config)
+    return save_checkpoint(model, directory, pieces, {m: i for i, m in enumerate(marks)}, byte_level=False)
 
 
 def tiny_speech2text(directory: Path, *, multilingual: bool = False, seed: int = 0) -> Path:
@@ -165,7 +190,7 @@ def tiny_speech2text(directory: Path, *, multilingual: bool = False, seed: int =
     return directory
 
 
-def _byte_pieces() -> list[str]:
+def byte_pieces() -> list[str]:
     """The 256 single-byte tokens of byte-level BPE, in the order of their bytes."""
     kept = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     moved = iter(range(0x100, 0x200))
@@ -178,7 +203,9 @@ class _Saves(Protocol):
     def save_pretrained(self, directory: Path, /, *, safe_serialization: bool) -> object: ...
 
 
-def _save(model: _Saves, directory: Path, pieces: list[str], special: dict[str, int], *, byte_level: bool) -> Path:
+def save_checkpoint(
+    model: _Saves, directory: Path, pieces: list[str], special: dict[str, int], *, byte_level: bool
+) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(directory, safe_serialization=True)
     table: dict[str, int] = {}

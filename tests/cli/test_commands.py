@@ -94,3 +94,16 @@ def test_a_preset_that_is_no_toml_is_named_in_a_whole_sentence(
     preset.write_text(text)
     assert run(["translate", "a.wav", "--policy", str(preset)]) == 2
     assert re.fullmatch(r"simulst: The preset .*my.toml cannot be read: .*[^.]\.\n", capsys.readouterr().err)
+
+
+def test_every_family_is_listed_with_what_it_provides_and_a_model_to_try(capsys: pytest.CaptureFixture[str]) -> None:
+    from simulst.models import FAMILIES, describe_families
+
+    assert run(["models"]) == 0
+    out = capsys.readouterr().out
+    families = describe_families()
+    assert {kind for one in families for kind in one.kinds} == set(FAMILIES)
+    for one in families:
+        assert one.hub and one.hub in out and f"{one.name}  family of models" in out
+    known = {one.name: one.provides for one in families}
+    assert {"alignment", "nbest"} <= known["encoder_decoder"] and "alignment" not in known["endpoint"]

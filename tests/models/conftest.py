@@ -8,7 +8,7 @@ import torch
 from simulst import load_model
 from simulst.core.source import FloatArray
 from simulst.models.seq2seq.translator import Seq2SeqTranslator
-from simulst.testing.checkpoints import tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
+from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,8 +36,20 @@ def speech2text_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_speech2text(tmp_path_factory.mktemp("models") / "tiny-speech2text")
 
 
+@pytest.fixture(scope="session")
+def turbo_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_whisper(tmp_path_factory.mktemp("models") / "tiny-turbo", turbo=True)
+
+
+@pytest.fixture(scope="session")
+def canary_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_canary(tmp_path_factory.mktemp("models") / "tiny-canary")
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "whisper": {"source": "de", "no_speech": 1, "min_source_s": 0},
+    "turbo": {"source": "de", "no_speech": 1, "min_source_s": 0},
+    "canary": {"target": "de"},
     "moonshine": {},
     "seamless": {"target": "de"},
     "speech2text": {},

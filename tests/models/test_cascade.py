@@ -1,15 +1,24 @@
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from simulst import Session, load_model, load_policy
-from simulst.core.translator import Evidence
+from simulst.core.translator import Alignment, Draw, Evidence, Hypothesis, Query, TokenStep
 from simulst.errors import ModelError, PolicyError
-from simulst.models.cascade import Cascade, HeardWord, Options
+from simulst.models import describe_model, option_names
+from simulst.models.cascade import Cascade, HeardWord
+from simulst.models.halves import Options
+from simulst.models.text.source_model import TextSide
+from simulst.models.text.translator import TextModel
+from simulst.models.word_clock import WordClock
 from simulst.testing import ToyTranslator, toy_audio
 from simulst.testing.checkpoints import tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
+from simulst.testing.text_checkpoints import tiny_causal
+from simulst.testing.toy import VOCABULARY as TOY
 from simulst.testing.toy import toy_text
 
 WORDS = [5, 17, 0, 31, 2, 41, 8, 0, 0, 23, 44, 7]
@@ -79,3 +88,118 @@ def test_two_directories_make_a_cascade(tmp_path: Path) -> None:
         load_model(f"{first}+{first}")
     with pytest.raises(ModelError, match=r"^Unknown model 'nope'"):
         load_model(f"{first}+nope")
+
+
+def test_a_words_attention_stands_where_it_ends_and_silence_moves_the_border() -> None:
+    clock = WordClock(ends_s=[1.0, 1.5, 1.503, 2.0], start_s=0.5, heard_s=1.9)
+    assert clock.frames.tolist() == [24, 49, 50, 74] and clock.n_valid == 76
+    rows = clock.rows(np.array([[0.1, 0.2, 0.3, 0.4]], dtype=np.float32))
+    assert rows.shape == (1, 76) and rows[0, [24, 49, 50, 74]] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert rows.sum() == pytest.approx(1.0)
+    assert WordClock(ends_s=[2.0], start_s=0.5, heard_s=4.0).n_valid == 175
+    assert WordClock(ends_s=[], start_s=0.5, heard_s=0.0).n_valid == 0
+
+
+class Monotone(TextSide):
+    """Says `w1 w2 ...` for source words, each looking at its own."""
+
+    evidence = frozenset({Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
+
+    def __init__(self, session: Any) -> None:
+        self.toy = session
+
+    def continue_source(self, text: str, draw: Draw) -> list[str]:
+        return []
+
+    def translate_text(self, texts: Sequence[str], prefix: Sequence[int], *, max_new: int) -> list[Hypothesis]:
+        found: list[Hypothesis] = self.toy.translate_text(texts, prefix, max_new=max_new)
+        return found
+
+    def search_text(self, text: str, prefix: Sequence[int], query: Query, *, max_new: int) -> list[Hypothesis]:
+        count = len(text.split())
+        rest = self.toy.translate_text([text], prefix, max_new=999)[0].ids
+        later, owners = 0, list[int]()
+        for token in reversed((*prefix, *rest)):
+            owners.insert(0, max(0, count - 1 - later))
+            later += TOY.starts_word(token)
+        weights = np.eye(count, dtype=np.float32)[owners]
+        ids = list[int]()
+        for i, token in enumerate(rest):
+            step = TokenStep(index=i, token=token, logprob=0.0, weights=weights[len(prefix) + i], n_valid=count)
+            if query.gate is not None and query.gate(step) != "continue":
+                return [self._found(ids, prefix, weights, count, "gate", token)]
+            ids.append(token)
+        return [self._found(ids, prefix, weights, count, "eos", None)]
+
+    def _found(self, ids: list[int], prefix: Sequence[int], weights: Any, count: int, stop: Any, next_id: Any) -> Any:
+        kept = weights[: len(prefix) + len(ids)]
+        alignment = Alignment(weights=kept, history=len(prefix), n_valid=count, frame_s=1.0, start_s=0.0)
+        return Hypothesis(ids=tuple(ids), stop=stop, next_id=next_id, alignment=alignment)
+
+
+class MonotoneText(TextModel):
+    def __init__(self) -> None:
+        super().__init__(name="monotone", vocabulary=TOY, evidence=Monotone.evidence)
+
+    def text_side(self) -> Monotone:
+        return Monotone(ToyTranslator().open())
+
+
+def test_align_att_holds_back_what_looks_at_the_last_words() -> None:
+    model = Cascade(ToyTranslator(), MonotoneText(), name="toy+monotone", options=Options())
+    assert Evidence.ALIGNMENT in model.provides
+    behind = {}
+    for policy, settings in {"narrow": {"border_ms": 100}, "wide": {"border_ms": 1500}}.items():
+        session = Session(model, load_policy("align_att", **settings), chunk_ms=320)
+        written, heard = list[int](), list[int]()
+        for piece in np.array_split(toy_audio(WORDS), 12):
+            session.feed(piece)
+            written.append(len(session.text.split()))
+            heard.append(session._translator.source_words())
+        assert all(w < h for w, h in zip(written, heard, strict=True) if h), "the last word may not be looked at"
+        behind[policy] = sum(heard) - sum(written)
+        session.finish()
+        assert session.text == toy_text(WORDS)
+    assert behind["narrow"] < behind["wide"]
+
+
+def test_after_a_pause_the_last_word_is_translated_too() -> None:
+    model = Cascade(ToyTranslator(), MonotoneText(), name="x", options=Options(recogniser_lag_s=1.0))
+    session = Session(model, load_policy("align_att"), chunk_ms=320)
+    session.feed(toy_audio([5, 17, 9, 0, 0, 0, 0, 0, 0, 0]))
+    assert session.text == toy_text([5, 17, 9])
+
+
+def test_stream_att_forgets_words_that_nobody_looks_at() -> None:
+    model = Cascade(ToyTranslator(), MonotoneText(), name="x", options=Options())
+    session = Session(
+        model, load_policy("stream_att", **{"history.method": "fixed_words", "history.words": 4}), chunk_ms=320
+    )
+    words = np.random.default_rng(3).choice([word for word in WORDS if word], 90).tolist()
+    most = 0
+    for piece in np.array_split(toy_audio(words), 45):
+        session.feed(piece)
+        most = max(most, len(session._translator.words))  # type: ignore[attr-defined]
+    session.finish()
+    assert session.text == toy_text(words) and most < 30
+
+
+def test_options_of_the_halves(tmp_path: Path) -> None:
+    first, second = tiny_whisper(tmp_path / "asr", brevity=5.0), tiny_causal(tmp_path / "lm")
+    name = f"{first}+{second}"
+    model = load_model(name, **{"text.target": "fr", "recogniser.beams": "2", "recogniser_chunk_ms": "1000"})
+    assert isinstance(model, Cascade) and model.recogniser.options.beams == 2  # type: ignore[attr-defined]
+    assert model.text.options.target == "fr" and model.options.recogniser_chunk_ms == 1000  # type: ignore[attr-defined]
+    assert model.recogniser.task == "transcribe"  # type: ignore[attr-defined]
+    assert {"text.target", "recogniser.task", "recogniser_policy"} <= option_names(name)
+    assert {Evidence.ALIGNMENT, Evidence.LOGPROBS} <= describe_model(name).provides
+    for wrong, sentence in {
+        "text.colour": "unknown option 'colour'; known: source, target",
+        "recogniser.beams": "[Oo]ption 'beams' of recogniser |recogniser .*beams",
+        "beams": "unknown option 'beams'; known: recogniser_policy",
+    }.items():
+        with pytest.raises(ModelError, match=sentence):
+            load_model(name, **{wrong: "x"})
+    session = Session(model, load_policy("stream_att"))
+    session.feed(np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32))
+    assert session.finish()[-1].text == session.text

@@ -66,7 +66,8 @@ def test_without_fairseq2_the_embedded_model_says_how_to_get_it(tmp_path: Path) 
 def test_unknown_name_lists_what_there_is() -> None:
     assert sentence_of("nope") == (
         f"Unknown model 'nope'; known: {', '.join(MODELS)}, a local directory, or a hub name (owner/name) "
-        f"of a supported architecture: {', '.join(FAMILIES)}; or a cascade of two, ASR+TEXT; or file.py:FAMILY."
+        f"of a supported architecture: {', '.join(FAMILIES)}; or a cascade of two, ASR+TEXT; or file.py:FAMILY; "
+        "or, for text, a server http://HOST:PORT/v1#NAME."
     )
 
 

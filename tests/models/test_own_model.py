@@ -1,6 +1,7 @@
 """`--model file.py:FAMILY`: a model family of one's own, and one sentence for every way in which it can be wrong."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from simulst.models import FAMILIES, describe_model, load_model, option_names, o
 from simulst.models.fingerprint import fingerprint
 from simulst.models.registry import locate
 from simulst.policies import load_policy
-from simulst.testing.checkpoints import tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
+from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
+from simulst.testing.text_checkpoints import tiny_causal, tiny_marian, tiny_nllb, tiny_t5
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "my_model.py"
@@ -166,7 +168,12 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "moonshine": tiny_moonshine,
     "seamless_m4t": tiny_seamless,
     "seamless_m4t_v2": lambda path: tiny_seamless(path, second=True),
+    "canary": tiny_canary,
     "speech_to_text": tiny_speech2text,
+    "marian": tiny_marian,
+    "m2m_100": tiny_nllb,
+    "t5": tiny_t5,
+    **{kind: partial(tiny_causal, kind=kind) for kind in FAMILIES if FAMILIES[kind].endswith("causal_lm:FAMILY")},
 }
 
 

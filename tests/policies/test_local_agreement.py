@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from simulst.core.policy import Policy
 from simulst.core.session import Session
 from simulst.errors import PolicyError
-from simulst.models.cascade import Cascade, Options
+from simulst.models.cascade import Cascade
+from simulst.models.halves import Options
 from simulst.policies.consensus import Consensus
 from simulst.policies.local_agreement import LocalAgreement
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary, play, toy_audio

@@ -86,4 +86,6 @@ class MoonshineSession(Seq2SeqSession):
         return self.translator.prompt()
 
 
-FAMILY = ModelFamily(name="moonshine", options=Options, provides=decoding, load=load)
+FAMILY = ModelFamily(
+    name="moonshine", options=Options, provides=decoding, load=load, hub="UsefulSensors/moonshine-base"
+)

@@ -105,4 +105,6 @@ class Seamless(Seq2SeqTranslator):
         return other
 
 
-FAMILY = ModelFamily(name="seamless_m4t", options=Options, provides=decoding, load=load)
+FAMILY = ModelFamily(
+    name="seamless_m4t", options=Options, provides=decoding, load=load, hub="facebook/seamless-m4t-v2-large"
+)

@@ -79,4 +79,6 @@ class Speech2Text(Seq2SeqTranslator):
         return self._prompt_ids
 
 
-FAMILY = ModelFamily(name="speech_to_text", options=Options, provides=decoding, load=load)
+FAMILY = ModelFamily(
+    name="speech_to_text", options=Options, provides=decoding, load=load, hub="facebook/s2t-small-mustc-en-de-st"
+)

@@ -62,6 +62,7 @@ class Seq2SeqWeights(PlainTranslator):
         heads: Sequence[Sequence[int]],
         max_source_s: float,
         positions: int,
+        num_heads: int | None = None,
     ) -> None:
         self.name, self.directory, self.options = name, directory, options
         self.encoder, self.vocabulary = encoder, vocabulary
@@ -74,9 +75,10 @@ class Seq2SeqWeights(PlainTranslator):
         self.scorer = model.get_output_embeddings()
         self.device: torch.device = self.scorer.weight.device
         layers = [layer.get_submodule(self.cross_attention) for layer in self.decoder.layers]
-        config = model.config.to_dict()
-        num_heads = config.get("decoder_attention_heads") or config["decoder_num_attention_heads"]
-        self.attention = CrossAttention(layers, num_heads=int(num_heads), heads=heads)
+        if num_heads is None:
+            config = model.config.to_dict()
+            num_heads = int(config.get("decoder_attention_heads") or config["decoder_num_attention_heads"])
+        self.attention = CrossAttention(layers, num_heads=num_heads, heads=heads)
         size = int(self.scorer.weight.shape[0])
         suppressed = (vocabulary.special | self.suppressed()) - {vocabulary.eos}
         mask = torch.zeros(size, dtype=torch.bool)

@@ -262,4 +262,6 @@ def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
     return PROVIDES
 
 
-FAMILY = ModelFamily(name="whisper", options=Options, provides=_provides, load=load)
+FAMILY = ModelFamily(
+    name="whisper", options=Options, provides=_provides, load=load, hub="openai/whisper-large-v3-turbo"
+)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulst.core.translator import Draw, Hypothesis, Query
+from simulst.core.translator import Draw, Evidence, Hypothesis, Query
 from simulst.models.decoding import Candidate, Rules, Step, Stop, sample, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.speech_llm.weights import Weights
@@ -53,7 +53,7 @@ class TextRun:
 class SpeechLLMText(TextSide):
     """The text side of a speech LLM: its decoder without speech; greedy translations are made in one batch."""
 
-    searches = True
+    evidence = frozenset({Evidence.NBEST, Evidence.LOGPROBS})
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights

@@ -115,4 +115,6 @@ def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
     return evidence(read_config(directory), options)
 
 
-FAMILY = ModelFamily(name="speech_llm", options=Options, provides=_provides, load=load, unlocks=UNLOCKS)
+FAMILY = ModelFamily(
+    name="speech_llm", options=Options, provides=_provides, load=load, unlocks=UNLOCKS, hub="tiny-en-de"
+)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulst.core.translator import Draw, Gate, Hypothesis, Query, SourceLanguageModel, TokenStep
+from simulst.core.translator import Draw, Evidence, Gate, Hypothesis, Query, SourceLanguageModel, TokenStep
 from simulst.errors import ModelError
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.hub import fetch, is_hub_name
@@ -71,7 +71,7 @@ def load_source_model(name: str) -> SourceContinuer:
 class TextSide(ABC):
     """A text side that gives the best translation of a text; implements `simulst.core.translator.SourceModel`."""
 
-    searches = False
+    evidence: frozenset[Evidence] = frozenset()
 
     @abstractmethod
     def continue_source(self, text: str, draw: Draw) -> list[str]: ...

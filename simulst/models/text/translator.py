@@ -3,10 +3,14 @@
 The clock counts words: word i is heard from i to i + 1.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+
+import numpy as np
 
 from simulst.core.translator import (
     PLAIN,
+    Alignment,
     Evidence,
     FloatArray,
     Hypothesis,
@@ -15,36 +19,54 @@ from simulst.core.translator import (
     Query,
     SourceModel,
     Translator,
+    Vocabulary,
 )
 from simulst.errors import ModelError
 
+TEXT = frozenset({Evidence.PREFIX, Evidence.CTC_COUNTS, Evidence.SOURCE_LM})
+"""What every translator of text provides."""
 UNFINISHED = "…"
 """Stands in the transcript for the word that is still to come, which TAF leaves out as half heard."""
 
 
-class TextTranslator(PlainTranslator):
-    """Translates the text that came so far; several hypotheses only where the model can search."""
+class TextModel(PlainTranslator, ABC):
+    """Translates the text that came so far; `evidence` is what its text side can tell of several hypotheses."""
 
     frame_s = 1.0
     max_source_s = 10_000.0
 
-    def __init__(self, model: Translator) -> None:
-        self.model, self.name = model, f"{model.name} (text)"
-        self.vocabulary = model.vocabulary
-        searches = {Evidence.NBEST, Evidence.LOGPROBS} if self.text_side().searches else set()
-        self.provides = frozenset({Evidence.PREFIX, Evidence.CTC_COUNTS, Evidence.SOURCE_LM, *searches})
+    def __init__(self, *, name: str, vocabulary: Vocabulary, evidence: frozenset[Evidence]) -> None:
+        self.name, self.vocabulary, self.evidence = name, vocabulary, evidence
+        self.provides = TEXT | evidence
 
     def open(self) -> "TextTranslatorSession":
         return TextTranslatorSession(self.text_side())
 
+    @abstractmethod
     def text_side(self) -> SourceModel:
-        """What translates the text of one stream; ModelError where the model has nothing that does."""
+        """What translates the text of one stream."""
+
+
+class TextTranslator(TextModel):
+    """The text side of a model that hears speech too; ModelError where it has none."""
+
+    def __init__(self, model: Translator) -> None:
+        self.model = model
+        self.tokens_per_second = model.tokens_per_second
+        super().__init__(name=f"{model.name} (text)", vocabulary=model.vocabulary, evidence=self.text_side().evidence)
+
+    def text_side(self) -> SourceModel:
         text = self.model.open().text if Evidence.SOURCE_LM in self.model.provides else None
         if text is None:
             raise ModelError(
                 f"Model {self.model.name} cannot translate text; use one that provides source_lm (tiny-en-de)."
             )
         return text
+
+
+def text_translator(model: Translator) -> TextModel:
+    """A translator of words: the model itself where it is one."""
+    return model if isinstance(model, TextModel) else TextTranslator(model)
 
 
 class TextTranslatorSession(PlainSession):
@@ -76,14 +98,27 @@ class TextTranslatorSession(PlainSession):
         self.is_final = is_final
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
-        raise ModelError("A text translator takes words, not audio.")
+        raise ModelError(
+            "A text model takes words, not audio; put a recogniser before it, such as --model whisper-base+MODEL."
+        )
 
     def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
         """Continue `prefix` given the words that came so far."""
         cap = 5 * len(self.words) + 20 - len(prefix) if query.max_new is None else query.max_new
         if not self.words or cap <= 0:
-            return [Hypothesis(ids=(), stop="length" if self.words else "eos")]
+            return [self._empty(len(prefix), query.want)]
         return self._model.search_text(" ".join(self.words), prefix, query, max_new=cap)
+
+    def _empty(self, history: int, want: frozenset[Evidence]) -> Hypothesis:
+        """Nothing new, where there is no source or no room; its rows look nowhere."""
+        nowhere = np.zeros((history, len(self.words)), dtype=np.float32)
+        alignment = Alignment(weights=nowhere, history=history, n_valid=len(self.words), frame_s=1.0, start_s=0.0)
+        return Hypothesis(
+            ids=(),
+            stop="length" if self.words else "eos",
+            logprobs=() if Evidence.LOGPROBS in want else None,
+            alignment=alignment if Evidence.ALIGNMENT in want else None,
+        )
 
     def source_words(self, since_s: float = 0.0) -> int:
         return max(0, len(self.words) - int(since_s))
