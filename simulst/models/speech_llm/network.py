@@ -98,7 +98,8 @@ class Projector(nn.Module):
         self.output = nn.Linear(inner_dim, output_dim)
 
     def forward(self, stacked: Tensor) -> Tensor:
-        return self.output(nn.functional.gelu(self.inner(self.norm(stacked))))  # type: ignore[no-any-return]
+        vectors: Tensor = self.output(nn.functional.gelu(self.inner(self.norm(stacked))))
+        return vectors
 
 
 class SpeechLLM(nn.Module):

@@ -57,7 +57,8 @@ class WrittenLayer(nn.Module):
         )
         x = x + self.output(attended[0].transpose(0, 1).reshape(len(x), -1))
         gate, up = self.gate_up(_normed(x, self.mlp_norm)).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
+        after: Tensor = x + self.down(F.silu(gate) * up)
+        return after
 
 
 class WrittenDecoder(nn.Module):
