@@ -14,7 +14,7 @@ from simulst.errors import ModelError
 from simulst.models.attention import HEADS_FILE, choose_heads, whole_layers
 from simulst.models.decoding import Rules, Run, Step, to_hypothesis
 from simulst.models.options import check_options, option
-from simulst.models.recorded import Recording, RowsOfHeads
+from simulst.models.recorded import RowsOfHeads
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.text.source_model import TextSide
 from simulst.models.text.translator import TextModel
@@ -53,25 +53,21 @@ class TextRun(Run, ABC):
         logits, rows = self._feed([[*prompt, *prefix]], last=1 + len(prefix))
         if rows is None:
             return Step(logits=logits), None
-        return Step(logits=logits, weights=rows[:, -1]), rows[0, :-1]
+        return Step(logits=logits, weights=rows[:, -1]), rows[0, :-1].cpu().numpy()
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         self.reorder(parents)
         logits, rows = self._feed([[token] for token in tokens], last=1)
         return Step(logits=logits, weights=None if rows is None else rows[:, 0])
 
-    def _feed(self, ids: Sequence[Sequence[int]], *, last: int) -> tuple[Tensor, FloatArray | None]:
+    def _feed(self, ids: Sequence[Sequence[int]], *, last: int) -> tuple[Tensor, Tensor | None]:
         given = torch.tensor(ids, device=self.device)
         with torch.inference_mode():
             if self._columns is None:
                 return self.forward(given), None
             with self._heads.recording(self._columns, last) as recording:
                 logits = self.forward(given)
-            return logits, self._joined(recording)
-
-    def _joined(self, recording: Recording) -> FloatArray:
-        rows: FloatArray = self._heads.joined(recording, every_head=self._every).cpu().numpy()
-        return rows
+            return logits, self._heads.joined(recording, every_head=self._every)
 
     @property
     @abstractmethod
