@@ -169,6 +169,6 @@ def test_a16_samples_for_exactly_so_many_frames(frames: int) -> None:
     samples = TAIL_SAMPLES + FRAME_SAMPLES * frames
     x = torch.zeros(1, 1, samples)
     with torch.no_grad():
-        found = encoder._convolve(encoder.conv1(x))
-        one_less = encoder._convolve(encoder.conv1(x[..., 1:])) if frames > 1 else found[:, 1:]
+        found = encoder.convolve(encoder.conv1(x))
+        one_less = encoder.convolve(encoder.conv1(x[..., 1:])) if frames > 1 else found[:, 1:]
     assert (found.shape[1], one_less.shape[1]) == (frames, frames - 1)

@@ -192,17 +192,17 @@ class BlockCausalEncoder(nn.Module):
             past = c.decay * past + of_main[:, block]
             seen.append(past + of_rest[:, block])
         count, total_, squares = torch.stack(seen, dim=1).unbind(-1)
-        x = self._normalise(x, count * c.model_dim, total_, squares)
-        return self._convolve(x.flatten(0, 1)).view(n, blocks, -1, c.model_dim)
+        x = self.normalise(x, count * c.model_dim, total_, squares)
+        return self.convolve(x.flatten(0, 1)).view(n, blocks, -1, c.model_dim)
 
-    def _normalise(self, x: Tensor, count: Tensor, total: Tensor, squares: Tensor) -> Tensor:
+    def normalise(self, x: Tensor, count: Tensor, total: Tensor, squares: Tensor) -> Tensor:
         """Group norm with given sums: x [..., D, T]; sums [...]."""
         mean = total / count
         scale = (squares / count - mean.square()).clamp(min=0).add(self.norm.eps).rsqrt()
         weight, bias = self.norm.weight[:, None], self.norm.bias[:, None]
         return (x - mean.to(x.dtype)[..., None, None]) * scale.to(x.dtype)[..., None, None] * weight + bias
 
-    def _convolve(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """[N, D, 6 n + 7] -> [N, n, D]; float32 into a model of half precision is rounded here."""
         return F.gelu(self.conv3(F.gelu(self.conv2(x.to(self.conv1.weight))))).transpose(1, 2)
 
@@ -216,10 +216,10 @@ class BlockCausalEncoder(nn.Module):
         mask = torch.cat((past >= 0, frame < total), dim=1).repeat(len(x), 1)  # [N * blocks, left + width]
         turn = turns(frame, c.rotary_dim, x.dtype)
         for layer in self.layers:
-            q, k, v = self._project(layer, x, turn)
+            q, k, v = self.project(layer, x, turn)
             keys, values = (self._with_past(t, left).flatten(0, 1) for t in (k, v))
-            attended = self._attend(q.flatten(0, 1), keys, values, mask)
-            x = self._residual(layer, x, attended.view(x.shape))
+            attended = self.attend(q.flatten(0, 1), keys, values, mask)
+            x = self.residual(layer, x, attended.view(x.shape))
         return x
 
     def _with_past(self, t: Tensor, left: int) -> Tensor:
@@ -233,7 +233,7 @@ class BlockCausalEncoder(nn.Module):
 
     # -- shared by both forms ---------------------------------------------------------------------------------------
 
-    def _project(self, layer: nn.Module, x: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, layer: nn.Module, x: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """[..., S, D] -> three of [..., S, H, E]; queries and keys already rotated to their absolute frame."""
         attention = layer.self_attn
         h = layer.self_attn_layer_norm(x)  # type: ignore[operator]
@@ -244,7 +244,7 @@ class BlockCausalEncoder(nn.Module):
         return rotate(q, turn), rotate(k, turn), v
 
     @staticmethod
-    def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """[N, S, H, E] over [N, K, H, E] -> [N, S, H * E]; mask [N, K] is True where a key exists."""
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         if mask is not None:
@@ -252,7 +252,8 @@ class BlockCausalEncoder(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
     @staticmethod
-    def _residual(layer: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
+    def residual(layer: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
+        """[..., S, D] after what was attended to and the feed-forward part of a layer."""
         x = x + layer.self_attn.output_proj(attended)  # type: ignore[operator,union-attr]
         return x + layer.ffn(layer.ffn_layer_norm(x))  # type: ignore[no-any-return,operator]
 
@@ -268,10 +269,10 @@ class BlockCausalEncoder(nn.Module):
 
         After `is_final` the stream is over; `full` of all samples equals the concatenation of all steps.
         """
-        out = [self._block(window, main, state) for window, main in self._push(samples, state, is_final)]
+        out = [self.block(window, main, state) for window, main in self.push(samples, state, is_final)]
         return torch.cat(out) if out else self.conv1.weight.new_zeros(0, self.config.model_dim)
 
-    def _push(self, samples: Tensor, state: EncoderState, is_final: bool) -> Iterator[tuple[Tensor, int]]:
+    def push(self, samples: Tensor, state: EncoderState, is_final: bool) -> Iterator[tuple[Tensor, int]]:
         """Append samples; the windows that are ready, one after the other, as `_ready`."""
         if state.finished:
             raise RuntimeError("this stream has ended: open a new encoder state")
@@ -296,13 +297,14 @@ class BlockCausalEncoder(nn.Module):
             state.samples = state.samples[main * FRAME_SAMPLES :].clone()
             yield window, main
 
-    def _block(self, window: Tensor, main: int, state: EncoderState) -> Tensor:
+    def block(self, window: Tensor, main: int, state: EncoderState) -> Tensor:
+        """[frames, D] of one window of samples, `main` of them for good, the rest look-ahead."""
         c = self.config
         x = self._front_step(window, main, state)
         turn = turns(state.frames + torch.arange(x.shape[0], device=x.device), c.rotary_dim, x.dtype)
         first = not state.keys
         for index, layer in enumerate(self.layers):
-            q, k, v = self._project(layer, x, turn)
+            q, k, v = self.project(layer, x, turn)
             if first:
                 state.keys.append(k[:0])
                 state.values.append(v[:0])
@@ -312,7 +314,7 @@ class BlockCausalEncoder(nn.Module):
             state.values[index] = values[max(0, end - c.left_frames) : end]
             if index + 1 == len(self.layers):  # of the look-ahead nobody needs the output
                 x, q = x[:main], q[:main]
-            x = self._residual(layer, x, self._attend(q[None], keys[None], values[None], None)[0])
+            x = self.residual(layer, x, self.attend(q[None], keys[None], values[None], None)[0])
         state.frames += main
         return self.layer_norm(x)  # type: ignore[no-any-return]
 
@@ -328,4 +330,4 @@ class BlockCausalEncoder(nn.Module):
         state.count, state.total, state.squares = (decay * p + s for p, s in zip(past, sums, strict=True))
         seen = (p + r for p, r in zip((state.count, state.total, state.squares), rest, strict=True))
         count, total, squares = torch.tensor(list(seen), dtype=torch.float64, device=x.device)
-        return self._convolve(self._normalise(x, count, total, squares)[None])[0]
+        return self.convolve(self.normalise(x, count, total, squares)[None])[0]

@@ -25,7 +25,7 @@ class Push:
 
 def step_many(encoder: BlockCausalEncoder, pushes: Sequence[Push]) -> list[Tensor]:
     """`encoder.step` for streams that differ; frames [frames, D] of each."""
-    ready = [(push, encoder._push(push.samples, push.state, push.is_final)) for push in pushes]
+    ready = [(push, encoder.push(push.samples, push.state, push.is_final)) for push in pushes]
     while ready:
         blocks: dict[tuple[int, int], list[tuple[Push, Tensor]]] = {}
         going = []
@@ -46,7 +46,7 @@ def step_many(encoder: BlockCausalEncoder, pushes: Sequence[Push]) -> list[Tenso
 def _blocks(encoder: BlockCausalEncoder, windows: list[Tensor], main: int, states: list[EncoderState]) -> list[Tensor]:
     """One block of equal size for every stream."""
     if len(windows) == 1:
-        return [encoder._block(windows[0], main, states[0])]
+        return [encoder.block(windows[0], main, states[0])]
     c = encoder.config
     x = _front(encoder, torch.stack(windows), main, states)
     starts = torch.tensor([state.frames for state in states], device=x.device)
@@ -56,7 +56,7 @@ def _blocks(encoder: BlockCausalEncoder, windows: list[Tensor], main: int, state
     exists = torch.arange(longest, device=x.device) >= longest - torch.tensor(lengths, device=x.device)[:, None]
     mask = torch.cat((exists, exists.new_ones(len(states), x.shape[1])), dim=1)
     for index, layer in enumerate(encoder.layers):
-        q, k, v = encoder._project(layer, x, turn)
+        q, k, v = encoder.project(layer, x, turn)
         keys, values = _past(states, index, k, v, longest, lengths)
         end = longest + main
         for row, state in enumerate(states):
@@ -65,7 +65,7 @@ def _blocks(encoder: BlockCausalEncoder, windows: list[Tensor], main: int, state
             _store(state.values, index, values[row, start:end])
         if index + 1 == len(encoder.layers):  # of the look-ahead nobody needs the output
             x, q = x[:, :main], q[:, :main]
-        x = encoder._residual(layer, x, encoder._attend(q, keys, values, mask))
+        x = encoder.residual(layer, x, encoder.attend(q, keys, values, mask))
     for state in states:
         state.frames += main
     return list(encoder.layer_norm(x))
@@ -110,4 +110,4 @@ def _front(encoder: BlockCausalEncoder, windows: Tensor, main: int, states: list
         state.squares = decay * state.squares + squares[row]
         seen.append((state.count + rest_count, state.total + rest_total[row], state.squares + rest_squares[row]))
     count_, total_, squares_ = torch.tensor(seen, dtype=torch.float64, device=x.device).unbind(-1)
-    return encoder._convolve(encoder._normalise(x, count_, total_, squares_))
+    return encoder.convolve(encoder.normalise(x, count_, total_, squares_))
