@@ -193,6 +193,21 @@ def test_what_cannot_be_explained_is_said(run: Run, lists: Path, tmp_path: Path)
     assert status == 2 and trace.read_text().startswith('{"type":"stream"')
 
 
+def test_a_run_that_starts_over_leaves_no_traces_of_the_one_before(run: Run, lists: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("evaluate", lists, "--model", "toy", "--policy", "align_att", "--output", out)
+    assert run(*command, "--trace")[0] == 0 and run("report", out)[0] == 0
+    assert (out / "explained").is_dir()
+    status, _, said = run(*command, "--fresh")
+    assert status == 0, said
+    assert not (out / "traces").exists() and not (out / "explained").exists()
+    assert run(*command, "--fresh", "--trace")[0] == 0
+    before = {path.name: path.read_bytes() for path in (out / "traces").iterdir()}
+    (lists / "0.wav").write_bytes(b"")
+    assert run(*command, "--fresh", "--trace")[0] == 2  # before the first item
+    assert {path.name: path.read_bytes() for path in (out / "traces").iterdir()} == before
+
+
 def test_output_and_trace_must_differ(run: Run, lists: Path, tmp_path: Path) -> None:
     same = tmp_path / "x.jsonl"
     status, _, said = run("translate", lists / "0.wav", "--model", "toy", "--output", same, "--trace", same)

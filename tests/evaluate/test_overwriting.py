@@ -112,9 +112,9 @@ def test_the_run_before_stays_until_the_first_item(
     before, seen = contents(finished), list[bool]()
     real = translate_item
 
-    def watched(model: object, spec: object, item: Item) -> Instance:
+    def watched(model: object, spec: object, item: Item, **rest: object) -> Instance:
         seen.append((finished / ".previous" / "instances.log").is_file())
-        return real(model, spec, item)  # type: ignore[arg-type]
+        return real(model, spec, item, **rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr("simulst.eval.run.run.translate_item", watched)
     command = ("evaluate", lists, "--model", "toy", "--policy", "offline", "--output", finished)

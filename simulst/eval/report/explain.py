@@ -15,7 +15,7 @@ from simulst.audio.samples import SAMPLE_RATE, FloatArray
 from simulst.errors import AudioError, DataError
 from simulst.eval.logs.instances import read_json_lines
 from simulst.eval.report.page import render
-from simulst.eval.run.run import TRACES
+from simulst.eval.run.folder import EXPLAINED, TRACES
 from simulst.eval.score.differences import changed_words
 from simulst.eval.score.runs import Run, load_run
 from simulst.eval.score.tables import SegmentRow
@@ -89,7 +89,7 @@ def explain_rows(run: Run, rows: Sequence[SegmentRow], base: Path) -> dict[int, 
         item = by_name.get(row.wav) if _is_long(run) else row.index
         if item is None or item not in streams:
             continue
-        page = Path("explained") / f"{item + 1}.html"
+        page = Path(EXPLAINED) / f"{item + 1}.html"
         if item not in written:
             (base / page).parent.mkdir(exist_ok=True)
             segments = [one for one in run.rows if one.wav == row.wav] if _is_long(run) else [row]

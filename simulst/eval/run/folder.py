@@ -16,11 +16,13 @@ from simulst.eval.logs.instances import (
     read_instances,
     read_json_lines,
 )
-from simulst.eval.run.previous import Previous
+from simulst.eval.run.previous import Previous, remove
 from simulst.eval.run.spec import difference
 
 LOG, ERRORS, RUN = "instances.log", "errors.jsonl", "run.json"
 _RESULTS = ("scores.json", "scores.tsv", "segments.tsv")
+TRACES, EXPLAINED = "traces", "explained"
+"""Folders of a run: traces of its items, and pages that explain them."""
 _REPORT, _LOCK = "report.html", ".lock"
 _RANK_LOGS, _RANK_ERRORS = "instances.rank*.log", "errors.rank*.jsonl"
 _SYNC_S = 1.0
@@ -221,14 +223,15 @@ class RunFolder:
         return [path for pattern in patterns for path in self.path.glob(pattern) if path.stat().st_size]
 
     def _files(self) -> list[Path]:
-        """The files of a run that are there, and no others."""
+        """The files and folders of a run that are there, and no others."""
         ranks = [*self.path.glob(_RANK_LOGS), *self.path.glob(_RANK_ERRORS)]
         named = [self.path / name for name in (LOG, ERRORS, RUN, *_RESULTS, _REPORT)]
-        return [path for path in (*named, *ranks) if path.is_file()]
+        folders = [path for name in (TRACES, EXPLAINED) if (path := self.path / name).is_dir()]
+        return [*(path for path in (*named, *ranks) if path.is_file()), *folders]
 
     def _remove_files(self) -> None:
         for path in self._files():
-            path.unlink(missing_ok=True)
+            remove(path)
 
 
 def _passing(path: Path) -> bool:

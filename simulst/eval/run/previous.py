@@ -37,8 +37,18 @@ class Previous:
         if not self.cut_off:
             os.replace(self._kept, self._moving)
         for path in list(self._moving.iterdir()):
+            if path.is_dir():  # which would not be replaced as a file is
+                remove(self._folder / path.name)
             os.replace(path, self._folder / path.name)
         self._moving.rmdir()
 
     def forget(self) -> None:
         shutil.rmtree(self._kept, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """A file, or a folder with all that is in it; nothing where there is none."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

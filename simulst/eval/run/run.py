@@ -16,7 +16,7 @@ from simulst.core.translator import Translator
 from simulst.errors import DataError, ModelError
 from simulst.eval.data import Dataset, Item, Problem
 from simulst.eval.logs.instances import Instance
-from simulst.eval.run.folder import RunFolder
+from simulst.eval.run.folder import TRACES, RunFolder
 from simulst.eval.run.gang import Gang, local_device
 from simulst.eval.run.machine import machine, now, versions
 from simulst.eval.run.memory import give_back
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from simulst.eval.score.scoring import ScoreReport
 
 logger = logging.getLogger(__name__)
-TRACES = "traces"
-"""Folder of a run for the traces of its items."""
 
 
 @dataclass(frozen=True, kw_only=True)
