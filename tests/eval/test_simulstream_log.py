@@ -110,3 +110,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         found.delays_ms,
         found.elapsed_ms,
     )
+
+
+@pytest.mark.parametrize("config", ["[" * 20_000, "{a: " * 20_000, "- " * 20_000, "'", "3"])
+def test_a_configuration_that_means_nothing_is_refused(tmp_path: Path, config: str) -> None:
+    read(tmp_path, [{"generated_tokens": ["▁Gu"]}])
+    (tmp_path / "cfg.yaml").write_text(config)
+    with pytest.raises(DataError, match="must be simulstream's evaluation yaml with `detokenizer_type`"):
+        read_simulstream(tmp_path / "log.jsonl", tmp_path / "cfg.yaml", "word")

@@ -262,7 +262,7 @@ def _text_maker(config: str | os.PathLike[str], unit: Unit) -> Callable[[], Text
     name = Path(config).name
     try:
         settings = yaml.safe_load(read_text(config))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):  # the latter of lists in lists in lists
         settings = None
     if not isinstance(settings, dict) or "detokenizer_type" not in settings:
         raise DataError(f"{name} must be simulstream's evaluation yaml with `detokenizer_type`.")
