@@ -142,6 +142,11 @@ def whole_layers(layers: Sequence[int], num_heads: int) -> list[Head]:
     return [(layer, head) for layer in layers for head in range(num_heads)]
 
 
+def middle_layer(layers: int, num_heads: int) -> list[Head]:
+    """Every head of the layer in the middle: where source and text meet in a model about which nothing is known."""
+    return whole_layers([layers // 2], num_heads)
+
+
 def check_heads(heads: Sequence[Sequence[int]], *, layers: int, num_heads: int) -> list[Head]:
     """The heads as pairs of int, in order; ModelError where one does not exist or none is named."""
     chosen: list[Head] = []

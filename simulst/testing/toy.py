@@ -4,7 +4,7 @@ The level of the second half of a slot says which word it is, the first half mis
 only half heard are wrong, as a real model's are. A word becomes one or two tokens, every tenth ends a sentence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -69,6 +69,8 @@ class ToyTranslator(PlainTranslator):
     frame_s: float = FRAME / SAMPLE_RATE
     max_source_s: float = 12.0
     look_ahead_s: float = 0.0
+    before: Callable[[], object] = field(default=lambda: None, repr=False)
+    """Called before every hypothesis: to take time as a model does, to wait, to fail."""
 
     def open(self) -> "ToySession":
         return ToySession(self)
@@ -141,6 +143,7 @@ class ToySession(PlainSession, TextSide):
         return sounds
 
     def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
+        self.model.before()
         variants: Sequence[int] = range(query.n_best)
         if query.sample:
             variants = [int(v) for v in np.random.default_rng(query.seed).integers(0, 3, query.n_best)]

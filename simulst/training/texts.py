@@ -125,11 +125,6 @@ class Corpus:
     parts: list[Part] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path, vocabulary: Encoder) -> "Corpus":
-        """All of one file."""
-        return cls.of([(TextSource(path=str(path)), path)], vocabulary)
-
-    @classmethod
     def of(cls, sources: Sequence[tuple[TextSource, Path]], vocabulary: Encoder) -> "Corpus":
         """Several files one after the other; a sentence that an earlier file has keeps its number there."""
         corpus = cls()

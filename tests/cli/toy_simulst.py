@@ -11,26 +11,12 @@ from simulst.testing import ToyTranslator
 real_load, real_options = simulst.models.load_model, simulst.models.option_names
 
 
-class SlowToy(ToyTranslator):
-    """Takes a while for every hypothesis, as a model does."""
-
-    def open(self) -> Any:
-        session = super().open()
-        quick = session.hypothesise
-
-        def slow(*args: Any, **options: Any) -> Any:
-            time.sleep(0.02)
-            return quick(*args, **options)
-
-        session.hypothesise = slow  # type: ignore[method-assign]
-        return session
-
-
 def load(name: str, *, device: str = "cpu", dtype: str | None = None, **options: Any) -> Translator:
     if name not in ("toy", "slow-toy"):
         return real_load(name, device=device, dtype=dtype, **options)
-    kind = ToyTranslator if name == "toy" else SlowToy
-    return kind(look_ahead_s=float(options.pop("look_ahead_s", 0.0)), **options)
+    if name == "slow-toy":  # takes a while for every hypothesis, as a model does
+        options["before"] = lambda: time.sleep(0.02)
+    return ToyTranslator(look_ahead_s=float(options.pop("look_ahead_s", 0.0)), **options)
 
 
 def option_names(name: str) -> frozenset[str]:

@@ -250,21 +250,13 @@ class Slow(ToyTranslator):
     """Needs a while for every decision."""
 
     def __init__(self, pause_s: float = 0.05) -> None:
-        super().__init__()
+        super().__init__(before=self._wait)
         self.pause_s = pause_s
         self.decisions = 0
 
-    def open(self) -> Any:
-        session = super().open()
-        quick = session.hypothesise
-
-        def slow(*args: Any, **options: Any) -> Any:
-            self.decisions += 1
-            time.sleep(self.pause_s)
-            return quick(*args, **options)
-
-        session.hypothesise = slow  # type: ignore[method-assign]
-        return session
+    def _wait(self) -> None:
+        self.decisions += 1
+        time.sleep(self.pause_s)
 
 
 @pytest.mark.slow

@@ -257,19 +257,10 @@ def test_pings_are_answered_while_a_file_waits(serve: Serve, speak: Callable[...
     """As the official clients want it, which send a file at once and break off without an answer."""
     held = threading.Event()
 
-    class Held(ToyTranslator):
-        def open(self) -> Any:
-            session = super().open()
-            quick = session.hypothesise
+    def wait() -> None:
+        assert held.wait(20)
 
-            def slow(*args: Any, **options: Any) -> Any:
-                assert held.wait(20)
-                return quick(*args, **options)
-
-            session.hypothesise = slow  # type: ignore[method-assign]
-            return session
-
-    one = speak(serve({"toy": Held()}), ping_interval=None)
+    one = speak(serve({"toy": ToyTranslator(before=wait)}), ping_interval=None)
     one.append(40 * pcm(WORDS), 96_000)  # five minutes, of which the stream takes half a minute
     assert one.socket.ping().wait(10)
     held.set()

@@ -263,21 +263,8 @@ def test_models_are_listed(serve: Serve, scribe: ToyTranslator) -> None:
     assert b"HTTP/1.1 404" in raw(server, b"GET /v1/models/no HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
 
-class Slow(ToyTranslator):
-    def open(self) -> Any:
-        session = super().open()
-        quick = session.hypothesise
-
-        def slow(*args: Any, **options: Any) -> Any:
-            time.sleep(0.2)
-            return quick(*args, **options)
-
-        session.hypothesise = slow  # type: ignore[method-assign]
-        return session
-
-
 def test_a_client_that_goes_away_ends_its_stream(serve: Serve, wav: Wav) -> None:
-    server = serve({"slow": Slow()})
+    server = serve({"slow": ToyTranslator(before=lambda: time.sleep(0.2))})
     body, kind = form_of(wav(WORDS))
     connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=20)
     connection.request("POST", TRANSLATIONS, body, {"Content-Type": kind})
@@ -293,7 +280,7 @@ def test_a_client_that_goes_away_ends_its_stream(serve: Serve, wav: Wav) -> None
 def test_a_shutdown_answers_what_was_heard(serve: Serve, wav: Wav) -> None:
     import threading
 
-    server = serve({"slow": Slow()})
+    server = serve({"slow": ToyTranslator(before=lambda: time.sleep(0.2))})
     found: list[tuple[int, Any]] = []
     one = threading.Thread(target=lambda: found.append(send(server, TRANSLATIONS, wav(WORDS), policy="offline")))
     one.start()

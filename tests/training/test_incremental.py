@@ -40,7 +40,7 @@ from simulst.training.interleaved import (
 from simulst.training.recipe import read_recipe
 from simulst.training.sample import Marks, Sample, SampleConfig
 from simulst.training.samples import Sampler, open_vectors
-from simulst.training.texts import Corpus
+from simulst.training.texts import Corpus, TextSource
 from simulst.training.word_alignment import align, grow_diag, latest_source_words, words
 from simulst.training.word_times import FloatArray, ends_by_ctc, ends_by_length, forced_alignment
 
@@ -185,7 +185,7 @@ def corpus(vocabulary: SentencePieceVocabulary, tmp_path_factory: pytest.TempPat
     source, target = (SENTENCES[0], SENTENCES[1], SENTENCES[4]), (SENTENCES[2], SENTENCES[3], SENTENCES[5])
     rows = [*zip(source, target, strict=True), (source[2], target[0])]
     path.write_text("".join(f"{e}\t{d}\n" for e, d in rows))
-    return Corpus.read(path, vocabulary.processor)
+    return Corpus.of([(TextSource(path=str(path)), path)], vocabulary.processor)
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def corpus(vocabulary: SentencePieceVocabulary, tmp_path_factory: pytest.TempPat
     source, target = (SENTENCES[0], SENTENCES[1], SENTENCES[4]), (SENTENCES[2], SENTENCES[3], SENTENCES[5])
     rows = [*zip(source, target, strict=True), (source[2], target[0])]
     path.write_text("".join(f"{e}\t{d}\n" for e, d in rows))
-    return Corpus.read(path, vocabulary.processor)
+    return Corpus.of([(TextSource(path=str(path)), path)], vocabulary.processor)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ under a digest of its bytes, and are ordinary files from there on.
 """
 
 import hashlib
-import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from simulst.errors import DataError
+from simulst.eval.data.fields import seconds_of, text_of
 from simulst.eval.data.item import Dataset, Item, Problem
 from simulst.eval.data.kind import DatasetKind
 from simulst.eval.data.probe import Probe, stretch_error
@@ -142,10 +142,10 @@ def _rows(table: "Table", columns: Columns) -> Iterator[Row]:
             where=where,
             audio=audio,
             name=audio.name if audio else where,
-            offset_s=_seconds(row, "offset", where) or 0.0,
-            duration_s=_seconds(row, "duration", where),
-            reference=_text(row, columns.target, where),
-            text=_text(row, columns.source, where),
+            offset_s=seconds_of(row, "offset", where) or 0.0,
+            duration_s=seconds_of(row, "duration", where),
+            reference=text_of(row, columns.target, where),
+            text=text_of(row, columns.source, where),
             error=error,
         )
 
@@ -173,26 +173,9 @@ def _kept(data: bytes, suffix: str, folder: Path) -> Path:
     return path
 
 
-def _text(row: Mapping[str, object], column: str, where: str) -> str | None:
-    value = row.get(column) if column else None
-    if value is not None and not isinstance(value, str):
-        raise DataError(f"{where}: `{column}` must be text, but is {value!r}.")
-    return value
-
-
-def _seconds(row: Mapping[str, object], column: str, where: str) -> float | None:
-    value = row.get(column)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise DataError(f"{where}: `{column}` must be seconds, 0 or more, but is {value!r}.")
-    return float(value)
-
-
 def _item(index: int, row: Row, probe: Probe) -> tuple[Item, list[Problem]]:
     audio, header = row.audio or Path(), probe(row.audio) if row.audio else None
     error = row.error or (stretch_error(header, audio, row.offset_s, row.duration_s) if header else "")
-    rest_s = max(0.0, header.duration_s - row.offset_s) if header else 0.0
     problems = [Problem(where=row.where, what=error, index=index)] if error else []
     if row.reference is not None and not row.reference.strip():
         problems.append(Problem(where=row.where, what="no reference text", fatal=False))
@@ -202,7 +185,7 @@ def _item(index: int, row: Row, probe: Probe) -> tuple[Item, list[Problem]]:
         name=row.name,
         offset_s=row.offset_s,
         duration_s=row.duration_s,
-        audio_s=rest_s if row.duration_s is None else min(rest_s, row.duration_s),
+        audio_s=header.within_s(row.offset_s, row.duration_s) if header else 0.0,
         reference=row.reference,
         text=row.text,
         where=row.where,

@@ -89,7 +89,6 @@ def _recording(cut: "Cut", place: Path, number: int) -> Path:
 
 
 def _item(index: int, cut: "Cut", audio: Path, lang: str, place: Path, probe: Probe) -> Item:
-    rest_s = max(0.0, probe(audio).duration_s - cut.start)
     said = [one.text for one in cut.supervisions if one.text]
     return Item(
         index=index,
@@ -97,7 +96,7 @@ def _item(index: int, cut: "Cut", audio: Path, lang: str, place: Path, probe: Pr
         name=str(cut.id),
         offset_s=float(cut.start),
         duration_s=float(cut.duration),
-        audio_s=min(rest_s, float(cut.duration)),
+        audio_s=probe(audio).within_s(float(cut.start), float(cut.duration)),
         reference=_translation(cut, lang),
         text=" ".join(said) or None,
         where=f"{place.name}, line {index + 1}",

@@ -1,9 +1,9 @@
 """JSON-lines manifests: {"audio": path, "offset": s, "duration": s, "text": source, "reference": target} per line."""
 
-import math
 from pathlib import Path
 
 from simulst.errors import DataError
+from simulst.eval.data.fields import seconds_of, text_of
 from simulst.eval.data.item import Dataset, Item, Problem
 from simulst.eval.data.kind import DatasetKind
 from simulst.eval.data.probe import Header, Probe, stretch_error
@@ -61,42 +61,25 @@ def read_manifest(path: Path, *, lang: str = "") -> Dataset:
 
 def _item(index: int, record: dict[str, object], where: str, folder: Path, probe: Probe) -> tuple[Item, Header]:
     audio = _audio(record, where, folder)
-    offset_s = _seconds(record, "offset", where) or 0.0
-    duration_s = _seconds(record, "duration", where)
+    offset_s = seconds_of(record, "offset", where) or 0.0
+    duration_s = seconds_of(record, "duration", where)
     header = probe(audio, offset_s + (duration_s or 0.0))
-    rest_s = max(0.0, header.duration_s - offset_s)
     item = Item(
         index=index,
         audio=audio,
         name=str(record["audio"]),
         offset_s=offset_s,
         duration_s=duration_s,
-        audio_s=rest_s if duration_s is None else min(rest_s, duration_s),
-        reference=_text(record, "reference", where),
-        text=_text(record, "text", where),
+        audio_s=header.within_s(offset_s, duration_s),
+        reference=text_of(record, "reference", where),
+        text=text_of(record, "text", where),
         where=where,
     )
     return item, header
 
 
 def _audio(record: dict[str, object], where: str, folder: Path) -> Path:
-    name = _text(record, "audio", where)
+    name = text_of(record, "audio", where)
     if not name:
         raise DataError(f"{where}: no `audio`; every line needs the path of a recording.")
     return folder / name  # which is the name itself where that is absolute
-
-
-def _text(record: dict[str, object], key: str, where: str) -> str | None:
-    value = record.get(key)
-    if value is not None and not isinstance(value, str):
-        raise DataError(f"{where}: `{key}` must be text, but is {value!r}.")
-    return value
-
-
-def _seconds(record: dict[str, object], key: str, where: str) -> float | None:
-    value = record.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise DataError(f"{where}: `{key}` must be seconds, 0 or more, but is {value!r}.")
-    return float(value)

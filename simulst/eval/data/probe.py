@@ -32,6 +32,11 @@ class Header:
     counted: bool = True
     """False where the duration is what the file states, and more recordings may stand behind the first."""
 
+    def within_s(self, offset_s: float, duration_s: float | None) -> float:
+        """How much of a stretch is there; `duration_s` None: to the end."""
+        rest_s = max(0.0, self.duration_s - offset_s)
+        return rest_s if duration_s is None else min(rest_s, duration_s)
+
 
 class Probe:
     """Headers by path, each read once."""

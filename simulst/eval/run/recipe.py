@@ -103,7 +103,7 @@ def read_recipe(path: Path, dataset: Dataset | None = None) -> Recipe:
 
     `dataset` is used instead of the recipe's own, which then need not be there.
     """
-    table = _load(path)
+    table = read_toml(path, f"The recipe {path}")
     name = path.name
     _known(table, (*_RUN_KEYS, *_TABLES, "data", "score", "runs"), name, "")
     scoring = _table(table, "score", name)
@@ -123,15 +123,16 @@ def read_recipe(path: Path, dataset: Dataset | None = None) -> Recipe:
     return Recipe(dataset=dataset, plans=named(plans), scoring=scoring)
 
 
-def _load(path: Path) -> dict[str, object]:
+def read_toml(path: Path, called: str) -> dict[str, object]:
+    """A TOML file of a user; DataError, in which it is `called` so, for one that cannot be read."""
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise DataError(f"The recipe {path} is larger than {_MAX_BYTES} bytes.")
+            raise DataError(f"{called} is larger than {_MAX_BYTES} bytes.")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"The recipe {path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+        raise DataError(f"{called} cannot be read: {(error.strerror or str(error)).lower()}.") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"The recipe {path} is not TOML: {error}.") from None
+        raise DataError(f"{called} is not TOML: {error}.") from None
 
 
 def _table(owner: Mapping[str, object], key: str, name: str) -> dict[str, object]:

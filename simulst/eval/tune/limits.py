@@ -26,12 +26,20 @@ class Limit:
             raise DataError(f"{text!r} is not a limit; write METRIC<=NUMBER, such as StreamLAAL<=2.0 (seconds).")
         return cls(metric=SHORT_NAMES.get(found[1].lower(), found[1]), at_most=float(found[2]))
 
-    def value(self, scores: Mapping[str, float]) -> float:
-        """The score in the limit's unit; DataError, naming those there are, where the run does not have it."""
+    def name(self, scores: Mapping[str, float]) -> str:
+        """What the run calls the score; DataError, naming those there are, where it does not have it."""
         name = next((known for known in scores if known.lower() == self.metric.lower()), None)
         if name is None:
             raise DataError(f"The runs have no {self.metric}; they have {', '.join(scores)}.")
-        return scores[name] / (1000 if display_of(name).unit == "ms" else 1)
+        return name
+
+    def scale(self, scores: Mapping[str, float]) -> float:
+        """The limit's unit in that of the score: 1000 for milliseconds."""
+        return 1000.0 if display_of(self.name(scores)).unit == "ms" else 1.0
+
+    def value(self, scores: Mapping[str, float]) -> float:
+        """The score in the limit's unit; DataError as in `name`."""
+        return scores[self.name(scores)] / self.scale(scores)
 
     def excess(self, scores: Mapping[str, float]) -> float:
         """By what share of the limit the score is above it; negative below."""

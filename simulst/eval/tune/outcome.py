@@ -63,7 +63,7 @@ def preset(best: Sequence[Finalist], tuner: Tuner, held: Dataset) -> str:
         f"# on {searched} items of {tuner.dataset.name}, seed {tuner.goal.seed}. On {other}, with 95 % intervals:",
         *(f"#   {one.tried.plan.name}: {said(one, tuner.goal.limits)}" for one in best),
     ]
-    if tuner.base.options or first.tried.plan.options:
+    if first.tried.plan.options:
         lines.append(f"# Model options: {_inline(first.tried.plan.options)}")
     lines += [f"name = {_toml('tuned-' + spec.policy.name)}", f"policy = {_toml(first.tried.plan.policy)}"]
     lines += [f"chunk_ms = {spec.policy.chunk_ms}"]
@@ -81,9 +81,10 @@ def said(one: Finalist, limits: Sequence[Limit]) -> str:
     """Quality and the limited scores with their intervals, times in seconds."""
     scores, parts = one.run.scores, [_with_interval(QUALITY, one.run.scores[QUALITY], one.bounds.get(QUALITY))]
     for limit in limits:
-        value, name = limit.value(scores), next(k for k in scores if k.lower() == limit.metric.lower())
-        bound, scale = one.bounds.get(name), value / scores[name] if scores[name] else 1.0
-        parts.append(_with_interval(name, value, bound and Interval(bound.low * scale, bound.high * scale), digits=2))
+        name, scale = limit.name(scores), limit.scale(scores)
+        bound = one.bounds.get(name)
+        in_unit = bound and Interval(bound.low / scale, bound.high / scale)
+        parts.append(_with_interval(name, limit.value(scores), in_unit, digits=2))
     return ", ".join(parts) + (" (not told apart from the first)" if one.alike else "")
 
 

@@ -1,6 +1,5 @@
 """What is searched: policies with ranges of their parameters, from a TOML file such as eval/tune.toml."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from simulst.core.settings import read
 from simulst.errors import DataError
+from simulst.eval.run.recipe import read_toml
 
 if TYPE_CHECKING:
     from optuna import Trial
 
 Value = int | float | str | bool
-_MAX_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class Search:
 
 def read_space(path: Path, wanted: tuple[str, ...] = ()) -> list[Search]:
     """Searches of a file, or those of `wanted` policies in it; DataError for whatever it should not hold."""
-    table = _load(path)
+    table = read_toml(path, str(path))
     if set(table) != {"search"} or not isinstance(found := table["search"], list) or not found:
         raise DataError(f"{path.name} must hold tables [[search]] and nothing else.")
     searches = [_search(one, f"{path.name}, [[search]] number {number}") for number, one in enumerate(found, 1)]
@@ -56,17 +55,6 @@ def read_space(path: Path, wanted: tuple[str, ...] = ()) -> list[Search]:
     if unknown := [name for name in wanted if name not in names]:
         raise DataError(f"{path.name} does not search {unknown[0]}; it searches {', '.join(names)}.")
     return [search for search in searches if not wanted or search.policy in wanted]
-
-
-def _load(path: Path) -> dict[str, object]:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise DataError(f"{path} is larger than {_MAX_BYTES} bytes.")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path} is not TOML: {error}.") from None
 
 
 def _search(table: object, where: str) -> Search:

@@ -129,11 +129,10 @@ class Tuner:
         by_name = {search.policy: search for search in self.searches}
         search = by_name[trial.suggest_categorical("policy", sorted(by_name))]
         plan = self._plan(search, search.suggest(trial))
-        trial.set_user_attr("name", plan.name)
         where = f"trial {trial.number + 1} of {self.goal.trials}, {plan.name}"
         for rung, items in enumerate(self.rungs(), 1):
             scores = self._scores(plan, items)
-            excess = max(limit.excess(scores) for limit in self.goal.limits)
+            excess = self._excess(scores)
             trial.set_constraint("limits", excess)
             trial.report(scores[QUALITY] - 100 * max(0.0, excess), rung)
             if (excess > HOPELESS or trial.should_prune()) and items < len(self.dataset.items):
@@ -172,9 +171,11 @@ class Tuner:
             return None
         chosen = {name.removeprefix(f"{policy}."): value for name, value in trial.params.items() if name != "policy"}
         plan = self._plan(search, chosen)
-        scores = self._scores(plan, len(self.dataset.items))
-        excess = max(limit.excess(scores) for limit in self.goal.limits)
-        return Tried(plan=plan, folder=self._folder(plan), scores=scores, excess=excess)
+        scores = self._scores(plan, len(self.dataset.items))  # a later trial of it may have scored fewer
+        return Tried(plan=plan, folder=self._folder(plan), scores=scores, excess=self._excess(scores))
+
+    def _excess(self, scores: dict[str, float]) -> float:
+        return max(limit.excess(scores) for limit in self.goal.limits)
 
     def _folder(self, plan: Plan) -> Path:
         return self.output / "trials" / plan.name.replace(" ", "-").replace("/", "-")

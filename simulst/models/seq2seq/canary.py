@@ -13,7 +13,7 @@ import torch
 
 from simulst.core.source import SAMPLE_RATE, FloatArray
 from simulst.errors import ModelError
-from simulst.models.attention import choose_heads, whole_layers
+from simulst.models.attention import choose_heads, middle_layer
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
@@ -54,7 +54,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     vocabulary = TokenizerVocabulary(
         directory / TOKENIZER_FILE, pieces, eos=int(config.eos_token_id), special={*special, *prompt}
     )
-    heads = whole_layers([int(decoder.num_hidden_layers) // 2], int(decoder.num_attention_heads))
+    heads = middle_layer(int(decoder.num_hidden_layers), int(decoder.num_attention_heads))
     return Canary(
         name=name,
         directory=directory,

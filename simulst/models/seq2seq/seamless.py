@@ -10,7 +10,7 @@ from typing import Any
 
 from simulst.core.languages import Pair
 from simulst.errors import ModelError
-from simulst.models.attention import choose_heads, whole_layers
+from simulst.models.attention import choose_heads, middle_layer
 from simulst.models.checkpoint import load_pretrained, read_json
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
@@ -61,7 +61,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         special={*special, *languages.values(), int(config.pad_token_id)},
         spaced=target not in UNSPACED,
     )
-    heads = whole_layers([int(config.decoder_layers) // 2], int(config.decoder_attention_heads))
+    heads = middle_layer(int(config.decoder_layers), int(config.decoder_attention_heads))
     return Seamless(
         name=name,
         directory=directory,

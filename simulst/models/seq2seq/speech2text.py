@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simulst.errors import ModelError
-from simulst.models.attention import choose_heads, whole_layers
+from simulst.models.attention import choose_heads, middle_layer
 from simulst.models.checkpoint import load_pretrained, read_json
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
@@ -45,7 +45,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         raise ModelError(f"{name} knows one target language only; leave out option 'target'.")
     special = {token for text, token in table.items() if text in MARKS or text.startswith("<lang:")}
     frame = 160 * 2 ** int(config.num_conv_layers)
-    heads = whole_layers([int(config.decoder_layers) // 2], int(config.decoder_attention_heads))
+    heads = middle_layer(int(config.decoder_layers), int(config.decoder_attention_heads))
     return Speech2Text(
         name=name,
         directory=directory,

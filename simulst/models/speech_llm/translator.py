@@ -14,7 +14,7 @@ from simulst.core.languages import Pair
 from simulst.core.translator import DECODING, Evidence, PlainTranslator
 from simulst.errors import ModelError
 from simulst.models import kernels
-from simulst.models.attention import Head, choose_heads, whole_layers
+from simulst.models.attention import Head, choose_heads, middle_layer
 from simulst.models.checkpoint import torch_device
 from simulst.models.family import ModelFamily
 from simulst.models.precision import choose_precision
@@ -96,7 +96,7 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
     if options.encoder == "full":
         model.encoder.config = replace(config.encoder, block_frames=FULL_CONTEXT, lookahead_frames=0, left_frames=0)
     layers, heads = int(config.decoder["num_hidden_layers"]), int(config.decoder["num_attention_heads"])
-    chosen = choose_heads(directory, options.heads_file, whole_layers([layers // 2], heads))
+    chosen = choose_heads(directory, options.heads_file, middle_layer(layers, heads))
     arithmetic = Arithmetic(
         int8=precision.int8,
         kernel=kernels.chosen(options.kernel, model.embeddings),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from simulst.core.translator import PLAIN, Draw, Evidence, FloatArray, Hypothesis, Query, SourceModel
 from simulst.errors import ModelError
-from simulst.models.attention import HEADS_FILE, choose_heads, whole_layers
+from simulst.models.attention import HEADS_FILE, choose_heads, middle_layer
 from simulst.models.decoding import Rules, Run, Step, to_hypothesis
 from simulst.models.options import check_options, option
 from simulst.models.recorded import RowsOfHeads
@@ -104,7 +104,7 @@ class LocalModel(TextModel):
     ) -> None:
         super().__init__(name=name, vocabulary=vocabulary, evidence=SEARCHED)
         self.model, self.options = model, options
-        default = whole_layers([len(attentions) // 2], num_heads)
+        default = middle_layer(len(attentions), num_heads)
         heads = choose_heads(directory, options.heads_file, default)
         self.rows = RowsOfHeads(attentions, num_heads=num_heads, heads=heads, causal=causal)
         self.device: torch.device = model.device

@@ -59,19 +59,7 @@ def test_an_idle_stream_frees_its_place(serve: Serve, client: Connect) -> None:
 
 
 def test_a_client_that_waits_for_a_slow_model_is_not_idle(serve: Serve, client: Connect) -> None:
-    class Slow(ToyTranslator):
-        def open(self) -> Any:
-            session = super().open()
-            quick = session.hypothesise
-
-            def slow(*args: Any, **options: Any) -> Any:
-                time.sleep(0.05)
-                return quick(*args, **options)
-
-            session.hypothesise = slow  # type: ignore[method-assign]
-            return session
-
-    one = client(serve(models={"toy": Slow()}, idle_s=0.2))
+    one = client(serve(models={"toy": ToyTranslator(before=lambda: time.sleep(0.05))}, idle_s=0.2))
     one.hello(chunk_ms=320)
     one.audio(toy_audio(WORDS))
     assert one.finish() == toy_text(WORDS)
@@ -81,20 +69,8 @@ def test_a_client_that_waits_for_a_slow_model_is_not_idle(serve: Serve, client: 
 def test_a_client_is_not_idle_while_its_last_audio_is_worked_on(serve: Serve, client: Connect) -> None:
     """All that was sent is in the hands of the model, nothing waits, and the client has nothing to say."""
 
-    class Slow(ToyTranslator):
-        def open(self) -> Any:
-            session = super().open()
-            quick = session.hypothesise
-
-            def slow(*args: Any, **options: Any) -> Any:
-                time.sleep(1.5)
-                return quick(*args, **options)
-
-            session.hypothesise = slow  # type: ignore[method-assign]
-            return session
-
     audio = toy_audio(WORDS[:2])
-    one = client(serve(models={"toy": Slow()}, idle_s=0.6))
+    one = client(serve(models={"toy": ToyTranslator(before=lambda: time.sleep(1.5))}, idle_s=0.6))
     one.hello(chunk_ms=640, hypotheses=False)
     one.audio(audio, len(audio))
     assert one.until("lag")["audio_s"] == 0.64

@@ -138,24 +138,10 @@ class Page:
         assert [entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-class Slow(ToyTranslator):
-    """Takes a while for every hypothesis, as a model does."""
-
-    def open(self) -> Any:
-        session = super().open()
-        quick = session.hypothesise
-
-        def slow(*args: Any, **options: Any) -> Any:
-            time.sleep(0.15)
-            return quick(*args, **options)
-
-        session.hypothesise = slow  # type: ignore[method-assign]
-        return session
-
-
 @pytest.fixture
 def slow() -> ToyTranslator:
-    return Slow()
+    """Takes a while for every hypothesis, as a model does."""
+    return ToyTranslator(before=lambda: time.sleep(0.15))
 
 
 @pytest.fixture
