@@ -6,6 +6,7 @@ import torch
 
 from simulst.errors import DataError
 from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, load_weights, read_config, tiny_decoder_config
+from simulst.training.averaging import averaged, newest
 from simulst.training.recipe import Recipe
 from simulst.training.vocabulary import language_mark
 
@@ -32,6 +33,24 @@ def new_model(recipe: Recipe) -> SpeechLLM:
     source, target = recipe.data.source, recipe.data.target
     languages = {code: language_mark(code) for code in (source, target)}
     return SpeechLLM(SpeechLLMConfig(decoder=decoder_config, languages=languages, source=source, target=target))
+
+
+def exported(recipe: Recipe) -> SpeechLLM:
+    """The model that the stage `export` writes: of one checkpoint, or the mean of several."""
+    average, stages = recipe.export.average, ("incremental", "decoder", "text")
+    if isinstance(average, int) and average <= 1:
+        return model_after(recipe, *stages)
+    if isinstance(average, dict):
+        chosen = {recipe.path(name): weight for name, weight in average.items()}
+    else:
+        trained = [folder for name in stages if (folder := recipe.folder / name).is_dir()]
+        chosen = newest(trained[0] if trained else recipe.folder, average)
+    model = new_model(recipe)
+    try:
+        model.load_state_dict(averaged(chosen), strict=False)
+    except RuntimeError as error:
+        raise DataError(f"The checkpoints of [export] average are not of the recipe's model: {error}") from error
+    return model
 
 
 def model_after(recipe: Recipe, *names: str) -> SpeechLLM:

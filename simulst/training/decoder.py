@@ -4,21 +4,22 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from simulst.core.settings import setting
 from simulst.models.speech_llm.network import OUTPUT_WEIGHT, SpeechLLM
 from simulst.outputs import whole_file
-from simulst.training import grouped
+from simulst.training.averaging import keep_newest
+from simulst.training.batch import Batch, collate
+from simulst.training.computing import ON_CPU, Computing, adam, ahead
+from simulst.training.objective import cross_entropy, ctc_loss, forward
 from simulst.training.ranks import Ranks
-from simulst.training.sample import Marks, Sample, SampleConfig
+from simulst.training.sample import Marks, SampleConfig
 from simulst.training.samples import Sampler, batches, open_vectors
 
 
@@ -28,7 +29,10 @@ class DecoderTrainingConfig:
 
     steps: int = 9000
     positions: int = 2300
-    """Padded positions per batch of each process."""
+    """Padded positions per batch."""
+    accumulate: int = setting(
+        1, "batches whose mean gradient makes a step, divided among the processes, at least one each", at_least=1
+    )
     learning_rate: float = 1.2e-3
     warmup_steps: int = 300
     decay_share: float = 0.4
@@ -38,6 +42,7 @@ class DecoderTrainingConfig:
     ctc_random_tokens: int = 400
     weight_decay: float = 0.01
     checkpoint_steps: int = 250
+    keep: int = setting(1, "newest checkpoints that stay, for means of them", at_least=1)
     samples: SampleConfig = field(default_factory=SampleConfig)
     seed: int = 0
 
@@ -50,118 +55,10 @@ def learning_rate_scale(step: int, config: DecoderTrainingConfig) -> float:
     return 1.0 if step < start else max(0.03, 1 - 0.97 * (step - start) / max(1.0, config.steps - start))
 
 
-@dataclass
-class Batch:
-    """Tensors of one step: ids [N, S] (0 where speech or padding), masks [N, S], stacked vectors [M, width]."""
-
-    ids: Tensor
-    is_speech: Tensor
-    weights: Tensor
-    stacked: Tensor
-    lengths: list[int]
-    """Vectors per speech sample, in row order."""
-    sources: list[list[int] | None]
-    positions: Tensor | None = None
-    """[N, S] and `mask` [N, 1, S, S], True where attention is allowed, when a sample has group positions."""
-    mask: Tensor | None = None
-
-
-def collate(samples: list[Sample], vectors: npt.NDArray[np.uint16] | None, width: int) -> Batch:
-    longest = max(len(s.ids) for s in samples)
-    ids = torch.zeros(len(samples), longest, dtype=torch.long)
-    is_speech = torch.zeros(len(samples), longest, dtype=torch.bool)
-    weights = torch.zeros(len(samples), longest)
-    parts: list[npt.NDArray[np.uint16]] = []
-    lengths, sources = [], []
-    for row, sample in enumerate(samples):
-        at = torch.tensor(sample.ids)
-        is_speech[row, : len(at)] = at < 0
-        ids[row, : len(at)] = torch.where(at < 0, -1 - at, at)
-        weights[row, : len(at)] = torch.tensor(sample.weights)
-        if sample.vectors is not None and vectors is not None:
-            parts.append(np.asarray(vectors[sample.vectors[0] : sample.vectors[1]]))
-            lengths.append(len(parts[-1]))
-            sources.append(sample.source)
-    flat = np.concatenate(parts) if parts else np.zeros((0, width), np.uint16)
-    stacked = torch.from_numpy(flat.copy()).view(torch.bfloat16).float()
-    return Batch(ids, is_speech, weights, stacked, lengths, sources, *_groups(samples, longest))
-
-
-def _groups(samples: list[Sample], longest: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    """Positions and mask of a batch in which some samples have group positions."""
-    if all(sample.visible is None for sample in samples):
-        return None, None
-    positions = torch.arange(longest).repeat(len(samples), 1)
-    mask = torch.ones(longest, longest, dtype=torch.bool).tril().repeat(len(samples), 1, 1)
-    for row, sample in enumerate(samples):
-        if sample.visible is not None:
-            source, size = len(sample.ids) - len(sample.visible), len(sample.ids)
-            positions[row, :size] = grouped.positions(source, len(sample.visible))
-            mask[row, :size, :size] = grouped.visibility(source, sample.visible)
-    return positions, mask[:, None]
-
-
-def forward(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """(logits of weighted positions [M, V], their targets [M], projected vectors [sum of lengths, width])."""
-    embeds = F.embedding(batch.ids, model.embeddings)
-    projected = model.projector(batch.stacked)
-    if len(projected):
-        embeds = embeds.masked_scatter(batch.is_speech[..., None], projected.to(embeds.dtype))
-    # padding stands at the end only, so the causal mask alone keeps it out of every weighted row
-    groups = {} if batch.mask is None else {"attention_mask": _added(batch.mask), "position_ids": batch.positions}
-    hidden = model.decoder.model(inputs_embeds=embeds, use_cache=False, **groups).last_hidden_state
-    chosen = batch.weights[:, 1:] > 0
-    logits = model.output.scores(hidden[:, :-1][chosen])
-    return logits, batch.ids[:, 1:][chosen], projected
-
-
-def _added(mask: Tensor) -> Tensor:
-    """The mask as what is added to the scores, which every way of computing attention takes."""
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
-
-
-def ctc_loss(
-    model: SpeechLLM, projected: Tensor, batch: Batch, blank: int, rng: random.Random, random_tokens: int
-) -> Tensor:
-    """CTC per source token over the tokens of the batch, some random others and the blank."""
-    rows = [i for i, source in enumerate(batch.sources) if source]
-    if not rows:
-        return projected.sum() * 0.0
-    used = sorted({t for i in rows for t in batch.sources[i] or ()})
-    others = rng.sample(range(model.embeddings.shape[0]), random_tokens)
-    tokens = [blank, *used, *sorted(set(others) - set(used) - {blank})]
-    index = {token: k for k, token in enumerate(tokens)}
-    pieces = torch.split(projected, batch.lengths)
-    lengths = [batch.lengths[i] for i in rows]
-    padded = torch.nn.utils.rnn.pad_sequence([pieces[i] for i in rows])
-    scores = F.linear(padded, model.embeddings[torch.tensor(tokens, device=padded.device)]).float().log_softmax(-1)
-    targets = torch.tensor([index[t] for i in rows for t in batch.sources[i] or ()])
-    sizes = torch.tensor([len(batch.sources[i] or ()) for i in rows])
-    loss = F.ctc_loss(scores, targets, torch.tensor(lengths), sizes, reduction="sum", zero_infinity=True)
-    return loss / sizes.sum()
-
-
 def trainable_state(model: SpeechLLM) -> dict[str, Tensor]:
     """Projector and decoder; the encoder is frozen and stored apart."""
     left_out = OUTPUT_WEIGHT if model.tied else None
     return {k: v for k, v in model.state_dict().items() if not k.startswith("encoder.") and k != left_out}
-
-
-@torch.no_grad()
-def dev_losses(model: SpeechLLM, groups: dict[str, list[Batch]]) -> dict[str, float]:
-    """Cross-entropy per target token (no smoothing) of every named set."""
-    model.eval()
-    losses = {}
-    for name, sets in groups.items():
-        total, count = 0.0, 0
-        for batch in sets:
-            with torch.autocast("cpu", torch.bfloat16):
-                logits, targets, _ = forward(model, batch)
-            total += F.cross_entropy(logits.float(), targets, reduction="sum").item()
-            count += len(targets)
-        losses[name] = total / max(1, count)
-    model.train()
-    return losses
 
 
 @dataclass
@@ -178,17 +75,23 @@ class Progress:
 class DecoderTraining:
     """One run of `train_decoder`; `decoder.pt` (resumable) and `log.jsonl` go to `folder`."""
 
-    def __init__(self, model: SpeechLLM, folder: Path, config: DecoderTrainingConfig, blank: int) -> None:
+    def __init__(
+        self,
+        model: SpeechLLM,
+        folder: Path,
+        config: DecoderTrainingConfig,
+        blank: int,
+        computing: Computing = ON_CPU,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.model, self.folder, self.config, self.blank = model, folder, config, blank
-        self.ranks = Ranks()
+        self.model, self.folder, self.config, self.blank = model.to(computing.device), folder, config, blank
+        self.computing, self.ranks = computing, Ranks(computing.device)
+        self.own = self.ranks.share(config.accumulate)
         model.encoder.requires_grad_(False)
-        if model.embeddings.device.type == "cpu":  # whose fused attention takes 1.3 times as long a step of sentences
+        if computing.on_cpu:  # whose fused attention takes 1.3 times as long a step of sentences
             model.decoder.set_attn_implementation("eager")
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
-        )
+        self.optimiser = adam(self.parameters, computing, config.learning_rate, config.weight_decay)
         self.progress = Progress()
         self.checkpoint = folder / "decoder.pt"
         if self.checkpoint.exists():
@@ -214,34 +117,53 @@ class DecoderTraining:
         state = {"model": trainable_state(self.model), "optimiser": self.optimiser.state_dict()}
         with whole_file(self.checkpoint) as file:
             torch.save(state | asdict(self.progress), file)
+        keep_newest(state["model"], self.folder, self.progress.step, self.config.keep)
 
-    def loss(self, batch: Batch) -> Tensor:
-        """What one step minimises: smoothed cross-entropy of the weighted tokens, and CTC."""
+    def loss(self, batch: Batch, number: int = 0) -> Tensor:
+        """What one step minimises over its batch `number`: smoothed cross-entropy of the weighted tokens, and CTC."""
         config = self.config
-        with torch.autocast("cpu", torch.bfloat16):
-            logits, targets, projected = forward(self.model, batch)
-            weights = batch.weights[:, 1:][batch.weights[:, 1:] > 0]
-            each = F.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=config.label_smoothing)
-            loss = (each * weights).sum() / weights.sum()
-            rng = random.Random(f"{config.seed}/{self.progress.step}/ctc")
+        with self.computing.autocast():
+            logits, projected = forward(self.model, batch)
+            loss = cross_entropy(logits, batch, smoothing=config.label_smoothing)
+            rng = random.Random(f"{config.seed}/{self.progress.step}/ctc" + (f"/{number}" if number else ""))
             ctc = ctc_loss(self.model, projected, batch, self.blank, rng, config.ctc_random_tokens)
         self.losses.append(loss.detach())
         if len(batch.lengths):
             self.ctc.append(ctc.detach())
         return loss + config.ctc_weight * ctc
 
-    def step(self, batch: Batch) -> None:
-        """One optimiser step."""
+    def step(self, own: list[Batch]) -> None:
+        """One optimiser step on the batches of this process."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * learning_rate_scale(self.progress.step, self.config)
         self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.loss(batch))
+        for number, batch in zip(self.own, own, strict=True):
+            torch.autograd.backward(self.loss(batch.on(self.computing), number) / len(own))
         self.ranks.average_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
+        samples = sum(len(batch.ids) for batch in own) * self.ranks.size
         self.progress.step += 1
-        self.progress.samples += len(batch.ids) * self.ranks.size
-        self._seen += len(batch.ids) * self.ranks.size
+        self.progress.samples += samples
+        self._seen += samples
+
+    def steps(self, sampler_of: Callable[[], Sampler], features: Path) -> Iterator["Drawn"]:
+        """The batches of every step that is left; `sampler_of()` is called again now and then."""
+        config, origin, step = self.config, self.progress.origin, self.progress.step
+        width = self.model.config.stack * self.model.config.encoder.model_dim
+        rounds = 0
+        while step < config.steps:
+            if rounds % 30 == 0:
+                sampler = sampler_of()
+                vectors = open_vectors(features, width) if sampler.talks else None
+            rounds += 1
+            seeds = [f"{config.seed}/{origin}" + (f"/{number}" if number else "") for number in self.own]
+            pools = [list(batches(sampler, seed, origin / config.steps, config.positions)) for seed in seeds]
+            for at in range(step - origin, min(self.ranks.smallest(min(map(len, pools))), config.steps - origin)):
+                own = [collate(pool[at], vectors, width) for pool in pools]
+                yield Drawn([one if self.computing.on_cpu else one.pinned() for one in own], origin)
+                step += 1
+            origin = step
 
     def record(self, found: dict[str, float]) -> None:
         """A line of the log, and the same for people."""
@@ -262,6 +184,14 @@ class DecoderTraining:
         print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()), flush=True)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The batches of a process in one step, and the step at which their pool was drawn."""
+
+    own: list[Batch]
+    origin: int
+
+
 def _mean(losses: list[Tensor]) -> float:
     return torch.stack(losses).mean().item() if losses else math.nan
 
@@ -274,32 +204,23 @@ def train_decoder(
     folder: Path,
     config: DecoderTrainingConfig,
     score: Callable[[SpeechLLM], dict[str, float]] | None = None,
+    computing: Computing = ON_CPU,
 ) -> None:
     """Train in place; `decoder.pt` (resumable) and `log.jsonl` go to `folder`.
 
     `sampler_of()` is called again now and then, so that talks finished meanwhile are used; `score` gives the figures
     of the log at every checkpoint.
     """
-    training = DecoderTraining(model, folder, config, marks.blank)
+    training = DecoderTraining(model, folder, config, marks.blank, computing)
     progress, ranks = training.progress, training.ranks
-    width = model.config.stack * model.config.encoder.model_dim
     model.train()
-    rounds = 0
-    while progress.step < config.steps:
-        if rounds % 30 == 0:
-            sampler = sampler_of()
-            vectors = open_vectors(features, width) if sampler.talks else None
-        rounds += 1
-        seed = f"{config.seed}/{progress.origin}" + (f"/{ranks.rank}" if ranks.rank else "")
-        drawn = list(batches(sampler, seed, progress.origin / config.steps, config.positions))
-        for samples in drawn[progress.step - progress.origin : ranks.smallest(len(drawn))]:
-            training.step(collate(samples, vectors, width))
-            due = progress.step % config.checkpoint_steps == 0 or progress.step >= config.steps
-            if ranks.first and (due or progress.step % 50 == 0):
-                training.record(score(model) if score and due else {})
-            if ranks.first and due:
-                training.save()
-            if progress.step >= config.steps:
-                break
-        progress.origin = progress.step
+    for drawn in ahead(training.steps(sampler_of, features)):
+        progress.origin = drawn.origin
+        training.step(drawn.own)
+        due = progress.step % config.checkpoint_steps == 0 or progress.step >= config.steps
+        if ranks.first and (due or progress.step % 50 == 0):
+            training.record(score(model) if score and due else {})
+        if ranks.first and due:
+            training.save()
+    ranks.wait()
     model.eval()

@@ -17,6 +17,7 @@ import torch
 
 from simulst.audio.samples import SAMPLE_RATE
 from simulst.models.speech_llm.encoder import FRAME_SAMPLES, BlockCausalEncoder
+from simulst.training.computing import ON_CPU, Computing
 from simulst.training.speech import SpeechStore, augment
 
 
@@ -83,9 +84,16 @@ def _talk_audio(
     return augment(audio, rng) if augmented else audio, sentences
 
 
-def extract(encoder: BlockCausalEncoder, store: SpeechStore, folder: Path, config: FeatureConfig) -> None:
+def extract(
+    encoder: BlockCausalEncoder,
+    store: SpeechStore,
+    folder: Path,
+    config: FeatureConfig,
+    computing: Computing = ON_CPU,
+) -> None:
     """Append vectors of all talks not done yet to `vectors.bf16` and lines to `talks.jsonl`; resumable."""
     folder.mkdir(parents=True, exist_ok=True)
+    encoder.to(computing.device)
     vectors, index = folder / "vectors.bf16", folder / "talks.jsonl"
     done = read_talks(folder)
     groups = compose(store, config)
@@ -113,7 +121,7 @@ def extract(encoder: BlockCausalEncoder, store: SpeechStore, folder: Path, confi
                 longest = len(talks[batch[0]][0])
                 while order and (len(batch) + 1) * longest < config.batch_s * SAMPLE_RATE:
                     batch.append(order.pop())
-                results |= _encode(encoder, [talks[i][0] for i in batch], batch, config.stack)
+                results |= _encode(encoder, [talks[i][0] for i in batch], batch, config.stack, computing)
                 seconds += sum(len(talks[i][0]) for i in batch) / SAMPLE_RATE
             for i, (_, sentences, group) in enumerate(talks):
                 out.write(results[i].tobytes())
@@ -129,15 +137,19 @@ def extract(encoder: BlockCausalEncoder, store: SpeechStore, folder: Path, confi
 
 
 def _encode(
-    encoder: BlockCausalEncoder, audio: list[npt.NDArray[np.float32]], names: list[int], stack: int
+    encoder: BlockCausalEncoder,
+    audio: list[npt.NDArray[np.float32]],
+    names: list[int],
+    stack: int,
+    computing: Computing,
 ) -> dict[int, npt.NDArray[np.uint16]]:
     """Encode clips of different length in one batch: causality makes zero padding at the end harmless but for the
     look-ahead of the last blocks, which hears silence instead of nothing."""
     longest = max(len(a) for a in audio)
     batch = torch.from_numpy(np.stack([np.pad(a, (0, longest - len(a))) for a in audio]))
-    with torch.autocast("cpu", torch.bfloat16):
-        frames = encoder.full(batch)
-    stacked = frames.reshape(len(frames), -1, stack * frames.shape[2]).to(torch.bfloat16)
+    with computing.autocast():
+        frames = encoder.full(batch.to(computing.device))
+    stacked = frames.reshape(len(frames), -1, stack * frames.shape[2]).to(torch.bfloat16).cpu()
     counts = [-(-len(a) // (FRAME_SAMPLES * stack)) for a in audio]
     return {
         name: stacked[row, :count].contiguous().view(torch.uint16).numpy()

@@ -30,7 +30,7 @@ def translate_texts(
 
 def _generate(model: SpeechLLM, prompts: list[list[int]], marks: Marks, beams: int) -> list[list[int]]:
     longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(one)) + one for one in prompts])
+    ids = torch.tensor([[0] * (longest - len(one)) + one for one in prompts], device=model.embeddings.device)
     made: Tensor = model.decoder.generate(
         ids,
         attention_mask=(ids != 0).long(),

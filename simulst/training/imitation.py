@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from simulst.audio.samples import SAMPLE_RATE
 from simulst.models.speech_llm.encoder import FRAME_SAMPLES, TAIL_SAMPLES, BlockCausalEncoder, padded_samples
 from simulst.outputs import whole_file
+from simulst.training.computing import ON_CPU, Computing, adam, ahead
 from simulst.training.speech import SpeechStore, augment, joined
 
 
@@ -30,12 +32,12 @@ class ImitationConfig:
 
 
 def full_context(encoder: BlockCausalEncoder) -> BlockCausalEncoder:
-    """The same weights as one block that sees the whole clip: Moonshine as it was trained."""
+    """The same weights as one block that sees the whole clip, on the same device: Moonshine as it was trained."""
     big = 1 << 20
     config = replace(encoder.config, block_frames=big, lookahead_frames=0, left_frames=0)
     teacher = BlockCausalEncoder(config).eval().requires_grad_(False)
     teacher.load_state_dict(encoder.state_dict())
-    return teacher
+    return teacher.to(next(encoder.parameters()).device)
 
 
 def _batch(store: SpeechStore, config: ImitationConfig, rng: random.Random) -> Tensor:
@@ -61,41 +63,65 @@ def frames_full(teacher: BlockCausalEncoder, audio: Tensor) -> Tensor:
     return teacher.full(audio)
 
 
-def imitate(encoder: BlockCausalEncoder, store: SpeechStore, folder: Path, config: ImitationConfig) -> None:
+@dataclass(frozen=True, eq=False)
+class Imitation:
+    """What a step minimises: how far the frames of `encoder` are from those of its full-context `teacher`."""
+
+    encoder: BlockCausalEncoder
+    teacher: BlockCausalEncoder
+    computing: Computing
+
+    def loss(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """(what is minimised, 1 - cosine, to be shown) of clips [clips, samples] of the CPU."""
+        audio = audio.to(self.computing.device, non_blocking=True)
+        with self.computing.autocast():
+            with torch.no_grad():
+                want = frames_full(self.teacher, audio)
+            got = self.encoder.full(audio)
+        got, want = got.float(), want.float()
+        away = 1 - F.cosine_similarity(got, want, dim=-1).mean()
+        return away + (got - want).square().mean() / want.square().mean(), away.detach()
+
+
+def _clips(store: SpeechStore, config: ImitationConfig, first: int) -> Iterator[Tensor]:
+    for step in range(first, config.steps):
+        yield _batch(store, config, random.Random(f"{config.seed}/{step}"))
+
+
+def imitate(
+    encoder: BlockCausalEncoder,
+    store: SpeechStore,
+    folder: Path,
+    config: ImitationConfig,
+    computing: Computing = ON_CPU,
+) -> None:
     """Train in place; writes `encoder.pt` (resumable) into `folder` every 100 steps and a line of log every 25."""
     folder.mkdir(parents=True, exist_ok=True)
-    teacher = full_context(encoder)
-    optimiser = torch.optim.AdamW(encoder.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    encoder.to(computing.device)
+    optimiser = adam(encoder.parameters(), computing, config.learning_rate, 0.0)
     checkpoint, first = folder / "encoder.pt", 0
+    imitation = Imitation(encoder, full_context(encoder), computing)
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         encoder.load_state_dict(state["encoder"])
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])
     encoder.train()
-    began, losses = time.monotonic(), []
-    for step in range(first, config.steps):
-        rng = random.Random(f"{config.seed}/{step}")
-        audio = _batch(store, config, rng)
+    began, losses = time.monotonic(), list[Tensor]()
+    for step, audio in enumerate(ahead(_clips(store, config, first)), first):
         scale = min(1.0, (step + 1) / config.warmup_steps) * max(0.03, 1 - step / config.steps)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * scale
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                want = frames_full(teacher, audio)
-            got = encoder.full(audio)
-        got, want = got.float(), want.float()
-        cosine = F.cosine_similarity(got, want, dim=-1).mean()
-        error = (got - want).square().mean() / want.square().mean()
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(1 - cosine + error)
+        loss, away = imitation.loss(audio)
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimiser.step()
-        losses.append(1 - cosine.item())
+        losses.append(away)
         if step % 25 == 24:
             per_step = (time.monotonic() - began) / (step + 1 - first)
             left = per_step * (config.steps - step - 1) / 60
-            shown = f"step {step + 1}/{config.steps}  1-cos {np.mean(losses):.4f}  {per_step:.2f} s/step"
+            shown = f"step {step + 1}/{config.steps}  1-cos {torch.stack(losses).mean():.4f}  {per_step:.2f} s/step"
             print(f"{shown}  {left:.0f} min left", flush=True)
             losses = []
         if step % 100 == 99 or step + 1 == config.steps:

@@ -67,7 +67,7 @@ def annotate(recipe: Recipe) -> None:
         annotate_needs(corpus, vocabulary, where / NEEDS_FILE, only=spoken)
     # text alone moves the embeddings away from what the projector says, so its checkpoint does not tell words apart
     hears = recipe.model.start or (recipe.folder / "decoder" / "decoder.pt").exists()
-    model = model_after(recipe, "decoder").eval() if hears else None
+    model = model_after(recipe, "decoder").eval().to(recipe.computing.device) if hears else None
     clock = WordClock(vocabulary=vocabulary, model=model, blank=recipe.marks(vocabulary).blank)
     vectors = None
     if model is not None:

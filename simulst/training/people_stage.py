@@ -74,7 +74,7 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
 def _translate(recipe: Recipe, spoken: list[str], target: Path) -> None:
     """Every sentence of a transcript by itself, with four beams; written whole or not at all."""
     vocabulary = read_pieces(recipe.folder / VOCABULARY_FILE)
-    model = model_after(recipe, "incremental", "decoder", "text").eval()
+    model = model_after(recipe, "incremental", "decoder", "text").eval().to(recipe.computing.device)
     cut = [sentences_of(one) for one in spoken]
     flat = [one for group in cut for one in group]
     translated = iter(translate_texts(model, flat, vocabulary, recipe.marks(vocabulary), beams=4))

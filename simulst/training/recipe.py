@@ -4,9 +4,11 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from simulst.core.settings import read
 from simulst.errors import DataError
+from simulst.training.computing import Computing
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import FeatureConfig
 from simulst.training.imitation import ImitationConfig
@@ -65,6 +67,15 @@ class ModelSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """The model folder that a recipe ends with."""
+
+    average: int | dict[str, float] = 1
+    """The mean of that many checkpoints, the newest of the last stage (which keeps them with `keep`), or of checkpoints
+    by path, each with its weight relative to the others'; 1: the last checkpoint alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A parsed recipe; `work` receives everything that is made."""
 
@@ -79,13 +90,23 @@ class Recipe:
     decoder: DecoderTrainingConfig | None = field(default_factory=DecoderTrainingConfig)
     incremental: DecoderTrainingConfig | None = None
     """Training that goes on from the decoder with the tasks of `simulst.training.incremental`."""
+    export: ExportConfig = field(default_factory=ExportConfig)
     base: Path = Path(".")
     threads: int = 2
+    device: str = "auto"
+    """cpu, cuda, cuda:1; auto: a GPU where there is one. Under torchrun `cuda` is one GPU for each process."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """What products of matrices are computed in; weights and sums are float32."""
 
     def path(self, value: str) -> Path:
         """A path of the recipe, relative to its file."""
         expanded = Path(value).expanduser()
         return expanded if expanded.is_absolute() else self.base / expanded
+
+    @property
+    def computing(self) -> Computing:
+        """Its device and dtype; ModelError where the machine has no such device."""
+        return Computing.of(self.device, self.dtype)
 
     @property
     def folder(self) -> Path:

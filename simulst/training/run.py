@@ -1,6 +1,7 @@
 """`simulst train`: the stages of a recipe in order; what a stage finished before is not done again."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from simulst.training import stages as steps
 from simulst.training.recipe import Recipe
 
 Stage = Callable[[Recipe], None]
+
+SHARED = ("text", "decoder", "incremental")
+"""Stages that the processes of torchrun share; the others are for one process."""
 
 
 def stages() -> dict[str, Stage]:
@@ -33,14 +37,18 @@ def run_recipe(recipe: Recipe, only: str | None = None) -> Path:
     known = stages()
     if only is not None and only not in known:
         raise DataError(f"Unknown stage {only!r}; known: {', '.join(known)}.")
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     recipe.folder.mkdir(parents=True, exist_ok=True)
     done_file = recipe.folder / "stages.json"
     done: list[str] = json.loads(done_file.read_text()) if done_file.exists() else []
     for name, stage in known.items():
         if (only is None and name in done) or only not in (None, name):
             continue
+        if several and name not in SHARED:
+            raise DataError(f"The stage {name} is for one process; torchrun is for --stage {', '.join(SHARED)}.")
         print(f"== {name}", flush=True)
         stage(recipe)
         done = [*dict.fromkeys([*done, name])]
-        done_file.write_text(json.dumps(done))
+        if os.environ.get("RANK", "0") == "0":
+            done_file.write_text(json.dumps(done))
     return recipe.folder / "model"

@@ -16,10 +16,12 @@ from simulst.models.speech_llm.network import (
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.training import features as feature_stage
 from simulst.training import incremental_stages
-from simulst.training.checkpoints import model_after, new_model, started
-from simulst.training.decoder import Batch, DecoderTrainingConfig, collate, dev_losses, train_decoder
+from simulst.training.batch import Batch, collate
+from simulst.training.checkpoints import exported, model_after, new_model, started
+from simulst.training.decoder import DecoderTrainingConfig, train_decoder
 from simulst.training.greedy import text_bleu
 from simulst.training.imitation import imitate
+from simulst.training.objective import dev_losses
 from simulst.training.pieces import Pieces, read_pieces
 from simulst.training.recipe import Recipe
 from simulst.training.sample import Marks, Sample
@@ -72,7 +74,8 @@ def encoder(recipe: Recipe) -> None:
     if recipe.imitation.steps == 0:
         return
     model = started(recipe).encoder if recipe.model.start else load_moonshine_encoder(recipe.path(recipe.model.encoder))
-    imitate(model, SpeechStore(recipe.folder / "speech"), recipe.folder / "encoder", recipe.imitation)
+    store = SpeechStore(recipe.folder / "speech")
+    imitate(model, store, recipe.folder / "encoder", recipe.imitation, recipe.computing)
 
 
 def trained_encoder(recipe: Recipe) -> BlockCausalEncoder:
@@ -88,12 +91,13 @@ def trained_encoder(recipe: Recipe) -> BlockCausalEncoder:
 def features(recipe: Recipe) -> None:
     """Speech vectors of synthetic talks, and of the dev sentences as they are."""
     torch.set_num_threads(recipe.threads)
-    model = trained_encoder(recipe)
+    model, computing = trained_encoder(recipe), recipe.computing
     plain = replace(recipe.features, single_share=1.0, augmented=False)
     for name in ("known", "unseen"):
         store = SpeechStore(recipe.folder / f"devspeech_{name}")
-        feature_stage.extract(model, store, recipe.folder / f"dev_{name}", plain)
-    feature_stage.extract(model, SpeechStore(recipe.folder / "speech"), recipe.folder / "features", recipe.features)
+        feature_stage.extract(model, store, recipe.folder / f"dev_{name}", plain, computing)
+    store = SpeechStore(recipe.folder / "speech")
+    feature_stage.extract(model, store, recipe.folder / "features", recipe.features, computing)
 
 
 def text_sets(recipe: Recipe, limit: int = 1000) -> dict[str, list[tuple[str, str]]]:
@@ -139,11 +143,13 @@ def dev_batches(recipe: Recipe, vocabulary: Pieces, marks: Marks, limit: int = 2
 
 def scorer(recipe: Recipe, vocabulary: Pieces, marks: Marks) -> Callable[[SpeechLLM], dict[str, float]]:
     """What the log says of a checkpoint: losses of all dev sets, BLEU of greedy translations of the texts."""
-    sets, texts = dev_batches(recipe, vocabulary, marks), text_sets(recipe, recipe.data.scored)
+    computing, texts = recipe.computing, text_sets(recipe, recipe.data.scored)
+    made = dev_batches(recipe, vocabulary, marks)
+    sets = {name: [batch.on(computing) for batch in batches] for name, batches in made.items()}
 
     def score(model: SpeechLLM) -> dict[str, float]:
         bleu = {f"bleu_{name}": text_bleu(model, pairs, vocabulary, marks) for name, pairs in texts.items()}
-        return dev_losses(model, sets) | bleu
+        return dev_losses(model, sets, computing) | bleu
 
     return score
 
@@ -160,7 +166,8 @@ def _train(recipe: Recipe, name: str, config: DecoderTrainingConfig, model: Spee
     def draw() -> Sampler:
         return Sampler(corpus, None if only_text else where, marks, config.samples, later)
 
-    train_decoder(model, draw, where, marks, recipe.folder / name, config, scorer(recipe, pieces, marks))
+    score = scorer(recipe, pieces, marks)
+    train_decoder(model, draw, where, marks, recipe.folder / name, config, score, recipe.computing)
 
 
 def text(recipe: Recipe) -> None:
@@ -184,7 +191,7 @@ def incremental(recipe: Recipe) -> None:
 
 def export(recipe: Recipe) -> None:
     """Encoder and decoder together as a model folder."""
-    model = model_after(recipe, "incremental", "decoder", "text")
+    model = exported(recipe)
     model.encoder.load_state_dict(trained_encoder(recipe).state_dict())
     learned = (*model.config.tasks, *incremental_stages.learned(recipe))
     model.config = replace(model.config, tasks=tuple(dict.fromkeys(learned)))

@@ -16,7 +16,10 @@ from simulst.models.speech_llm.batching import Batcher
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.policies import load_policy
 from simulst.testing.speech_llm import make_tiny_speech_llm
-from simulst.training.decoder import Batch, forward, trainable_state
+from simulst.training.batch import collate
+from simulst.training.decoder import trainable_state
+from simulst.training.objective import forward
+from simulst.training.sample import Sample
 
 WANT = frozenset({Evidence.LOGPROBS})
 PREFIX = [20, 21]
@@ -100,10 +103,10 @@ def test_streams_together_say_what_they_say_alone(folder: Path) -> None:
 
 def test_training_scores_with_the_output_layer_and_stores_it(model: SpeechLLMTranslator) -> None:
     llm, ids = model.weights.model, torch.tensor([[7, 20, 21, 22, 30]])
-    stacked = torch.zeros(0, llm.config.stack * llm.config.encoder.model_dim)
-    batch = Batch(ids, torch.zeros_like(ids, dtype=torch.bool), torch.ones(ids.shape), stacked, [], [])
+    width = llm.config.stack * llm.config.encoder.model_dim
+    batch = collate([Sample(ids[0].tolist(), [1.0] * 5)], None, width)
     with torch.no_grad():
-        logits, _, _ = forward(llm, batch)
+        logits, _ = forward(llm, batch)
         expected = llm.decoder(input_ids=ids).logits[0, :-1]
     np.testing.assert_allclose(logits, expected, atol=1e-4)
     assert "decoder.lm_head.weight" in trainable_state(llm)

@@ -15,7 +15,7 @@ from simulst.errors import DataError
 from simulst.models.speech_llm.network import SpeechLLM, load_weights, read_config
 from simulst.models.speech_llm.vocabulary import SentencePieceVocabulary
 from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
-from simulst.training.decoder import collate, forward
+from simulst.training.batch import collate
 from simulst.training.features import read_talks
 from simulst.training.incremental import (
     NEEDS_FILE,
@@ -37,6 +37,7 @@ from simulst.training.interleaved import (
     sequence,
     unsaid,
 )
+from simulst.training.objective import forward
 from simulst.training.recipe import read_recipe
 from simulst.training.sample import Marks, Sample, SampleConfig
 from simulst.training.samples import Sampler, open_vectors

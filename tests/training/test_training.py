@@ -13,16 +13,11 @@ from simulst.errors import DataError
 from simulst.models.speech_llm.network import load_weights, read_config
 from simulst.models.speech_llm.vocabulary import SentencePieceVocabulary
 from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
+from simulst.training.batch import collate
 from simulst.training.checkpoints import new_model
-from simulst.training.decoder import (
-    DecoderTraining,
-    DecoderTrainingConfig,
-    collate,
-    ctc_loss,
-    forward,
-    learning_rate_scale,
-    train_decoder,
-)
+from simulst.training.computing import Computing
+from simulst.training.decoder import DecoderTraining, DecoderTrainingConfig, learning_rate_scale, train_decoder
+from simulst.training.objective import ctc_loss, forward
 from simulst.training.picture import draw, read_series
 from simulst.training.pieces import read_pieces
 from simulst.training.recipe import Recipe, read_recipe
@@ -125,8 +120,8 @@ def test_padding_does_not_change_the_logits(folder: Path) -> None:
     short = Sample([5, 30, 31, 6, 40, 2], [0, 0, 0, 0, 1, 1])
     long = Sample([5, *range(50, 80), 6, 41, 2], [0.0] * 32 + [1, 1])
     with torch.no_grad():
-        alone, _, _ = forward(model, collate([short], None, 128))
-        beside, _, _ = forward(model, collate([short, long], None, 128))
+        alone, _ = forward(model, collate([short], None, 128))
+        beside, _ = forward(model, collate([short, long], None, 128))
     torch.testing.assert_close(alone, beside[:2], atol=1e-5, rtol=0)
 
 
@@ -138,7 +133,7 @@ def test_ctc_scores_only_samples_with_a_source(folder: Path) -> None:
     losses = []
     for samples in ([with_source], [with_source, without], [without]):
         batch = collate(samples, vectors, 128)
-        losses.append(ctc_loss(model, model.projector(batch.stacked), batch, 7, random.Random(0), 20).item())
+        losses.append(ctc_loss(model, model.projector(batch.stacked.float()), batch, 7, random.Random(0), 20).item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-4) and losses[0] > 1
     assert losses[2] == 0
 
@@ -315,12 +310,18 @@ def test_processes_share_tensors_of_either_kind_and_each_has_its_own_gpu(monkeyp
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
     monkeypatch.setattr(torch.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(torch.distributed, "new_group", lambda backend: backend)
     monkeypatch.setattr(torch.cuda, "set_device", asked.append)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    Ranks()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    gpu = Computing.of("cuda", "bfloat16")
+    Ranks(gpu.device)
+    Ranks(Computing.of("cpu", "float32").device)
+    assert asked == [torch.device("cuda:1"), "cpu:gloo,cuda:nccl", "gloo"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    Ranks()
-    assert asked == [1, "cpu:gloo,cuda:nccl", "gloo"]
+    with pytest.warns(UserWarning, match="CUDA is not available"):
+        within = gpu.autocast()
+    assert isinstance(within, torch.autocast) and (within.device, within.fast_dtype) == ("cuda", torch.bfloat16)
 
 
 def test_the_recipe_for_another_pair_parses_and_turns_the_files_round(tmp_path: Path) -> None:

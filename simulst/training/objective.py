@@ -1,0 +1,72 @@
+"""What the training of the decoder minimises: cross-entropy of the tokens that count, and CTC of the speech vectors."""
+
+import random
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulst.models.speech_llm.network import SpeechLLM
+from simulst.training.batch import Batch
+from simulst.training.computing import Computing
+
+
+def forward(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor]:
+    """(logits of the tokens that count [T, V], projected vectors [M, width])."""
+    embeds = F.embedding(batch.ids, model.embeddings)
+    projected = model.projector(batch.stacked.float())
+    if len(projected):
+        embeds = embeds.masked_scatter(batch.is_speech[..., None], projected.to(embeds.dtype))
+    # padding stands at the end only, so the causal mask alone keeps it out of every weighted row
+    groups = {} if batch.mask is None else {"attention_mask": _added(batch.mask), "position_ids": batch.positions}
+    hidden = model.decoder.model(inputs_embeds=embeds, use_cache=False, **groups).last_hidden_state
+    return model.output.scores(hidden.flatten(0, 1)[batch.rows]), projected
+
+
+def _added(mask: Tensor) -> Tensor:
+    """The mask as what is added to the scores, which every way of computing attention takes."""
+    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(torch.float32).min)
+
+
+def cross_entropy(logits: Tensor, batch: Batch, *, smoothing: float) -> Tensor:
+    """Mean over the tokens that count, by their weights."""
+    each = F.cross_entropy(logits.float(), batch.targets, reduction="none", label_smoothing=smoothing)
+    return (each * batch.weights).sum() / batch.weights.sum()
+
+
+def ctc_loss(
+    model: SpeechLLM, projected: Tensor, batch: Batch, blank: int, rng: random.Random, random_tokens: int
+) -> Tensor:
+    """CTC per source token over the tokens of the batch, some random others and the blank."""
+    rows = [i for i, source in enumerate(batch.sources) if source]
+    if not rows:
+        return projected.sum() * 0.0
+    used = sorted({t for i in rows for t in batch.sources[i] or ()})
+    others = rng.sample(range(model.embeddings.shape[0]), random_tokens)
+    tokens = [blank, *used, *sorted(set(others) - set(used) - {blank})]
+    index = {token: k for k, token in enumerate(tokens)}
+    pieces, device = torch.split(projected, batch.lengths), projected.device
+    padded = torch.nn.utils.rnn.pad_sequence([pieces[i] for i in rows])
+    columns = F.embedding(torch.tensor(tokens, device=device), model.embeddings)
+    scores = F.linear(padded, columns).float().log_softmax(-1)
+    targets = torch.tensor([index[t] for i in rows for t in batch.sources[i] or ()], device=device)
+    lengths, sizes = [batch.lengths[i] for i in rows], [len(batch.sources[i] or ()) for i in rows]
+    loss: Tensor = torch.ctc_loss(scores, targets, lengths, sizes, reduction=2, zero_infinity=True)  # 2: the sum
+    return loss / sum(sizes)
+
+
+@torch.no_grad()
+def dev_losses(model: SpeechLLM, groups: dict[str, list[Batch]], computing: Computing) -> dict[str, float]:
+    """Cross-entropy per target token (no smoothing) of every named set, whose batches lie on the device."""
+    model.eval()
+    losses = {}
+    for name, sets in groups.items():
+        total, count = torch.zeros((), device=computing.device), 0
+        for batch in sets:
+            with computing.autocast():
+                logits, _ = forward(model, batch)
+            total += F.cross_entropy(logits.float(), batch.targets, reduction="sum")
+            count += len(batch.targets)
+        losses[name] = float(total) / max(1, count)
+    model.train()
+    return losses
