@@ -87,6 +87,7 @@ class DecoderTraining:
         self.model, self.folder, self.config, self.blank = model.to(computing.device), folder, config, blank
         self.computing, self.ranks = computing, Ranks(computing.device)
         self.own = self.ranks.share(config.accumulate)
+        model.decoder.tie_weights()  # where moving made two of one
         model.encoder.requires_grad_(False)
         if computing.on_cpu:  # whose fused attention takes 1.3 times as long a step of sentences
             model.decoder.set_attn_implementation("eager")

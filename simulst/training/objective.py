@@ -5,6 +5,7 @@ import random
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.training.batch import Batch
@@ -19,8 +20,31 @@ def forward(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor]:
         embeds = embeds.masked_scatter(batch.is_speech[..., None], projected.to(embeds.dtype))
     # padding stands at the end only, so the causal mask alone keeps it out of every weighted row
     groups = {} if batch.mask is None else {"attention_mask": _added(batch.mask), "position_ids": batch.positions}
-    hidden = model.decoder.model(inputs_embeds=embeds, use_cache=False, **groups).last_hidden_state
+    cache = _nothing_kept(int(model.decoder.config.num_hidden_layers))
+    hidden = model.decoder.model(
+        inputs_embeds=embeds, past_key_values=cache, use_cache=True, **groups
+    ).last_hidden_state
     return model.output.scores(hidden.flatten(0, 1)[batch.rows]), projected
+
+
+class _Passing(DynamicLayer):  # type: ignore[misc]
+    """A layer of a cache that keeps nothing."""
+
+    def __init__(self) -> None:
+        self.is_initialized = True
+
+    def get_seq_length(self, *_: object) -> int:
+        return 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        return key_states, value_states
+
+
+def _nothing_kept(layers: int) -> DynamicCache:
+    """Where there is a cache, transformers does not look for packed sequences, which would wait for the device."""
+    cache = DynamicCache()
+    cache.layers = [_Passing() for _ in range(layers)]
+    return cache
 
 
 def _added(mask: Tensor) -> Tensor:
