@@ -25,5 +25,16 @@ class EvidenceError(SimulstError):
     """A translator returned evidence that contradicts its own hypothesis (shape, prefix); nothing was committed."""
 
 
+class DeviceLostError(SimulstError):
+    """The GPU computes nothing any more for this process; a new one can use it."""
+
+
+def loses_device(error: BaseException) -> bool:
+    """Whether a process can no longer use its GPU after this error, as CUDA's stick to a process; memory that runs out
+    is no such error."""
+    known = any(kind.__name__ == "AcceleratorError" for kind in type(error).__mro__)
+    return known or (isinstance(error, RuntimeError) and str(error).startswith("CUDA error"))
+
+
 class MissingPackageError(SimulstError, ModuleNotFoundError):
     """An optional package is not installed; the message says how to get it."""

@@ -3,8 +3,6 @@
 import time
 from typing import TYPE_CHECKING, TypedDict
 
-from simulst.errors import ModelError
-
 if TYPE_CHECKING:
     from simulst.core.translator import FloatArray, Translator
     from simulst.policies import LoadedPolicy
@@ -43,13 +41,11 @@ def batch_cost(
     from simulst.audio import SAMPLE_RATE
     from simulst.core.session import Session
     from simulst.eval.run.stream import pieces
-    from simulst.models.speech_llm.batching import Batcher
-    from simulst.models.speech_llm.compute import Computed
+    from simulst.models.batchers import batcher_of
     from simulst.policies import load_policy
     from simulst.sinks.drive import drive
 
-    if not isinstance(model, Computed):
-        raise ModelError(f"Only a speech LLM can decode several streams together; {model.name} is not one.")
+    batcher = batcher_of(model, streams=streams)
     starts = [int(i * APART_S * SAMPLE_RATE) for i in range(streams)]
     recordings = [talk[at : at + int(seconds * SAMPLE_RATE)] for at in starts]
 
@@ -65,7 +61,6 @@ def batch_cost(
         texts += [translate(model, audio) for audio in recordings[:middle]]
     torch.set_num_threads(threads[1])
     with together:
-        batcher = Batcher(model, streams=streams)
         found = batcher.map(translate, recordings)
     torch.set_num_threads(threads[0])
     with alone:

@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from simulst.bench.reencode import reencoding
 from simulst.errors import ModelError
+from simulst.models.warm import elsewhere
 from simulst.policies import load_policy
 
 if TYPE_CHECKING:
-    import torch
-
     from simulst.core.session import Session
     from simulst.core.translator import FloatArray, Translator
     from simulst.policies import LoadedPolicy
@@ -30,17 +29,9 @@ class Reencoding(TypedDict):
     positions_per_token: NotRequired[dict[str, float]]
 
 
-@runtime_checkable
-class _OnDevice(Protocol):
-    """A model of torch."""
-
-    device: "torch.device"
-
-
 def clock_of(model: "Translator") -> Callable[[], float]:
     """CPU time where the model computes on the CPU (other processes do not count), else wall-clock time."""
-    elsewhere = isinstance(model, _OnDevice) and model.device.type != "cpu"
-    return time.perf_counter if elsewhere else time.process_time
+    return time.perf_counter if elsewhere(model) else time.process_time
 
 
 def in_turn(

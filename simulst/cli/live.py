@@ -1,5 +1,7 @@
 """`simulst live`: subtitles in the browser, or with --terminal in the terminal."""
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
@@ -8,7 +10,7 @@ import typer
 
 from simulst.cli import options
 from simulst.cli.threads import processors
-from simulst.errors import SimulstError
+from simulst.errors import DeviceLostError, SimulstError
 
 if TYPE_CHECKING:
     import ssl
@@ -108,7 +110,11 @@ def live(
     served = serve_live(
         catalogue, port=port, access=access, limits=limits, workers=threads, beside=beside, tls=tls, ready=ready
     )
-    asyncio.run(served)
+    try:
+        asyncio.run(served)
+    except DeviceLostError as error:
+        print(f"simulst: {error} It is started again now.", file=sys.stderr, flush=True)
+        os.execv(sys.executable, [sys.executable, "-m", "simulst", *sys.argv[1:]])
 
 
 def _catalogue(offered: "dict[str, Translator]", loaded: "LoadedPolicy", batch: int) -> "tuple[Catalogue, Beside]":

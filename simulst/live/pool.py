@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
+from simulst.errors import loses_device
+
 T = TypeVar("T")
 
 
@@ -52,10 +54,16 @@ class _Job(Generic[T]):
 
 
 class Pool:
-    """`workers` threads; a job that runs longer than `patience_s` raises Stalled and its thread is replaced."""
+    """`workers` threads; a job that runs longer than `patience_s` raises Stalled and its thread is replaced.
 
-    def __init__(self, workers: int, *, patience_s: float = 60.0) -> None:
+    After a job whose error leaves the model's device useless for this process, `lost` says which, and `on_lost` is
+    called.
+    """
+
+    def __init__(self, workers: int, *, patience_s: float = 60.0, on_lost: Callable[[], None] = lambda: None) -> None:
         self.patience_s = patience_s
+        self.lost: BaseException | None = None
+        self._on_lost = on_lost
         self._jobs: queue.SimpleQueue[_Runnable | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         for _ in range(workers):
@@ -74,6 +82,11 @@ class Pool:
                 return  # another thread has taken this one's place
             del job  # else its stream would stay in memory until the next one comes
 
+    def _look_at(self, error: BaseException | None) -> None:
+        if error is not None and loses_device(error):
+            self.lost = error
+            self._on_lost()
+
     @property
     def spare(self) -> bool:
         """Nobody waits for a thread."""
@@ -87,6 +100,7 @@ class Pool:
             while True:
                 done, _ = await asyncio.wait({job.future}, timeout=self.patience_s / 4)
                 if done:
+                    self._look_at(job.future.exception())
                     return job.future.result()
                 if job.started is not None and time.monotonic() - job.started > self.patience_s:
                     job.abandoned = True

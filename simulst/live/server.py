@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from simulst.errors import SimulstError
+from simulst.errors import DeviceLostError, SimulstError
 from simulst.live.access import Access, bearer
 from simulst.live.catalogue import Catalogue
 from simulst.live.connection import Connection, Wire
@@ -47,11 +47,12 @@ async def serve_live(
 ) -> None:
     """Serve until `stop` is set, or SIGINT or SIGTERM comes, then translate what was heard and leave.
 
-    `ready` is called with the address once clients can connect. Raises SimulstError where it cannot listen.
+    `ready` is called with the address once clients can connect. Raises SimulstError where it cannot listen, and
+    DeviceLostError when the model's device fails, which a new process may be able to use.
     """
     access, limits, stop = access or Access(), limits or Limits(), stop or asyncio.Event()
     doors = listen(access.host, port)
-    pool = Pool(workers)
+    pool = Pool(workers, on_lost=stop.set)
     try:
         crowd = gather(doors, admitted=limits.max_connections, needed=limits.max_clients)
         hub = Hub(catalogue, pool, limits, Metrics(), beside)
@@ -59,11 +60,15 @@ async def serve_live(
             with stop_signals(stop):
                 ready(address_of(access.host, doors[0].getsockname()[1], secure=tls is not None))
                 await stop.wait()
-                await hub.shut_down(FLUSH_S)
+                await hub.shut_down(0.0 if pool.lost else FLUSH_S)
     finally:
         for door in doors:
             door.close()
         pool.close()
+    if pool.lost is not None:
+        raise DeviceLostError(
+            f"The model's device failed ({' '.join(str(pool.lost).split())}); start the server again."
+        )
 
 
 def listen(host: str, port: int) -> list[Door]:

@@ -1,10 +1,14 @@
 """Streams of several clients decoded together: one forward for those that are at work in the same moment."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
 from simulst.core.translator import Translator
-from simulst.errors import SimulstError
+from simulst.errors import ModelError, SimulstError
+
+if TYPE_CHECKING:
+    from simulst.models.meeting import Meeting
 
 WAIT_S = 0.02
 """What a stream waits for the others before it is computed without them."""
@@ -25,22 +29,20 @@ class Together:
     """
 
     def __init__(self, models: dict[str, Translator], *, streams: int) -> None:
-        from simulst.models.speech_llm.batching import Batcher
-        from simulst.models.speech_llm.compute import Computed
+        from simulst.models.batchers import batcher_of
 
-        self._batchers: dict[int, Batcher] = {}
-        self.models = dict[str, Translator]()
+        self._batchers, self.models = list["Meeting"](), dict[str, Translator]()
         for name, model in models.items():
-            if isinstance(model, Computed):
-                batcher = Batcher(model, streams=streams, wait_s=WAIT_S)
+            with suppress(ModelError):
+                batcher = batcher_of(model, streams=streams, wait_s=WAIT_S)
                 model = batcher.translator
-                self._batchers[id(model)] = batcher
+                self._batchers.append(batcher)
             self.models[name] = model
         if not self._batchers:
             raise SimulstError(
-                f"--batch needs a speech LLM; {', '.join(models)} cannot decode several streams together."
+                f"--batch needs a speech LLM or Whisper; {', '.join(models)} cannot decode several streams together."
             )
 
     def __call__(self, model: Translator) -> AbstractContextManager[object]:
-        batcher = self._batchers.get(id(model))
+        batcher = next((one for one in self._batchers if one.computes(model)), None)
         return nullcontext() if batcher is None else batcher.stream()

@@ -14,6 +14,7 @@ from simulst.errors import ModelError
 from simulst.models.checkpoint import read_json
 from simulst.models.family import AnyFamily
 from simulst.models.hub import fetch, is_hub_name
+from simulst.models.warm import elsewhere, warm
 
 OWN_FORMAT = "simulst.json"
 """Marks a directory that this project wrote; its "type" is a key of FAMILIES, "speech_llm" by default."""
@@ -111,12 +112,16 @@ def load_model(
     family of one's own (`file.py:FAMILY`), or a cascade `ASR+TEXT` of two of these.
 
     `dtype` is float32 (default), bfloat16 or float16; options are those of the model (`describe_model`), as text or as
-    Python values. Raises ModelError, one sentence, for whatever cannot be loaded.
+    Python values. One on a GPU has translated a moment of noise when it is given out. Raises ModelError, one sentence,
+    for whatever cannot be loaded.
     """
     place = locate(str(name_or_dir))
     family = place.family()
     chosen = family.read(options, owner=place.name)
-    return family.load(place.directory, chosen, name=place.name, device=device, dtype=dtype)
+    model = family.load(place.directory, chosen, name=place.name, device=device, dtype=dtype)
+    if elsewhere(model):
+        warm(model)
+    return model
 
 
 def describe_models() -> list[ModelInfo]:

@@ -31,9 +31,6 @@ from simulst.training.synthesis import synthesise
 from simulst.training.texts import Corpus, TextSource, held_pairs
 from simulst.training.vocabulary import train_vocabulary
 
-WIDTH = 4 * BlockCausalConfig().model_dim
-"""Of a speech vector before the projector."""
-
 
 def vocabulary(recipe: Recipe) -> None:
     """Joint SentencePiece model of all training text."""
@@ -113,18 +110,22 @@ def text_sets(recipe: Recipe, limit: int = 1000) -> dict[str, list[tuple[str, st
     return sets
 
 
-def _text_batches(pairs: list[tuple[str, str]], vocabulary: Pieces, marks: Marks) -> list[Batch]:
+def _text_batches(pairs: list[tuple[str, str]], vocabulary: Pieces, marks: Marks, width: int) -> list[Batch]:
     samples = []
     for source, target in ((vocabulary.encode(a), vocabulary.encode(b)) for a, b in pairs):
         ids = [marks.source, *source, marks.target, *target, marks.eos]
         samples.append(Sample(ids, [0.0] * (len(source) + 2) + [1.0] * (len(target) + 1)))
     samples.sort(key=lambda sample: len(sample.ids))
-    return [collate(samples[at : at + 50], None, WIDTH) for at in range(0, len(samples), 50)]
+    return [collate(samples[at : at + 50], None, width) for at in range(0, len(samples), 50)]
 
 
-def dev_batches(recipe: Recipe, vocabulary: Pieces, marks: Marks, limit: int = 200) -> dict[str, list[Batch]]:
-    """Dev sets for cross-entropy during training: texts, known voices, unseen voices (first reference)."""
-    sets = {f"dev_{name}": _text_batches(pairs, vocabulary, marks) for name, pairs in text_sets(recipe, limit).items()}
+def dev_batches(
+    recipe: Recipe, vocabulary: Pieces, marks: Marks, width: int, limit: int = 200
+) -> dict[str, list[Batch]]:
+    """Dev sets for cross-entropy during training: texts, known voices, unseen voices (first reference); speech vectors
+    are `width` wide."""
+    texts = text_sets(recipe, limit)
+    sets = {f"dev_{name}": _text_batches(pairs, vocabulary, marks, width) for name, pairs in texts.items()}
     dev = TextSource(path=recipe.data.dev, swapped=recipe.data.swapped)
     corpus = Corpus.of([(dev, recipe.path(dev.path))], vocabulary)
     for name in ("known", "unseen"):
@@ -136,15 +137,15 @@ def dev_batches(recipe: Recipe, vocabulary: Pieces, marks: Marks, limit: int = 2
             samples.append(Sample(ids, weights, (talk.first, talk.first + talk.count), []))
         samples.sort(key=lambda sample: len(sample.ids))
         if samples:
-            vectors = open_vectors(folder, WIDTH)
-            sets[f"dev_{name}"] = [collate(samples[at : at + 50], vectors, WIDTH) for at in range(0, len(samples), 50)]
+            vectors = open_vectors(folder, width)
+            sets[f"dev_{name}"] = [collate(samples[at : at + 50], vectors, width) for at in range(0, len(samples), 50)]
     return sets
 
 
-def scorer(recipe: Recipe, vocabulary: Pieces, marks: Marks) -> Callable[[SpeechLLM], dict[str, float]]:
+def scorer(recipe: Recipe, vocabulary: Pieces, marks: Marks, width: int) -> Callable[[SpeechLLM], dict[str, float]]:
     """What the log says of a checkpoint: losses of all dev sets, BLEU of greedy translations of the texts."""
     computing, texts = recipe.computing, text_sets(recipe, recipe.data.scored)
-    made = dev_batches(recipe, vocabulary, marks)
+    made = dev_batches(recipe, vocabulary, marks, width)
     sets = {name: [batch.on(computing) for batch in batches] for name, batches in made.items()}
 
     def score(model: SpeechLLM) -> dict[str, float]:
@@ -166,7 +167,7 @@ def _train(recipe: Recipe, name: str, config: DecoderTrainingConfig, model: Spee
     def draw() -> Sampler:
         return Sampler(corpus, None if only_text else where, marks, config.samples, later)
 
-    score = scorer(recipe, pieces, marks)
+    score = scorer(recipe, pieces, marks, model.config.stack * model.config.encoder.model_dim)
     train_decoder(model, draw, where, marks, recipe.folder / name, config, score, recipe.computing)
 
 

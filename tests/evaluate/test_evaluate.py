@@ -410,6 +410,43 @@ def test_a_worker_that_dies_costs_only_its_item() -> None:
     assert [index for index, outcome in outcomes.items() if outcome.error] == [3]
 
 
+class AcceleratorError(RuntimeError):
+    """Named as torch names what a GPU reports: CUDA's errors stick to the process."""
+
+
+def test_a_worker_whose_device_fails_is_replaced(capfd: pytest.CaptureFixture[str]) -> None:
+    broken = False
+
+    def translate(item: Item) -> Instance:
+        nonlocal broken
+        broken = broken or item.index == 3
+        if broken:
+            raise AcceleratorError("CUDA error: device-side assert triggered")
+        return echo(item)
+
+    work = partial(run_here, translate=translate)
+    outcomes = {o.item.index: o for o in run_workers(items(7), lambda: work, workers=2, share=True)}
+    assert {index for index, outcome in outcomes.items() if outcome.error} == {3} and len(outcomes) == 7
+    assert outcomes[3].error == "The worker process died on it 2 times (exit status 70)."
+    assert "device-side assert triggered" in capfd.readouterr().err
+
+
+def test_without_workers_a_device_that_fails_ends_the_run_to_be_gone_on_with(
+    run: Run, lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Instance:
+        raise AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    command = ("evaluate", lists, "--model", "toy", "--output", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("simulst.eval.run.run.translate_item", fail)
+        status, _, errors = run(*command)
+    assert status == 2
+    assert "failed (AcceleratorError: CUDA error: an illegal memory access was encountered); run the same co" in errors
+    assert not (tmp_path / "out" / "errors.jsonl").exists()
+    assert run(*command)[0] == 0 and len(log(tmp_path / "out")) == 4
+
+
 def test_an_error_in_the_model_is_kept_with_its_trace() -> None:
     def translate(item: Item) -> Instance:
         return echo(item) if item.index else replace(echo(item), delays_ms=(1.0 / 0.0,))

@@ -1,14 +1,17 @@
 """The threads of the live server: fair, replaceable, and not left at work when a process ends."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
 from simulst.live.pool import Pool, Stalled
@@ -113,3 +116,76 @@ def test_the_server_ends_in_order_during_a_step_that_does_not(numbers: list[sign
                 time.sleep(0.1)
             out, err = process.communicate(timeout=50)
     assert (process.returncode, out, err) == (status, "", "")
+
+
+class AcceleratorError(RuntimeError):
+    """Named as torch names what a GPU reports: CUDA's errors stick to the process."""
+
+
+def test_a_device_that_fails_is_told() -> None:
+    def fail() -> None:
+        raise AcceleratorError("CUDA error: unspecified launch failure")
+
+    async def main() -> None:
+        told: list[str] = []
+        pool = Pool(1, on_lost=lambda: told.append(str(pool.lost)))
+        with pytest.raises(ZeroDivisionError):
+            await pool.run(lambda: 1 / 0)
+        assert pool.lost is None
+        with pytest.raises(AcceleratorError):
+            await pool.run(fail)
+        assert told == ["CUDA error: unspecified launch failure"]
+        pool.close()
+
+    asyncio.run(main())
+
+
+BROKEN = """
+from dataclasses import dataclass
+from pathlib import Path
+from simulst.models import ModelFamily
+from simulst.testing import ToyTranslator
+
+@dataclass(frozen=True)
+class Options:
+    pass
+
+class AcceleratorError(RuntimeError):
+    pass
+
+def fail():
+    before = Path(__file__).with_name("failed")
+    if not before.exists():
+        before.touch()
+        raise AcceleratorError("CUDA error: device-side assert triggered")
+
+def load(directory, chosen, *, name, device, dtype):
+    return ToyTranslator(name=name, before=fail)
+
+FAMILY = ModelFamily(name="toy", options=Options, provides=lambda *_: ToyTranslator().provides, load=load)
+"""
+
+
+@pytest.mark.slow
+def test_a_server_whose_device_fails_starts_itself_again(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    model = f"{tmp_path / 'broken.py'}:FAMILY"
+    command = [sys.executable, "-m", "simulst", "live", "--model", model, "--policy", "wait_k", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        hello = json.dumps({"type": "hello", "version": 1, "sample_rate": 16_000, "format": "f32le"})
+        ends = list[str]()
+        for _ in range(2):
+            address = process.stdout.readline().split()[3].rstrip("/").replace("http", "ws")
+            with connect(f"{address}/ws", compression=None) as client:
+                client.send(hello)
+                client.send(toy_audio([3, 5, 7]).tobytes())
+                client.send(json.dumps({"type": "end"}))
+                with contextlib.suppress(ConnectionClosedError):
+                    for message in client:
+                        ended = json.loads(message)["type"]
+                ends.append(ended)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=50)
+    assert (process.returncode, ends) == (0, ["error", "end"])
+    assert "The model's device failed (CUDA error: device-side assert triggered); start the server again. It is" in err

@@ -66,5 +66,8 @@ def test_a_model_that_cannot_is_offered_as_it_is(model: Translator) -> None:
     together = Together({"toy": toy, "tiny": model}, streams=2)
     assert together.models["toy"] is toy
     assert together.models["tiny"] is not model
-    with together(toy), pytest.raises(SimulstError, match=r"^--batch needs a speech LLM; toy cannot decode several"):
+    with (
+        together(toy),
+        pytest.raises(SimulstError, match=r"^--batch needs a speech LLM or Whisper; toy cannot decode several"),
+    ):
         Together({"toy": toy}, streams=2)

@@ -17,6 +17,7 @@ from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, SentencePieceVocabulary
 from simulst.models.speech_llm.weights import Weights
+from simulst.models.warm import elsewhere, warm
 from simulst.policies import load_policy
 from simulst.testing.accelerator import DEVICE, MixedDevicesError, Pretend
 from simulst.testing.speech_llm import make_tiny_speech_llm
@@ -103,6 +104,15 @@ def test_a_token_asks_for_one_value(folder: Path, counted: Pretend, rows: bool) 
         costs.append((counted.syncs - before[0], counted.copies - before[1]))
     assert (costs[1][0] - costs[0][0]) / 10 <= 1
     assert (costs[1][1] - costs[0][1]) / 10 <= 1
+
+
+def test_a_model_elsewhere_has_worked_before_its_first_stream(folder: Path, counted: Pretend) -> None:
+    assert not elsewhere(on(torch.device("cpu"), folder, Options()))
+    model = on(DEVICE, folder, Options())
+    assert elsewhere(model)
+    before = counted.launches
+    warm(model)
+    assert counted.launches - before > 1_000
 
 
 def test_streams_together(folder: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 
-from simulst.errors import SimulstError
+from simulst.errors import SimulstError, loses_device
 from simulst.eval.data import Item
 from simulst.eval.logs.instances import Instance
 
@@ -26,6 +26,10 @@ DEATHS = 2
 """An item that was at work in this many workers when they died is given up."""
 
 
+DEVICE_LOST = 70
+"""Exit status of a worker whose device failed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What became of one item; `error` is "" where it has an instance."""
@@ -34,6 +38,8 @@ class Outcome:
     instance: Instance | None = None
     error: str = ""
     trace: str = ""
+    lost: bool = False
+    """The device failed, so every item after it would fail in this process too."""
 
     def record(self) -> dict[str, object]:
         """The line of errors.jsonl."""
@@ -48,7 +54,8 @@ def attempt(translate: Translate, item: Item) -> Outcome:
     except SimulstError as error:
         return Outcome(item=item, error=str(error))
     except Exception as error:
-        return Outcome(item=item, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc(limit=-6))
+        trace, lost = traceback.format_exc(limit=-6), loses_device(error)
+        return Outcome(item=item, error=f"{type(error).__name__}: {error}", trace=trace, lost=lost)
 
 
 def set_threads(count: int) -> None:
@@ -189,7 +196,9 @@ class _Pool:
 
 
 def _work(pipe: Connection, parents: Connection, load: Callable[[], Work], work: Work | None, threads: int) -> None:
-    """The life of a worker: it ends when the pipe does, so none outlives a killed parent by more than an item."""
+    """The life of a worker: it ends when the pipe does, so none outlives a killed parent by more than an item, and when
+    its device fails, so that another one takes its place."""
+    status = 0
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parents.close()
@@ -197,12 +206,16 @@ def _work(pipe: Connection, parents: Connection, load: Callable[[], Work], work:
         ready = work or _loaded(load)
         set_threads(threads)
         for outcome in ready(_received(pipe)):
+            if outcome.lost:
+                print(outcome.trace, file=sys.stderr)
+                status = DEVICE_LOST
+                return
             pipe.send(outcome)
     except OSError:
         pass
     finally:
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(status)
 
 
 def _received(pipe: Connection) -> Iterator[Item]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from simulst.core.session import Session
 from simulst.core.translator import Translator
-from simulst.errors import DataError, ModelError
+from simulst.errors import DataError, DeviceLostError, ModelError
 from simulst.eval.data import Dataset, Item, Problem
 from simulst.eval.logs.instances import Instance
 from simulst.eval.run.folder import TRACES, RunFolder
@@ -167,6 +167,11 @@ def _translate_rest(
         return
     with closing(_outcomes(pending, load, spec, settings, leader.path)) as outcomes:
         for outcome in outcomes:
+            if outcome.lost:
+                raise DeviceLostError(
+                    f"The model's device failed ({' '.join(outcome.error.split())}); run the same command again, it "
+                    "goes on where it stopped, or with --workers 2, which are replaced when that happens."
+                )
             if outcome.instance is not None:
                 mine.add(outcome.instance)
             else:

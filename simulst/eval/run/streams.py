@@ -14,18 +14,18 @@ from simulst.eval.run.spec import RunSpec
 from simulst.eval.run.stream import translate_item
 
 if TYPE_CHECKING:
-    from simulst.models.speech_llm.batching import Batcher
+    from simulst.models.meeting import Meeting
 
 
 def batched(model: Translator, spec: RunSpec, *, batch: int, traces: Path | None = None) -> Work:
     """What translates `batch` items at a time; ModelError for a model that cannot decode several together."""
-    from simulst.models.speech_llm.batching import Batcher
+    from simulst.models.batchers import batcher_of
 
-    return partial(run_streams, batcher=Batcher(model, streams=batch), spec=spec, traces=traces)
+    return partial(run_streams, batcher=batcher_of(model, streams=batch), spec=spec, traces=traces)
 
 
 def run_streams(
-    items: Iterable[Item], batcher: "Batcher", spec: RunSpec, *, traces: Path | None = None
+    items: Iterable[Item], batcher: "Meeting", spec: RunSpec, *, traces: Path | None = None
 ) -> Iterator[Outcome]:
     """As many items at a time as the batcher has streams; outcomes come as they are ready.
 
@@ -45,7 +45,9 @@ def run_streams(
                     return
                 with batcher.stream():
                     outcome = attempt(translate, item)
-                if outcome.trace and not stop.is_set():  # maybe the fault of an item in the same forward
+                if outcome.trace and not (
+                    outcome.lost or stop.is_set()
+                ):  # maybe the fault of an item in the same forward
                     outcome = attempt(translate, item)
                 results.put(outcome)
         finally:

@@ -1,7 +1,6 @@
 """One decoding run of an encoder-decoder: self-attention cache per run, cross-attention cache per window of audio."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -27,37 +26,21 @@ class DecoderRun:
 
     def start(self, prompt: Sequence[int], prefix: Sequence[int]) -> tuple[Step, FloatArray | None]:
         """Feed prompt and prefix; the scores of the first new token, and the rows of the prefix."""
-        hidden, queries = self.feed([[*prompt, *prefix]])
-        self.prompt_hidden = hidden[0, : len(prompt)]
-        rows = self._rows(queries, first=len(prompt) - 1)
+        fed = self.weights.compute.feed(self, [[*prompt, *prefix]])
+        self.prompt_hidden = fed.hidden[0, : len(prompt)]
+        rows = self._rows(fed.queries, first=len(prompt) - 1)
         if rows is None:
-            return Step(logits=self.scores(hidden[:, -1])), None
-        return Step(logits=self.scores(hidden[:, -1]), weights=rows[:, -1]), rows[0, :-1].cpu().numpy()
+            return Step(logits=fed.logits), None
+        return Step(logits=fed.logits, weights=rows[:, -1]), rows[0, :-1].cpu().numpy()
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         own = self.cache.self_attention_cache
         if list(parents) != list(range(own.layers[0].keys.shape[0])):
             own.reorder_cache(torch.tensor(parents, device=self.weights.device))
             self._spread(len(parents))
-        hidden, queries = self.feed([[token] for token in tokens])
-        rows = self._rows(queries, first=0)
-        return Step(logits=self.scores(hidden[:, -1]), weights=None if rows is None else rows[:, 0])
-
-    def feed(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, dict[int, Tensor]]:
-        """Run the decoder on the ids, [batch][new]; the hidden states [batch, new, width] and recorded queries."""
-        weights = self.weights
-        recording: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
-        if self.rows:
-            recording = weights.attention.recording()
-        with torch.inference_mode(), recording as queries:
-            output = weights.decoder(
-                input_ids=torch.tensor(ids, device=weights.device),
-                encoder_hidden_states=self.window.states,
-                past_key_values=self.cache,
-                use_cache=True,
-            )
-        hidden: Tensor = output.last_hidden_state
-        return hidden, queries
+        fed = self.weights.compute.feed(self, [[token] for token in tokens])
+        rows = self._rows(fed.queries, first=0)
+        return Step(logits=fed.logits, weights=None if rows is None else rows[:, 0])
 
     def scores(self, hidden: Tensor) -> Tensor:
         with torch.inference_mode():

@@ -91,8 +91,8 @@ class Seq2SeqSession(PlainSession):
             return [self._empty(len(prefix), "length" if window else "eos", query.want)]
         every_head = Evidence.ALIGNMENT_HEADS in query.want
         rows = every_head or Evidence.ALIGNMENT in query.want
+        prompt = self._prompt(window)  # first: a run of its own may fill the window's cache
         run = DecoderRun(self.translator, window, rows=rows, every_head=every_head)
-        prompt = self._prompt(window)
         kept = prefix[max(0, len(prefix) - self._room(len(prompt))) :]
         step, history = run.start(prompt, kept)
         if history is not None and len(kept) < len(prefix):
@@ -120,7 +120,7 @@ class Seq2SeqSession(PlainSession):
     def _encoded(self, prefix: tuple[int, ...] = ()) -> EncodedWindow | None:
         """The encoding of the kept audio, computed once per change; None where there is too little."""
         if self._window is None and self._source.valid >= self.translator.encoder.min_samples:
-            self._window = self.translator.encoder.encode(self._source.read())
+            self._window = self.translator.compute.encode(self._source.read())
         return self._window
 
     def _rules(self, prefix: tuple[int, ...], cap: int, used: int) -> Rules:

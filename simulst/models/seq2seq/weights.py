@@ -11,6 +11,7 @@ from simulst.core.source import SAMPLE_RATE
 from simulst.core.translator import PlainTranslator
 from simulst.models.attention import HEADS_FILE, CrossAttention, Head, median_width
 from simulst.models.options import check_options, option
+from simulst.models.seq2seq.compute import Compute, Direct
 from simulst.models.seq2seq.windows import WindowedEncoder
 from simulst.models.vocabulary import PieceVocabulary
 
@@ -79,6 +80,7 @@ class Seq2SeqWeights(PlainTranslator):
             config = model.config.to_dict()
             num_heads = int(config.get("decoder_attention_heads") or config["decoder_num_attention_heads"])
         self.attention = CrossAttention(layers, num_heads=num_heads, heads=heads)
+        self.compute: Compute = Direct(encoder, self.decoder, self.scorer, self.attention)
         size = int(self.scorer.weight.shape[0])
         suppressed = (vocabulary.special | self.suppressed()) - {vocabulary.eos}
         mask = torch.zeros(size, dtype=torch.bool)

@@ -21,6 +21,7 @@ from simulst.models.checkpoint import load_pretrained
 from simulst.models.decoding import Candidate
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
+from simulst.models.seq2seq.compute import Compute
 from simulst.models.seq2seq.decoder_run import DecoderRun
 from simulst.models.seq2seq.session import Seq2SeqSession
 from simulst.models.seq2seq.translator import Seq2SeqTranslator
@@ -104,7 +105,7 @@ class Whisper(Seq2SeqTranslator):
         vocabulary = TokenizerVocabulary(
             directory / TOKENIZER_FILE, pieces, eos=eos, special=range(eos, int(config.vocab_size)), spaced=self._spaced
         )
-        window = WhisperWindow(model.get_encoder(), extractor, padding_s=options.padding_s)
+        self.window = window = WhisperWindow(model.get_encoder(), extractor, padding_s=options.padding_s)
         layers = int(config.decoder_layers)
         default = generation.get("alignment_heads") or whole_layers(
             range(layers // 2, layers), int(config.decoder_attention_heads)
@@ -148,6 +149,12 @@ class Whisper(Seq2SeqTranslator):
         other.task, other.source = pair.task, pair.source or None
         other.vocabulary = copy.copy(self.vocabulary)
         other.vocabulary.spaced = other._spaced
+        return other
+
+    def computed_by(self, compute: Compute) -> "Whisper":
+        """The same weights under the same name, run by `compute`."""
+        other = copy.copy(self)
+        other.compute = compute
         return other
 
     @property

@@ -66,7 +66,8 @@ class WhisperWindow:
         parameters = encoder.layers[0].forward.__code__.co_varnames
         self._extra = {"layer_head_mask": None} if "layer_head_mask" in parameters else {}
 
-    def encode(self, samples: FloatArray) -> EncodedWindow:
+    def features(self, samples: FloatArray) -> tuple[Tensor, int]:
+        """Log-mel features [1, bands, 2 * frames] of a window, and how many frames are audio."""
         samples = samples[-self.max_samples :]
         wanted = math.ceil(len(samples) / self.frame_samples) + self.padding_frames
         frames = min(self.max_frames, -(-wanted // ROUND_FRAMES) * ROUND_FRAMES)
@@ -78,15 +79,19 @@ class WhisperWindow:
             return_tensors="pt",
         ).input_features
         weight = self.encoder.conv1.weight
+        return features.to(weight.device, weight.dtype), min(len(samples) // self.frame_samples, frames)
+
+    def encode(self, samples: FloatArray) -> EncodedWindow:
+        features, n_valid = self.features(samples)
         with torch.inference_mode():
-            hidden = torch.nn.functional.gelu(self.encoder.conv1(features.to(weight.device, weight.dtype)))
+            hidden = torch.nn.functional.gelu(self.encoder.conv1(features))
             hidden = torch.nn.functional.gelu(self.encoder.conv2(hidden)).transpose(1, 2)
             hidden = hidden + self.encoder.embed_positions.weight[: hidden.shape[1]]
             for layer in self.encoder.layers:
                 output = layer(hidden, attention_mask=None, **self._extra)
                 hidden = output[0] if isinstance(output, tuple) else output
             states = self.encoder.layer_norm(hidden)
-        return EncodedWindow(states=states, n_valid=min(len(samples) // self.frame_samples, frames))
+        return EncodedWindow(states=states, n_valid=n_valid)
 
 
 class MoonshineWindow:

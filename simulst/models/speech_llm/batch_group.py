@@ -7,7 +7,7 @@ those that feed a single token attend together over their rows of the shared sla
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
+from simulst.models.meeting import Asked
 from simulst.models.speech_llm.cache import RowLayer, Slab, StreamCache
 from simulst.models.speech_llm.encoder_batch import Push
 
@@ -35,7 +36,7 @@ class Attending(Protocol):
 
 
 @dataclass(kw_only=True, eq=False)
-class Request:
+class Request(Asked):
     """What a stream waits for: a decoder forward or an encoder step."""
 
     cache: StreamCache | None = None
@@ -44,9 +45,6 @@ class Request:
     record: bool = False
     score: bool = False
     push: Push | None = None
-    result: Any = None
-    error: BaseException | None = None
-    done: bool = False
 
     @property
     def length(self) -> int:

@@ -1,0 +1,199 @@
+"""Where streams that run in threads of their own meet: what several wait for is computed in one go.
+
+Every stream is written as if it were alone. Requests of one kind form a lane. Whenever no stream is left that could
+still come, one of those that wait in a lane computes for all in it, and at the same time one for those of another lane.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from simulst.core.translator import Translator
+from simulst.errors import ModelError
+
+T = TypeVar("T")
+U = TypeVar("U")
+R = TypeVar("R", bound="Asked")
+
+
+@dataclass(kw_only=True, eq=False)
+class Asked:
+    """What a stream waits for."""
+
+    result: Any = None
+    error: BaseException | None = None
+    done: bool = False
+
+
+@dataclass(kw_only=True)
+class BatchStats:
+    """How well streams meet."""
+
+    forwards: int = 0
+    requests: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Requests per forward."""
+        return self.requests / max(1, self.forwards)
+
+
+@dataclass(kw_only=True)
+class Lane(Generic[R]):
+    """Requests of one kind: those that wait, and how many are being computed."""
+
+    compute: Callable[[list[R]], None]
+    waiting: list[R] = field(default_factory=list)
+    computing: int = 0
+
+
+class _Inside(threading.local):
+    """Whether a thread is inside `Meeting.stream`."""
+
+    yes = False
+
+
+class Meeting:
+    """Computes for all streams that wait, at most `streams` at a time.
+
+    `translator` is the one whose sessions meet here. After `wait_s` those that wait go ahead without the others; None:
+    they wait for all.
+    """
+
+    translator: Translator
+
+    def __init__(self, *, streams: int, wait_s: float | None, lock: "threading.RLock | None" = None) -> None:
+        if streams < 1:
+            raise ModelError(f"A batch has at least one stream, not {streams}.")
+        self.streams, self.wait_s = streams, wait_s
+        self.stats = BatchStats()
+        self._turn = threading.Condition(lock)
+        self._active = 0
+        self._inside = _Inside()
+        self._lanes: Sequence[Lane[Any]] = ()
+
+    def computes(self, model: Translator) -> bool:
+        """Whether sessions of the model meet here."""
+        return model is self.translator
+
+    # -- streams meet -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def stream(self) -> Iterator[Translator]:
+        """What this thread does inside is waited for by the others."""
+        if self._inside.yes:
+            yield self.translator
+            return
+        with self._turn:
+            self._active += 1
+        self._inside.yes = True
+        try:
+            yield self.translator
+        finally:
+            self._inside.yes = False
+            with self._turn:
+                self._active -= 1
+                self._turn.notify_all()
+
+    def ask(self, lane: Lane[R], request: R) -> Any:
+        """The result of a request of this thread's stream, computed with those of the others; raises its error."""
+        if not self._inside.yes:
+            self._compute(Lane(compute=lane.compute), [request])
+        elif mine := self._wait(lane, request):
+            self._compute(lane, mine)
+        if request.error is not None:
+            raise request.error
+        return request.result
+
+    def _wait(self, lane: Lane[R], request: R) -> list[R]:
+        """Wait until somebody has computed the request, or until it is this thread that does, for these requests."""
+        with self._turn:
+            lane.waiting.append(request)
+            if not self._running:
+                self._turn.notify_all()
+            patient = True
+            while not request.done:
+                if lane.waiting and not lane.computing and not (patient and self._running):
+                    requests, lane.waiting = lane.waiting, []
+                    lane.computing = len(requests)
+                    return requests
+                patient = self._turn.wait(self.wait_s)
+        return []
+
+    @property
+    def _running(self) -> int:
+        """Streams that neither wait nor are being computed, so that they may come soon."""
+        return self._active - sum(len(lane.waiting) + lane.computing for lane in self._lanes)
+
+    def _compute(self, lane: Lane[R], requests: list[R]) -> None:
+        """An error goes to every stream of the forward in which it happened."""
+        try:
+            with torch.inference_mode():
+                lane.compute(requests)
+        except BaseException as error:
+            for request in requests:
+                request.error = error
+        with self._turn:
+            for request in requests:
+                request.done = True
+            lane.computing = 0
+            self.stats.forwards += 1
+            self.stats.requests += len(requests)
+            self._turn.notify_all()
+
+    # -- many jobs --------------------------------------------------------------------------------------------------
+
+    def map(self, job: Callable[[Translator, T], U], items: Iterable[T]) -> list[U]:
+        """`job(translator, item)` for every item, `streams` at a time; results in the order of the items.
+
+        The first error ends the run once the jobs that are under way have ended.
+        """
+        waiting: SimpleQueue[tuple[int, T]] = SimpleQueue()
+        for entry in enumerate(items):
+            waiting.put(entry)
+        count = waiting.qsize()
+        shared = _Results[U]()
+        size = min(self.streams, count)
+        together = threading.Barrier(max(1, size))
+        threads = [
+            threading.Thread(target=self._work, args=(job, waiting, shared, together), daemon=True) for _ in range(size)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if shared.errors:
+            raise shared.errors[0]
+        return [shared.found[i] for i in range(count)]
+
+    def _work(
+        self,
+        job: Callable[[Translator, T], U],
+        waiting: "SimpleQueue[tuple[int, T]]",
+        shared: "_Results[U]",
+        together: threading.Barrier,
+    ) -> None:
+        with self.stream() as translator:
+            together.wait()  # so that the first does not run ahead alone
+            while not shared.errors:
+                try:
+                    index, item = waiting.get_nowait()
+                except Empty:
+                    return
+                try:
+                    shared.found[index] = job(translator, item)
+                except BaseException as error:
+                    shared.errors.append(error)
+
+
+@dataclass
+class _Results(Generic[U]):
+    """What the threads of `map` bring together."""
+
+    found: dict[int, U] = field(default_factory=dict)
+    errors: list[BaseException] = field(default_factory=list)
