@@ -68,7 +68,7 @@ def test_streams_of_different_length_say_what_they_say_alone(
 def test_rows_and_scores_are_those_of_a_stream_alone(folder: Path) -> None:
     model = load(folder)
     want = frozenset({Evidence.ALIGNMENT_HEADS, Evidence.LOGPROBS})
-    prefix = model.vocabulary.encode(" ab c")
+    prefix = (97, 98, 99)  # "abc"
 
     def ask(translator: Translator, audio: FloatArray) -> tuple[tuple[int, ...], FloatArray, FloatArray]:
         session = translator.open()
