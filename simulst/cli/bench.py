@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     ),
     "score": ("simulst.bench.score:score", "Resegmentation and scoring, compared with the reference tools."),
     "evaluate": ("simulst.bench.evaluate:evaluate", "The evaluation harness, compared with SimulEval."),
+    "gpu": ("simulst.bench.gpu:gpu", "A GPU: cost of tokens and chunks in batches, streams that it carries."),
     "live": ("simulst.bench.live:live", "Round trip and lag of the live server under clients."),
 }
 
