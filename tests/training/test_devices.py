@@ -81,6 +81,16 @@ def test_a_step_of_every_stage(folder: Path, tmp_path: Path, stage: str) -> None
     assert found.copies <= 2 * (9 + 2)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_step_on_a_gpu(folder: Path, tmp_path: Path, stage: str) -> None:
+    expected = steps(CPU, folder, STAGES[stage], Pretend(), tmp_path / "cpu")
+    computing = Computing(device=torch.device("cuda"), dtype=torch.bfloat16)
+    found = steps(computing, folder, STAGES[stage], Pretend(), tmp_path / "device")
+    assert found.losses == pytest.approx(expected.losses, rel=5e-2)
+
+
 def test_a_step_of_imitation(folder: Path) -> None:
     audio = torch.from_numpy(np.random.default_rng(1).normal(0, 0.1, (2, 384 * 32)).astype(np.float32))
 
