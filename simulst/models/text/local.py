@@ -181,3 +181,12 @@ def read_pieces(tokenizer: Any, directory: Path) -> tuple[list[bytes], frozenset
         return read_tokenizer(directory / TOKENIZER_FILE)
     pieces = [sentence_piece(str(piece or "")) for piece in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
     return pieces, frozenset(int(token) for token in tokenizer.all_special_ids)
+
+
+def ends_of(model: Any, tokenizer: Any, name: str) -> frozenset[int]:
+    """Ids of which each ends an answer; ModelError where the checkpoint names none."""
+    named = (model.config.to_dict().get("eos_token_id"), model.generation_config.eos_token_id, tokenizer.eos_token_id)
+    ends = {int(end) for one in named for end in (one if isinstance(one, list) else [one]) if end is not None}
+    if not ends:
+        raise ModelError(f"{name} does not say by which token it ends an answer (eos_token_id).")
+    return frozenset(ends)
