@@ -59,7 +59,7 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
     precision = choose_precision(dtype, where).dtype
     check_weights(directory)
     try:
-        with _quiet():
+        with quiet():
             model, report = kind.from_pretrained(
                 directory,
                 local_files_only=True,
@@ -99,7 +99,7 @@ def check_weights(directory: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What transformers would warn about while loading becomes an error here; it draws no progress bars either."""
     from transformers.utils import logging as bars
 
