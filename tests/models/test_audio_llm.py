@@ -263,7 +263,7 @@ def test_what_cannot_be_loaded_is_a_sentence(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=sentence):
             load_model(directory)
     told: Any = load_model(tmp_path / "bare", prompt="<|audio_bos|><|AUDIO|><|audio_eos|>Say it in {target}:")
-    assert told.prompts.before == (3,)
+    assert told.prompts.before == (3,) and told.open().transcript() == ""
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "bare" / name).unlink()
     with pytest.raises(ModelError, match=r"^The tokenizer of bare does not know .* or its files are not there\.$"):

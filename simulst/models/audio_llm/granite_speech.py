@@ -15,7 +15,7 @@ from simulst.core.source import SAMPLE_RATE, FloatArray
 from simulst.errors import ModelError
 from simulst.models.audio_llm.encoder import Block, part
 from simulst.models.audio_llm.options import Options
-from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, instruction, transcribing
+from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, instruction, task_and_transcript
 from simulst.models.audio_llm.translator import AudioLLM, assemble, provides
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
@@ -36,7 +36,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     if (directory / ADAPTER).is_file() and find_spec("peft") is None:
         raise ModelError(f"{name} hears with an adapter (LoRA); pip install peft.")
     tokenizer = load_tokenizer(directory)
-    prompts = read_prompt(tokenizer, options, name), read_prompt(tokenizer, transcribing(options), name)
+    prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
     kind = GraniteSpeechForConditionalGeneration
     model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS)
     return assemble(

@@ -1,13 +1,15 @@
 """The prompt of a speech LLM: ids before the audio, one mark for each of its embeddings, and ids after it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from simulst.errors import ModelError
 from simulst.models.audio_llm.options import Options
 from simulst.models.text.languages import language_name
 from simulst.models.text.prompts import render_chat
+
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 TRANSCRIBE = "Transcribe the {source} speech. Answer with the transcript only."
 TRANSLATE = "Translate the {source} speech into {target}. Answer with the translation only."
@@ -35,9 +37,12 @@ def instruction(options: Options) -> str:
     return said.replace("{source}", source).replace("{target}", language_name(options.target))
 
 
-def transcribing(options: Options) -> Options:
-    """The same options for the transcript."""
-    return replace(options, task="transcribe", prompt=None)
+def task_and_transcript(
+    read: Callable[[OptionsT], AudioPrompt], options: OptionsT
+) -> tuple[AudioPrompt, AudioPrompt | None]:
+    """The prompt of the task and that of a transcript, which is not asked for beside a prompt of one's own."""
+    own = options.prompt is not None
+    return read(options), None if own else read(replace(options, task="transcribe"))
 
 
 def chat_prompt(tokenizer: Any, messages: Sequence[Any], *, mark: str, told: str, name: str) -> AudioPrompt:

@@ -11,7 +11,7 @@ import torch
 from simulst.core.source import SAMPLE_RATE, FloatArray
 from simulst.models.audio_llm.encoder import Block, part
 from simulst.models.audio_llm.options import Options
-from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, instruction, transcribing
+from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, instruction, task_and_transcript
 from simulst.models.audio_llm.translator import AudioLLM, assemble, provides
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
@@ -30,7 +30,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
 
     register()
     tokenizer = load_tokenizer(directory)
-    prompts = read_prompt(tokenizer, options, name), read_prompt(tokenizer, transcribing(options), name)
+    prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
     model = load_pretrained(Qwen2AudioForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
     return assemble(
         directory, options, name=name, model=model, tokenizer=tokenizer, encoder=Qwen2AudioWindow(model),

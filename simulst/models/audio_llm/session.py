@@ -30,4 +30,5 @@ class AudioLLMSession(WindowSession[AudioRun]):
         return self.translator.prompts.ids(window.states.shape[1])
 
     def _transcript_prompt(self, window: EncodedWindow) -> tuple[int, ...] | None:
-        return self.translator.transcript.ids(window.states.shape[1])
+        prompt = self.translator.transcript
+        return None if prompt is None else prompt.ids(window.states.shape[1])

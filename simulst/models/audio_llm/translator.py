@@ -32,7 +32,7 @@ def assemble(
     model: Any,
     tokenizer: Any,
     encoder: AudioEncoder,
-    prompts: tuple[AudioPrompt, AudioPrompt],
+    prompts: tuple[AudioPrompt, AudioPrompt | None],
     max_source_s: float,
     scale: float = 1.0,
 ) -> AudioLLM:

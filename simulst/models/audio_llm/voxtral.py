@@ -15,7 +15,7 @@ from torch import Tensor
 from simulst.core.source import SAMPLE_RATE, FloatArray
 from simulst.models.audio_llm.encoder import Block, part
 from simulst.models.audio_llm.options import Options
-from simulst.models.audio_llm.prompts import AudioPrompt, instruction, prompt_of, transcribing
+from simulst.models.audio_llm.prompts import AudioPrompt, instruction, prompt_of, task_and_transcript
 from simulst.models.audio_llm.translator import AudioLLM, assemble, provides
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
@@ -45,7 +45,7 @@ def load(directory: Path, options: VoxtralOptions, *, name: str, device: str, dt
 
     register()
     tokenizer = load_tokenizer(directory)
-    prompts = read_prompt(tokenizer, options, name), read_prompt(tokenizer, transcribing(options), name)
+    prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
     model = load_pretrained(VoxtralForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
     encoder = VoxtralWindow(model, padding_s=options.padding_s)
     return assemble(

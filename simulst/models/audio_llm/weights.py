@@ -30,7 +30,7 @@ class AudioLLMWeights(WindowWeights):
         vocabulary: PieceVocabulary,
         options: Options,
         prompts: AudioPrompt,
-        transcript: AudioPrompt,
+        transcript: AudioPrompt | None,
         ends: frozenset[int],
         scale: float = 1.0,
         **shared: Any,
