@@ -47,8 +47,12 @@ def torch_device(device: str) -> "torch.device":
     return found
 
 
-def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | None, attention: str = "sdpa") -> Any:
+def load_pretrained(
+    kind: Any, directory: Path, *, device: str, dtype: str | None, attention: str = "sdpa", int8: bool = False
+) -> Any:
     """A transformers model of class `kind` in evaluation mode; never fetches, never runs code from the directory.
+
+    With `int8` the dtype int8 is known too: linear layers of the decoder and of its output are rounded after loading.
 
     Raises ModelError where weights are missing, damaged, of another shape, or not safetensors.
     """
@@ -56,7 +60,7 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
 
     bound_kernel_cache()
     where = torch_device(device)
-    precision = choose_precision(dtype, where).dtype
+    precision = choose_precision(dtype, where, int8=int8)
     check_weights(directory)
     try:
         with quiet():
@@ -65,7 +69,7 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
-                dtype=precision,
+                dtype=precision.dtype,
                 attn_implementation=attention,
                 output_loading_info=True,
             )
@@ -76,7 +80,19 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
     if missing:
         count = "1 tensor is" if len(missing) == 1 else f"{len(missing)} tensors are"
         raise ModelError(f"The weights in {directory} are incomplete: {count} missing, for example {missing[0]}.")
-    return model.to(where).eval().requires_grad_(False)
+    model = model.to(where).eval().requires_grad_(False)
+    if precision.int8:
+        _round(model)
+    return model
+
+
+def _round(model: Any) -> None:
+    from simulst.models.int8 import Int8Linear
+    from simulst.models.kernels import replace_layers
+
+    replace_layers(model.get_decoder(), Int8Linear)
+    output = model.get_output_embeddings()
+    model.set_output_embeddings(Int8Linear(output.weight, output.bias))
 
 
 def bound_kernel_cache() -> None:

@@ -25,7 +25,7 @@ from simulst.models.text.local import load_tokenizer
 
 MARK = "<|audio|>"
 MAX_SOURCE_S = 40.0
-ADAPTER = "adapter_config.json"
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> AudioLLM:
@@ -33,12 +33,15 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     from transformers import GraniteSpeechForConditionalGeneration
 
     register()
-    if (directory / ADAPTER).is_file() and find_spec("peft") is None:
+    adapted = (directory / ADAPTER).is_file()
+    if adapted and find_spec("peft") is None:
         raise ModelError(f"{name} hears with an adapter (LoRA); pip install peft.")
+    if adapted and not (directory / ADAPTER_WEIGHTS).is_file():
+        raise ModelError(f"{directory} has an adapter without its weights ({ADAPTER_WEIGHTS}).")
     tokenizer = load_tokenizer(directory)
     prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
     kind = GraniteSpeechForConditionalGeneration
-    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS, int8=not adapted)
     return assemble(
         directory, options, name=name, model=model, tokenizer=tokenizer, encoder=GraniteSpeechWindow(model),
         prompts=prompts, max_source_s=MAX_SOURCE_S, scale=float(model.get_decoder().config.logits_scaling),

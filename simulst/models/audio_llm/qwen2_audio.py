@@ -31,7 +31,9 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     register()
     tokenizer = load_tokenizer(directory)
     prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
-    model = load_pretrained(Qwen2AudioForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(
+        Qwen2AudioForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS, int8=True
+    )
     return assemble(
         directory, options, name=name, model=model, tokenizer=tokenizer, encoder=Qwen2AudioWindow(model),
         prompts=prompts, max_source_s=MAX_SOURCE_S,

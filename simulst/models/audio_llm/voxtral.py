@@ -46,7 +46,9 @@ def load(directory: Path, options: VoxtralOptions, *, name: str, device: str, dt
     register()
     tokenizer = load_tokenizer(directory)
     prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
-    model = load_pretrained(VoxtralForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(
+        VoxtralForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS, int8=True
+    )
     encoder = VoxtralWindow(model, padding_s=options.padding_s)
     return assemble(
         directory, options, name=name, model=model, tokenizer=tokenizer, encoder=encoder, prompts=prompts,

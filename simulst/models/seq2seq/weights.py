@@ -79,8 +79,8 @@ class WindowWeights(PlainTranslator):
         self.positions = positions
         self.decoder = model.get_decoder()
         self.scorer = model.get_output_embeddings()
-        self.device: torch.device = self.scorer.weight.device
-        size = int(self.scorer.weight.shape[0])
+        self.device: torch.device = model.device
+        size = int(self.scorer.out_features)
         suppressed = (vocabulary.special | self.suppressed()) - {vocabulary.eos}
         mask = torch.zeros(size, dtype=torch.bool)
         mask[[token for token in suppressed if token < size]] = True

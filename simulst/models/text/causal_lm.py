@@ -50,7 +50,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     tokenizer = load_tokenizer(directory)
     prompts = Prompts(tokenizer, options, name)
     prompts.render("Hello")  # what is wrong with a template shows before the weights are read
-    model = load_pretrained(AutoModelForCausalLM, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(AutoModelForCausalLM, directory, device=device, dtype=dtype, attention=ROWS, int8=True)
     return CausalLM(name, directory, model, prompts, options)
 
 
@@ -103,7 +103,7 @@ class CausalLM(LocalModel):
             attentions=modules,
             num_heads=int(config["num_attention_heads"]),
             causal=True,
-            size=int(model.get_output_embeddings().weight.shape[0]),
+            size=int(model.get_output_embeddings().out_features),
             ends=frozenset(ends | breaks),
         )
         self.ends = torch.tensor(sorted(ends | breaks), device=self.device)
