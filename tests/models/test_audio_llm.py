@@ -1,5 +1,6 @@
 """Speech LLMs against the library itself: what they say, scores and rows over the audio, on random weights."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,13 @@ def test_what_cannot_be_loaded_is_a_sentence(tmp_path: Path) -> None:
             load_model(directory)
     told: Any = load_model(tmp_path / "bare", prompt="<|audio_bos|><|AUDIO|><|audio_eos|>Say it in {target}:")
     assert told.prompts.before == (3,) and told.open().transcript() == ""
+    (tmp_path / "bare" / "chat_template.json").write_text(json.dumps({"chat_template": CHATML}))
+    told = load_model(tmp_path / "bare")
+    assert "Translate the speech" in told.vocabulary.decode(told.prompts.after)
+    (tmp_path / "bare" / "chat_template.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"bare/chat_template\.json must hold a chat_template as text\.$"):
+        load_model(tmp_path / "bare")
+    (tmp_path / "bare" / "chat_template.json").unlink()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "bare" / name).unlink()
     with pytest.raises(ModelError, match=r"^The tokenizer of bare does not know .* or its files are not there\.$"):

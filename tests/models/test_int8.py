@@ -153,7 +153,5 @@ def test_causal_models_take_it_and_encoder_decoders_name_what_they_take(tmp_path
         run, prompt = model.run("the cat sat", rows=False, every_head=False)
         scores.append(run.start(prompt, ())[0].logits[0])
     assert cosine(*scores) > 0.99 and not torch.equal(*scores)
-    with pytest.raises(
-        ModelError, match=r"^Unknown dtype 'int8' for this model; known: float32, bfloat16, "
-    ):
+    with pytest.raises(ModelError, match=r"^Unknown dtype 'int8' for this model; known: float32, bfloat16, "):
         load_model(tiny_t5(tmp_path / "t5"), target="fr", dtype="int8")

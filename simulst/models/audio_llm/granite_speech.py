@@ -1,6 +1,7 @@
 """Granite Speech: a conformer that attends in blocks of 4 s, a projector of 10 embeddings a second, Granite after it.
 
-Saon et al. 2025, "Granite-speech: open-source speech-aware LLMs with strong English ASR capabilities".
+Saon et al. 2025, "Granite-speech: open-source speech-aware LLMs with strong English ASR capabilities". Scores are
+divided by `logits_scaling`, as the language model was trained; transformers 5.23 leaves that out for speech.
 """
 
 from functools import cache
@@ -15,13 +16,12 @@ from simulst.core.source import SAMPLE_RATE, FloatArray
 from simulst.errors import ModelError
 from simulst.models.audio_llm.encoder import Block, part
 from simulst.models.audio_llm.options import Options
-from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, instruction, task_and_transcript
+from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, chat_tokenizer, instruction, task_and_transcript
 from simulst.models.audio_llm.translator import AudioLLM, assemble, provides
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
 from simulst.models.recorded import ROWS, register
 from simulst.models.seq2seq.windows import EncodedWindow
-from simulst.models.text.local import load_tokenizer
 
 MARK = "<|audio|>"
 MAX_SOURCE_S = 40.0
@@ -38,7 +38,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         raise ModelError(f"{name} hears with an adapter (LoRA); pip install peft.")
     if adapted and not (directory / ADAPTER_WEIGHTS).is_file():
         raise ModelError(f"{directory} has an adapter without its weights ({ADAPTER_WEIGHTS}).")
-    tokenizer = load_tokenizer(directory)
+    tokenizer = chat_tokenizer(directory)
     prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
     kind = GraniteSpeechForConditionalGeneration
     model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS, int8=not adapted)

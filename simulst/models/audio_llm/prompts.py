@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from simulst.errors import ModelError
 from simulst.models.audio_llm.options import Options
+from simulst.models.checkpoint import read_json
 from simulst.models.text.languages import language_name
+from simulst.models.text.local import load_tokenizer
 from simulst.models.text.prompts import render_chat
 
+PROCESSOR_TEMPLATE = "chat_template.json"
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 TRANSCRIBE = "Transcribe the {source} speech. Answer with the transcript only."
@@ -43,6 +47,18 @@ def task_and_transcript(
     """The prompt of the task and that of a transcript, which is not asked for beside a prompt of one's own."""
     own = options.prompt is not None
     return read(options), None if own else read(replace(options, task="transcribe"))
+
+
+def chat_tokenizer(directory: Path) -> Any:
+    """The tokenizer of a checkpoint with the chat template of its processor, where that has one of its own."""
+    tokenizer = load_tokenizer(directory)
+    path = directory / PROCESSOR_TEMPLATE
+    if path.is_file():
+        template = read_json(path).get("chat_template")
+        if not isinstance(template, str):
+            raise ModelError(f"{path} must hold a chat_template as text.")
+        tokenizer.chat_template = template
+    return tokenizer
 
 
 def chat_prompt(tokenizer: Any, messages: Sequence[Any], *, mark: str, told: str, name: str) -> AudioPrompt:

@@ -11,13 +11,12 @@ import torch
 from simulst.core.source import SAMPLE_RATE, FloatArray
 from simulst.models.audio_llm.encoder import Block, part
 from simulst.models.audio_llm.options import Options
-from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, instruction, task_and_transcript
+from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, chat_tokenizer, instruction, task_and_transcript
 from simulst.models.audio_llm.translator import AudioLLM, assemble, provides
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
 from simulst.models.recorded import ROWS, register
 from simulst.models.seq2seq.windows import EncodedWindow, whisper_states
-from simulst.models.text.local import load_tokenizer
 
 MARK = "<|AUDIO|>"
 MAX_SOURCE_S = 30.0
@@ -29,7 +28,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     from transformers import Qwen2AudioForConditionalGeneration
 
     register()
-    tokenizer = load_tokenizer(directory)
+    tokenizer = chat_tokenizer(directory)
     prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
     model = load_pretrained(
         Qwen2AudioForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS, int8=True
