@@ -73,6 +73,9 @@ def load_pretrained(
                 attn_implementation=attention,
                 output_loading_info=True,
             )
+    except ImportError as error:  # of what unpacks quantised weights
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"The weights in {directory} need a package that is not installed: {reason}") from error
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
         raise ModelError(f"The weights in {directory} cannot be loaded: {reason}") from error

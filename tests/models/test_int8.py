@@ -1,5 +1,6 @@
 """Layers with int8 weights, and a speech LLM whose layers they are."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,12 @@ def test_causal_models_take_it_and_encoder_decoders_name_what_they_take(tmp_path
     assert cosine(*scores) > 0.99 and not torch.equal(*scores)
     with pytest.raises(ModelError, match=r"^Unknown dtype 'int8' for this model; known: float32, bfloat16, "):
         load_model(tiny_t5(tmp_path / "t5"), target="fr", dtype="int8")
+
+
+def test_weights_that_another_package_unpacks_are_a_sentence(tmp_path: Path) -> None:
+    directory = tiny_causal(tmp_path / "packed")
+    config = json.loads((directory / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"packed need a package that is not installed: .*optimum"):
+        load_model(directory)
