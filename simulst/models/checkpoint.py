@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulst.errors import ModelError
+from simulst.models.adapter import base_alone, has_adapter, put_on
 from simulst.models.precision import choose_precision
 
 if TYPE_CHECKING:
@@ -48,11 +49,19 @@ def torch_device(device: str) -> "torch.device":
 
 
 def load_pretrained(
-    kind: Any, directory: Path, *, device: str, dtype: str | None, attention: str = "sdpa", int8: bool = False
+    kind: Any,
+    directory: Path,
+    *,
+    device: str,
+    dtype: str | None,
+    attention: str = "sdpa",
+    int8: bool = False,
+    adapter: bool = False,
 ) -> Any:
     """A transformers model of class `kind` in evaluation mode; never fetches, never runs code from the directory.
 
     With `int8` the dtype int8 is known too: linear layers of the decoder and of its output are rounded after loading.
+    With `adapter` an adapter beside the weights is put on; else a directory that holds one is refused.
 
     Raises ModelError where weights are missing, damaged, of another shape, or not safetensors.
     """
@@ -60,12 +69,15 @@ def load_pretrained(
 
     bound_kernel_cache()
     where = torch_device(device)
-    precision = choose_precision(dtype, where, int8=int8)
     check_weights(directory)
+    adapted = has_adapter(directory)
+    precision = choose_precision(dtype, where, int8=int8 and not adapted)
+    if adapted and not adapter:
+        raise ModelError(f"The adapter (LoRA) in {directory} is not used for such a model; merge it into the weights.")
     try:
-        with quiet():
+        with quiet(), base_alone(directory) as base:
             model, report = kind.from_pretrained(
-                directory,
+                base,
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -83,6 +95,8 @@ def load_pretrained(
     if missing:
         count = "1 tensor is" if len(missing) == 1 else f"{len(missing)} tensors are"
         raise ModelError(f"The weights in {directory} are incomplete: {count} missing, for example {missing[0]}.")
+    if adapted:
+        put_on(model, directory)
     model = model.to(where).eval().requires_grad_(False)
     if precision.int8:
         _round(model)

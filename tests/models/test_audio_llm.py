@@ -278,5 +278,39 @@ def test_what_cannot_be_loaded_is_a_sentence(tmp_path: Path) -> None:
         load_model(tmp_path / "bare")
     adapted = tiny_granite_speech(tmp_path / "adapted")
     (adapted / "adapter_config.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"adapted hears with an adapter \(LoRA\); pip install peft\."):
+    with pytest.raises(
+        ModelError, match=r"adapted holds an adapter (\(LoRA\), which needs peft: pip|without its weights)"
+    ):
         load_model(adapted)
+
+
+def test_granite_hears_with_its_adapter(tmp_path: Path, noise: FloatArray) -> None:
+    peft = pytest.importorskip("peft")
+    directory = tiny_granite_speech(tmp_path / "granite")
+    plain, base = load_model(directory), (directory / "model.safetensors").read_bytes()
+    eager = library("granite_speech", directory)
+    torch.manual_seed(0)
+    layers = r".*language_model.*(q_proj|v_proj)"
+    eager.add_adapter(peft.LoraConfig(r=4, target_modules=layers, init_lora_weights=False))
+    eager.save_pretrained(str(directory))
+    (directory / "model.safetensors").write_bytes(base)
+    adapted = load_model(directory, no_repeat_ngram=0)
+    found = heard(adapted, noise).hypothesise((), Query(max_new=8))[0].ids
+    assert found != heard(plain, noise).hypothesise((), Query(max_new=8))[0].ids
+    count, given = inputs("granite_speech", adapted, noise)
+    told: Any = adapted
+    whole = library("granite_speech", directory)
+    assert list(found) == generated(whole, told, told.prompts.ids(count), given, new=8)
+    with pytest.raises(ModelError, match=r"^Unknown dtype 'int8' for this model"):
+        load_model(directory, dtype="int8")
+    (directory / "adapter_model.safetensors").write_bytes(b"no")
+    with pytest.raises(ModelError, match=r"^The adapter in .*granite cannot be used: "):
+        load_model(directory)
+
+
+def test_an_adapter_beside_a_model_that_takes_none_is_refused(tmp_path: Path) -> None:
+    directory = tiny_qwen2_audio(tmp_path / "qwen")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (directory / name).write_text("{}")
+    with pytest.raises(ModelError, match=r"qwen (holds an adapter \(LoRA\), which needs peft|is not used for such)"):
+        load_model(directory)

@@ -5,7 +5,6 @@ divided by `logits_scaling`, as the language model was trained; transformers 5.2
 """
 
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor
 
 from simulst.core.source import SAMPLE_RATE, FloatArray
-from simulst.errors import ModelError
 from simulst.models.audio_llm.encoder import Block, part
 from simulst.models.audio_llm.options import Options
 from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, chat_tokenizer, instruction, task_and_transcript
@@ -25,7 +23,6 @@ from simulst.models.seq2seq.windows import EncodedWindow
 
 MARK = "<|audio|>"
 MAX_SOURCE_S = 40.0
-ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> AudioLLM:
@@ -33,15 +30,10 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     from transformers import GraniteSpeechForConditionalGeneration
 
     register()
-    adapted = (directory / ADAPTER).is_file()
-    if adapted and find_spec("peft") is None:
-        raise ModelError(f"{name} hears with an adapter (LoRA); pip install peft.")
-    if adapted and not (directory / ADAPTER_WEIGHTS).is_file():
-        raise ModelError(f"{directory} has an adapter without its weights ({ADAPTER_WEIGHTS}).")
     tokenizer = chat_tokenizer(directory)
     prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
     kind = GraniteSpeechForConditionalGeneration
-    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS, int8=not adapted)
+    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS, int8=True, adapter=True)
     return assemble(
         directory, options, name=name, model=model, tokenizer=tokenizer, encoder=GraniteSpeechWindow(model),
         prompts=prompts, max_source_s=MAX_SOURCE_S, scale=float(model.get_decoder().config.logits_scaling),
