@@ -1,6 +1,7 @@
 """Models: `load_model("whisper-base", source="de")` loads one by name, directory, hub name or `file.py:FAMILY`.
 
-`registry` has the names, `family` says what a model family is, `speech_llm`, `seq2seq` and `text` are the families.
+`registry` has the names, `family` says what a model family is, `speech_llm`, `audio_llm`,
+`seq2seq` and `text` hold the families.
 """
 
 from simulst.defaults import DEFAULT_MODEL

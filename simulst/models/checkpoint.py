@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulst.errors import ModelError
+from simulst.models.adapter import base_alone, has_adapter, put_on
 from simulst.models.precision import choose_precision
 
 if TYPE_CHECKING:
@@ -47,8 +48,20 @@ def torch_device(device: str) -> "torch.device":
     return found
 
 
-def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | None, attention: str = "sdpa") -> Any:
+def load_pretrained(
+    kind: Any,
+    directory: Path,
+    *,
+    device: str,
+    dtype: str | None,
+    attention: str = "sdpa",
+    int8: bool = False,
+    adapter: bool = False,
+) -> Any:
     """A transformers model of class `kind` in evaluation mode; never fetches, never runs code from the directory.
+
+    With `int8` the dtype int8 is known too: linear layers of the decoder and of its output are rounded after loading.
+    With `adapter` an adapter beside the weights is put on; else a directory that holds one is refused.
 
     Raises ModelError where weights are missing, damaged, of another shape, or not safetensors.
     """
@@ -56,19 +69,25 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
 
     bound_kernel_cache()
     where = torch_device(device)
-    precision = choose_precision(dtype, where).dtype
     check_weights(directory)
+    adapted = has_adapter(directory)
+    precision = choose_precision(dtype, where, int8=int8 and not adapted)
+    if adapted and not adapter:
+        raise ModelError(f"The adapter (LoRA) in {directory} is not used for such a model; merge it into the weights.")
     try:
-        with _quiet():
+        with quiet(), base_alone(directory) as base:
             model, report = kind.from_pretrained(
-                directory,
+                base,
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
-                dtype=precision,
+                dtype=precision.dtype,
                 attn_implementation=attention,
                 output_loading_info=True,
             )
+    except ImportError as error:  # of what unpacks quantised weights
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"The weights in {directory} need a package that is not installed: {reason}") from error
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
         raise ModelError(f"The weights in {directory} cannot be loaded: {reason}") from error
@@ -76,7 +95,21 @@ def load_pretrained(kind: Any, directory: Path, *, device: str, dtype: str | Non
     if missing:
         count = "1 tensor is" if len(missing) == 1 else f"{len(missing)} tensors are"
         raise ModelError(f"The weights in {directory} are incomplete: {count} missing, for example {missing[0]}.")
-    return model.to(where).eval().requires_grad_(False)
+    if adapted:
+        put_on(model, directory)
+    model = model.to(where).eval().requires_grad_(False)
+    if precision.int8:
+        _round(model)
+    return model
+
+
+def _round(model: Any) -> None:
+    from simulst.models.int8 import Int8Linear
+    from simulst.models.kernels import replace_layers
+
+    replace_layers(model.get_decoder(), Int8Linear)
+    output = model.get_output_embeddings()
+    model.set_output_embeddings(Int8Linear(output.weight, output.bias))
 
 
 def bound_kernel_cache() -> None:
@@ -99,7 +132,7 @@ def check_weights(directory: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What transformers would warn about while loading becomes an error here; it draws no progress bars either."""
     from transformers.utils import logging as bars
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from simulst.errors import ModelError
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.jinja", "model*.safetensors"]
+_FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.jinja", "model*.safetensors", "adapter_model.safetensors"]
 
 
 def is_hub_name(name: str) -> bool:

@@ -26,8 +26,9 @@ class Recording:
 
     wanted: Mapping[nn.Module, tuple[int, Sequence[int]]]
     """An attention module to its layer and heads."""
-    columns: Tensor
-    """[keys, units]: which keys are added up to which unit of the source; later keys count for nothing."""
+    columns: Tensor | slice
+    """[keys, units]: which keys are added up to which unit of the source, later keys count for nothing; or the keys
+    that are a unit each."""
     last: int
     """How many of the newest queries give a row."""
     causal: bool
@@ -53,7 +54,7 @@ class RowsOfHeads:
         return list(self.heads)
 
     @contextmanager
-    def recording(self, columns: Tensor, last: int) -> Iterator[Recording]:
+    def recording(self, columns: Tensor | slice, last: int) -> Iterator[Recording]:
         """Rows of the newest `last` queries of one forward inside."""
         wanted = {self.modules[layer]: (layer, heads) for layer, heads in by_layer(self.heads).items()}
         recording = Recording(wanted=wanted, columns=columns, last=last, causal=self.causal)
@@ -87,10 +88,16 @@ def _attention(
     if recording is not None and module in recording.wanted:
         layer, heads = recording.wanted[module]
         rows = _rows(query, key, attention_mask, heads, recording, options)
-        columns = recording.columns[: rows.shape[-1]]
-        recording.rows[layer] = rows[..., : len(columns)] @ columns
+        recording.rows[layer] = _by_unit(rows, recording.columns)
     output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     return output
+
+
+def _by_unit(rows: Tensor, columns: Tensor | slice) -> Tensor:
+    if isinstance(columns, slice):
+        return rows[..., columns]
+    known = columns[: rows.shape[-1]]
+    return rows[..., : len(known)] @ known
 
 
 def _rows(

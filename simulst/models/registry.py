@@ -27,6 +27,9 @@ FAMILIES: dict[str, str] = {
     "seamless_m4t_v2": "simulst.models.seq2seq.seamless:FAMILY",
     "canary": "simulst.models.seq2seq.canary:FAMILY",
     "speech_to_text": "simulst.models.seq2seq.speech2text:FAMILY",
+    "qwen2_audio": "simulst.models.audio_llm.qwen2_audio:FAMILY",
+    "voxtral": "simulst.models.audio_llm.voxtral:FAMILY",
+    "granite_speech": "simulst.models.audio_llm.granite_speech:FAMILY",
     **dict.fromkeys(("marian", "m2m_100", "t5"), "simulst.models.text.encoder_decoder:FAMILY"),
     **dict.fromkeys(
         ("gemma", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"),

@@ -76,16 +76,24 @@ def read_tokenizer(path: Path) -> tuple[list[bytes], frozenset[int]]:
     fallback (SentencePiece). Raises ModelError for anything else.
     """
     try:
-        spec = json.loads(path.read_text(encoding="utf-8"))
+        return tokenizer_pieces(path.read_text(encoding="utf-8"), f"The tokenizer {path}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"The tokenizer {path} cannot be read: {error}.") from error
+
+
+def tokenizer_pieces(content: str, owner: str) -> tuple[list[bytes], frozenset[int]]:
+    """The same of what stands in such a file."""
+    try:
+        spec = json.loads(content)
         vocabulary = spec["model"]["vocab"]
         table = dict(vocabulary) if isinstance(vocabulary, dict) else {row[0]: i for i, row in enumerate(vocabulary)}
         added = {str(token["content"]): (int(token["id"]), bool(token["special"])) for token in spec["added_tokens"]}
         byte_level = '"ByteLevel"' in json.dumps([spec.get("decoder"), spec.get("pre_tokenizer")])
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise ModelError(f"The tokenizer {path} cannot be read: {error or type(error).__name__}.") from error
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+        raise ModelError(f"{owner} cannot be read: {error or type(error).__name__}.") from error
     size = 1 + max([*table.values(), *(token for token, _ in added.values())], default=-1)
     if not 0 < size < 10_000_000:
-        raise ModelError(f"The tokenizer {path} has no usable vocabulary.")
+        raise ModelError(f"{owner} has no usable vocabulary.")
     pieces = [b""] * size
     for text, token in table.items():
         pieces[token] = _byte_level(text) if byte_level else sentence_piece(text)

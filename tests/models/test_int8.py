@@ -1,6 +1,9 @@
 """Layers with int8 weights, and a speech LLM whose layers they are."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,9 @@ from simulst.models import int8, load_model
 from simulst.models.int8 import Int8Conv1d, Int8Linear
 from simulst.models.speech_llm.batching import Batcher
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.testing.audio_checkpoints import tiny_granite_speech, tiny_qwen2_audio, tiny_voxtral
 from simulst.testing.speech_llm import make_tiny_speech_llm
+from simulst.testing.text_checkpoints import tiny_causal, tiny_t5
 
 pytestmark = pytest.mark.skipif(not int8.available(), reason="this torch has no int8 kernels for this processor")
 
@@ -123,3 +128,40 @@ def test_only_where_there_are_kernels(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(int8, "available", lambda: False)
     with pytest.raises(ModelError, match=r"^This torch has no int8 kernels for this processor; use dtype=float32\.$"):
         load_model(folder, dtype="int8")
+
+
+@pytest.mark.parametrize("make", [tiny_qwen2_audio, tiny_voxtral, tiny_granite_speech])
+def test_a_speech_llm_of_the_hub_says_nearly_the_same(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    audio, scores = (0.1 * rng.standard_normal(32_000)).astype(np.float32), []
+    for dtype in (None, "int8"):
+        model: Any = load_model(make(tmp_path / "model"), dtype=dtype)
+        assert isinstance(model.scorer, Int8Linear) == (dtype == "int8")
+        assert isinstance(model.decoder.layers[0].mlp.up_proj, Int8Linear) == (dtype == "int8")
+        session = model.open()
+        session.extend_source(audio)
+        window = session._encoded()
+        step, _ = session._run(window, rows=True, every_head=False).start(session._prompt(window), (40, 50))
+        scores.append(step.logits[0])
+    assert cosine(*scores) > 0.99 and not torch.equal(*scores)
+
+
+def test_causal_models_take_it_and_encoder_decoders_name_what_they_take(tmp_path: Path) -> None:
+    scores = []
+    causal = tiny_causal(tmp_path / "causal")
+    for dtype in ("float32", "int8"):
+        model: Any = load_model(causal, dtype=dtype)
+        run, prompt = model.run("the cat sat", rows=False, every_head=False)
+        scores.append(run.start(prompt, ())[0].logits[0])
+    assert cosine(*scores) > 0.99 and not torch.equal(*scores)
+    with pytest.raises(ModelError, match=r"^Unknown dtype 'int8' for this model; known: float32, bfloat16, "):
+        load_model(tiny_t5(tmp_path / "t5"), target="fr", dtype="int8")
+
+
+def test_weights_that_another_package_unpacks_are_a_sentence(tmp_path: Path) -> None:
+    directory = tiny_causal(tmp_path / "packed")
+    config = json.loads((directory / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"packed need a package that is not installed: .*optimum"):
+        load_model(directory)

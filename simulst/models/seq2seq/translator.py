@@ -15,8 +15,6 @@ from simulst.models.seq2seq.weights import Seq2SeqOptions, Seq2SeqWeights
 class Seq2SeqTranslator(Seq2SeqWeights):
     """An encoder-decoder that opens streams; the file of an architecture extends it."""
 
-    provides = DECODING
-
     def open(self) -> Seq2SeqSession:
         return Seq2SeqSession(self)
 

@@ -1,14 +1,14 @@
-"""What the streams of a Hugging Face encoder-decoder share: weights, vocabulary and the options of decoding."""
+"""What the streams of one model share: weights, vocabulary, options of decoding, heads that are read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from simulst.core.source import SAMPLE_RATE
-from simulst.core.translator import PlainTranslator
+from simulst.core.translator import DECODING, PlainTranslator
 from simulst.models.attention import HEADS_FILE, CrossAttention, Head, median_width
 from simulst.models.options import check_options, option
 from simulst.models.seq2seq.compute import Compute, Direct
@@ -43,13 +43,21 @@ class Seq2SeqOptions:
         check_options(self)
 
 
-class Seq2SeqWeights(PlainTranslator):
-    """Weights and vocabulary of an encoder-decoder; sessions share it and never change it."""
+class AlignmentHeads(Protocol):
+    """Heads whose rows are read."""
 
-    cross_attention = "encoder_attn"
-    """Name of the cross-attention module in a layer of the decoder."""
+    heads: list[Head]
+
+    def use(self, heads: Sequence[Head] | None) -> list[Head]: ...
+
+
+class WindowWeights(PlainTranslator):
+    """Weights and vocabulary of a model that encodes a window of audio; sessions share it and never change it."""
+
+    provides = DECODING
     median_s = 0.0
     """Width of the median filter over attention rows, as published for the architecture or measured on it; 0: off."""
+    attention: AlignmentHeads
 
     def __init__(
         self,
@@ -60,10 +68,8 @@ class Seq2SeqWeights(PlainTranslator):
         encoder: WindowedEncoder,
         vocabulary: PieceVocabulary,
         options: Seq2SeqOptions,
-        heads: Sequence[Sequence[int]],
         max_source_s: float,
         positions: int,
-        num_heads: int | None = None,
     ) -> None:
         self.name, self.directory, self.options = name, directory, options
         self.encoder, self.vocabulary = encoder, vocabulary
@@ -74,24 +80,14 @@ class Seq2SeqWeights(PlainTranslator):
         self.positions = positions
         self.decoder = model.get_decoder()
         self.scorer = model.get_output_embeddings()
-        self.device: torch.device = self.scorer.weight.device
-        layers = [layer.get_submodule(self.cross_attention) for layer in self.decoder.layers]
-        if num_heads is None:
-            config = model.config.to_dict()
-            num_heads = int(config.get("decoder_attention_heads") or config["decoder_num_attention_heads"])
-        self.attention = CrossAttention(layers, num_heads=num_heads, heads=heads)
-        self.compute: Compute = Direct(encoder, self.decoder, self.scorer, self.attention)
-        size = int(self.scorer.weight.shape[0])
+        self.device: torch.device = model.device
+        size = int(self.scorer.out_features)
         suppressed = (vocabulary.special | self.suppressed()) - {vocabulary.eos}
         mask = torch.zeros(size, dtype=torch.bool)
         mask[[token for token in suppressed if token < size]] = True
         mask[len(vocabulary) :] = True
         mask[vocabulary.eos] = False
         self.suppress = mask.to(self.device)
-
-    def prompt(self) -> tuple[int, ...]:
-        """The ids before the translation, for a stream about which nothing is known."""
-        raise NotImplementedError
 
     def suppressed(self) -> frozenset[int]:
         """Ids that are never generated, besides special ones."""
@@ -100,3 +96,26 @@ class Seq2SeqWeights(PlainTranslator):
     def use_heads(self, heads: Sequence[Head] | None) -> list[Head]:
         """Read alignment from these heads, or from all, as calibration does; their order in `Alignment.heads`."""
         return self.attention.use(heads)
+
+
+class Seq2SeqWeights(WindowWeights):
+    """Weights and vocabulary of an encoder-decoder."""
+
+    cross_attention = "encoder_attn"
+    """Name of the cross-attention module in a layer of the decoder."""
+    attention: CrossAttention
+
+    def __init__(
+        self, *, model: "PreTrainedModel", heads: Sequence[Sequence[int]], num_heads: int | None = None, **shared: Any
+    ) -> None:
+        super().__init__(model=model, **shared)
+        layers = [layer.get_submodule(self.cross_attention) for layer in self.decoder.layers]
+        if num_heads is None:
+            config = model.config.to_dict()
+            num_heads = int(config.get("decoder_attention_heads") or config["decoder_num_attention_heads"])
+        self.attention = CrossAttention(layers, num_heads=num_heads, heads=heads)
+        self.compute: Compute = Direct(self.encoder, self.decoder, self.scorer, self.attention)
+
+    def prompt(self) -> tuple[int, ...]:
+        """The ids before the translation, for a stream about which nothing is known."""
+        raise NotImplementedError

@@ -62,9 +62,6 @@ class WhisperWindow:
         self.padding_frames = math.ceil(padding_s * SAMPLE_RATE / self.frame_samples)
         self.max_frames = int(encoder.config.max_source_positions)
         self.max_samples = self.max_frames * self.frame_samples
-        # Required by some releases of transformers, unknown to others.
-        parameters = encoder.layers[0].forward.__code__.co_varnames
-        self._extra = {"layer_head_mask": None} if "layer_head_mask" in parameters else {}
 
     def features(self, samples: FloatArray) -> tuple[Tensor, int]:
         """Log-mel features [1, bands, 2 * frames] of a window, and how many frames are audio."""
@@ -84,14 +81,24 @@ class WhisperWindow:
     def encode(self, samples: FloatArray) -> EncodedWindow:
         features, n_valid = self.features(samples)
         with torch.inference_mode():
-            hidden = torch.nn.functional.gelu(self.encoder.conv1(features))
-            hidden = torch.nn.functional.gelu(self.encoder.conv2(hidden)).transpose(1, 2)
-            hidden = hidden + self.encoder.embed_positions.weight[: hidden.shape[1]]
-            for layer in self.encoder.layers:
-                output = layer(hidden, attention_mask=None, **self._extra)
-                hidden = output[0] if isinstance(output, tuple) else output
-            states = self.encoder.layer_norm(hidden)
+            states = self.encoder.layer_norm(whisper_states(self.encoder, features))
         return EncodedWindow(states=states, n_valid=n_valid)
+
+
+def whisper_states(encoder: "PreTrainedModel", features: Tensor, frames: int | None = None) -> Tensor:
+    """States [batch, frames, width] of an encoder with Whisper's layers before its last norm, of mel features
+    [batch, bins, 2 * frames] of any length; with `frames`, only so many are seen."""
+    # Required by some releases of transformers, unknown to others.
+    parameters = encoder.layers[0].forward.__code__.co_varnames
+    extra = {"layer_head_mask": None} if "layer_head_mask" in parameters else {}
+    weight = encoder.conv1.weight
+    hidden: Tensor = torch.nn.functional.gelu(encoder.conv1(features.to(weight.device, weight.dtype)))
+    hidden = torch.nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2)[:, :frames]
+    hidden = (hidden + encoder.embed_positions.weight[: hidden.shape[1]]).to(weight.dtype)
+    for layer in encoder.layers:
+        output = layer(hidden, attention_mask=None, **extra)
+        hidden = output[0] if isinstance(output, tuple) else output
+    return hidden
 
 
 class MoonshineWindow:

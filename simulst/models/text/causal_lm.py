@@ -18,8 +18,16 @@ from simulst.models.family import ModelFamily
 from simulst.models.options import option
 from simulst.models.recorded import ROWS, register
 from simulst.models.text.languages import is_spaced
-from simulst.models.text.local import SEARCHED, LocalModel, LocalOptions, TextRun, load_tokenizer, read_pieces
-from simulst.models.text.prompts import few_shot, instruction, read_examples
+from simulst.models.text.local import (
+    SEARCHED,
+    LocalModel,
+    LocalOptions,
+    TextRun,
+    ends_of,
+    load_tokenizer,
+    read_pieces,
+)
+from simulst.models.text.prompts import few_shot, instruction, read_examples, render_chat
 from simulst.models.text.source_model import SourceContinuer
 from simulst.models.text.translator import TEXT
 from simulst.models.text.words import columns_of_words, words_of_spans
@@ -42,7 +50,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     tokenizer = load_tokenizer(directory)
     prompts = Prompts(tokenizer, options, name)
     prompts.render("Hello")  # what is wrong with a template shows before the weights are read
-    model = load_pretrained(AutoModelForCausalLM, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(AutoModelForCausalLM, directory, device=device, dtype=dtype, attention=ROWS, int8=True)
     return CausalLM(name, directory, model, prompts, options)
 
 
@@ -62,17 +70,7 @@ class Prompts:
         if not self.chat:
             return few_shot(text, options.source, options.target, self.examples)
         messages = instruction(text, options.source, options.target, self.examples)
-        try:
-            begun, whole = (
-                str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=answer, tokenize=False))
-                for answer in (True, False)
-            )
-        except Exception as error:  # templates are programs
-            reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-            raise ModelError(f"The chat template of {self._name} fails: {reason}; use prompt=few_shot.") from error
-        if begun == whole or text not in begun:
-            raise ModelError(f"The chat template of {self._name} has no place for a begun answer; use prompt=few_shot.")
-        return begun
+        return render_chat(self.tokenizer, messages, text=text, name=self._name, instead="use prompt=few_shot")
 
     def ids(self, text: str) -> tuple[list[int], list[int | None]]:
         """Ids of the prompt, and the word of `text` that each stands for."""
@@ -94,10 +92,7 @@ class CausalLM(LocalModel):
             raise ModelError(f"{name} is of type {config['model_type']}, whose attention is not known here.")
         pieces, special = read_pieces(prompts.tokenizer, directory)
         self.prompts, self.texts = prompts, SourceContinuer(model, prompts.tokenizer)
-        named = {config.get("eos_token_id"), model.generation_config.eos_token_id, prompts.tokenizer.eos_token_id}
-        ends = {int(end) for one in (*named,) for end in (one if isinstance(one, list) else [one]) if end is not None}
-        if not ends:
-            raise ModelError(f"{name} does not say by which token it ends an answer (eos_token_id).")
+        ends = ends_of(model, prompts.tokenizer, name)
         breaks = {token for token, piece in enumerate(pieces) if b"\n" in piece and token not in special}
         super().__init__(
             name=name,
@@ -108,7 +103,7 @@ class CausalLM(LocalModel):
             attentions=modules,
             num_heads=int(config["num_attention_heads"]),
             causal=True,
-            size=int(model.get_output_embeddings().weight.shape[0]),
+            size=int(model.get_output_embeddings().out_features),
             ends=frozenset(ends | breaks),
         )
         self.ends = torch.tensor(sorted(ends | breaks), device=self.device)

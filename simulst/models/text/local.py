@@ -12,13 +12,14 @@ from torch import Tensor
 from simulst.core.translator import PLAIN, Draw, Evidence, FloatArray, Hypothesis, Query, SourceModel
 from simulst.errors import ModelError
 from simulst.models.attention import HEADS_FILE, choose_heads, middle_layer
+from simulst.models.checkpoint import quiet
 from simulst.models.decoding import Rules, Run, Step, to_hypothesis
 from simulst.models.options import check_options, option
 from simulst.models.recorded import RowsOfHeads
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.text.source_model import TextSide
 from simulst.models.text.translator import TextModel
-from simulst.models.vocabulary import TOKENIZER_FILE, PieceVocabulary, read_tokenizer, sentence_piece
+from simulst.models.vocabulary import TOKENIZER_FILE, PieceVocabulary, read_tokenizer, sentence_piece, tokenizer_pieces
 
 SEARCHED = frozenset({Evidence.NBEST, Evidence.LOGPROBS, Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
 """What the search of a model that runs here can tell."""
@@ -169,15 +170,27 @@ def load_tokenizer(directory: Path, **options: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False, **options)
+        with quiet():
+            return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False, **options)
     except Exception as error:  # tokenizers, sentencepiece and transformers raise what they like
         reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
         raise ModelError(f"The tokenizer in {directory} cannot be loaded: {reason}") from error
 
 
 def read_pieces(tokenizer: Any, directory: Path) -> tuple[list[bytes], frozenset[int]]:
-    """Bytes of every target token and the special ids, of a fast tokenizer's file or of SentencePiece's names."""
+    """Bytes of every target token and the special ids, of a fast tokenizer or of SentencePiece's names."""
     if (directory / TOKENIZER_FILE).is_file():
         return read_tokenizer(directory / TOKENIZER_FILE)
+    if tokenizer.is_fast:
+        return tokenizer_pieces(tokenizer.backend_tokenizer.to_str(), f"The tokenizer in {directory}")
     pieces = [sentence_piece(str(piece or "")) for piece in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
     return pieces, frozenset(int(token) for token in tokenizer.all_special_ids)
+
+
+def ends_of(model: Any, tokenizer: Any, name: str) -> frozenset[int]:
+    """Ids of which each ends an answer; ModelError where the checkpoint names none."""
+    named = (model.config.to_dict().get("eos_token_id"), model.generation_config.eos_token_id, tokenizer.eos_token_id)
+    ends = {int(end) for one in named for end in (one if isinstance(one, list) else [one]) if end is not None}
+    if not ends:
+        raise ModelError(f"{name} does not say by which token it ends an answer (eos_token_id).")
+    return frozenset(ends)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from simulst.errors import ModelError
 from simulst.models.text.languages import language_name
@@ -25,6 +26,22 @@ def instruction(text: str, source: str, target: str, examples: Sequence[tuple[st
         for role, content in (("user", f"{task}\n\n{one}"), ("assistant", other))
     ]
     return [*turns, {"role": "user", "content": f"{task}\n\n{text}"}]
+
+
+def render_chat(tokenizer: Any, messages: Sequence[Any], *, text: str, name: str, instead: str) -> str:
+    """A chat as text, up to where the answer begins; ModelError where the template fails, has no place for a begun
+    answer or leaves out `text`: `instead` says what to do then."""
+    try:
+        begun, whole = (
+            str(tokenizer.apply_chat_template(messages, add_generation_prompt=answer, tokenize=False))
+            for answer in (True, False)
+        )
+    except Exception as error:  # templates are programs
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200].rstrip(".")
+        raise ModelError(f"The chat template of {name} fails: {reason}; {instead}.") from error
+    if begun == whole or text not in begun:
+        raise ModelError(f"The chat template of {name} has no place for a begun answer; {instead}.")
+    return begun
 
 
 def read_examples(path: str | None) -> list[tuple[str, str]]:
