@@ -109,11 +109,12 @@ def choose_targets(models: Mapping[str, Translator], wanted: Wanted, targets: Se
     each = [replace(wanted, target=target) for target in targets]
     for guessed in (False, True):
         for name, model in models.items():
-            known = pairs_of(model)
-            found = [next((pair for pair in known if one.meets(pair, guessed=guessed)), None) for one in each]
-            pairs = [pair for pair in found if pair is not None]
-            if len(pairs) == len(targets):
-                return name, pairs
+            for source in dict.fromkeys(pair.source for pair in pairs_of(model)):
+                known = [pair for pair in pairs_of(model) if pair.source == source]
+                found = [next((pair for pair in known if one.meets(pair, guessed=guessed)), None) for one in each]
+                pairs = [pair for pair in found if pair is not None]
+                if len(pairs) == len(targets):
+                    return name, pairs
     listed = " and ".join(targets)
     raise ModelError(f"No model here writes {listed} of one stream; {'; '.join(abilities(models))}.")
 

@@ -265,11 +265,13 @@ def read_positions(message: dict[str, object], targets: Sequence[str]) -> list[i
 
 def _read_targets(message: dict[str, object]) -> tuple[str, ...]:
     """Different language codes, none where the message does not name any. Raises ProtocolError."""
-    given = message.get("targets", [])
-    usable = isinstance(given, list) and all(isinstance(one, str) and 0 < len(one) <= 200 for one in given)
-    if not usable or ("targets" in message and not given) or len(given) > MAX_TARGETS or len(set(given)) < len(given):
+    given = message.get("targets")
+    if given is None:
+        return ()
+    found = [one for one in given if isinstance(one, str) and 0 < len(one) <= 200] if isinstance(given, list) else []
+    if not (isinstance(given, list) and 1 <= len(given) <= MAX_TARGETS and len(set(found)) == len(given)):
         raise ProtocolError("bad_value", f"targets must be a list of 1 to {MAX_TARGETS} different language codes.")
-    return tuple(given)
+    return tuple(found)
 
 
 def _read_wanted(message: dict[str, object]) -> Wanted:
