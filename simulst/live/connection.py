@@ -200,6 +200,8 @@ class Connection:
             self._place = None
         self._place, self._told_end = await self._hub.open(hello, self), False
         await self._send({**self._place.ready(), "session": self._place.stream.id})
+        if hello.captions and (refusal := self._hub.caption(self._place)):
+            await self._tell(refusal)
         self._follow(self._place.tracks())
 
     async def _resume(self, message: dict[str, object]) -> None:

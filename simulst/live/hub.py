@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from simulst.live.captions import Captions
 from simulst.live.catalogue import Catalogue, Opened
 from simulst.live.engine import Engine
 from simulst.live.metrics import Metrics
@@ -124,13 +125,20 @@ class Channel:
 
 class Hub:
     def __init__(
-        self, catalogue: Catalogue, pool: Pool, limits: Limits, metrics: Metrics, beside: Beside = alone
+        self,
+        catalogue: Catalogue,
+        pool: Pool,
+        limits: Limits,
+        metrics: Metrics,
+        beside: Beside = alone,
+        captions: Captions | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.pool = pool
         self.limits = limits
         self.metrics = metrics
         self.beside = beside
+        self.captions = captions or Captions()
         self.places: dict[str, Place] = {}
         self.channels: dict[str, Channel] = {}
         self.connections = 0
@@ -167,6 +175,20 @@ class Hub:
         if hello.channel:
             self.channels.setdefault(hello.channel, Channel()).show(place)
         return place
+
+    def caption(self, place: Place) -> ProtocolError | None:
+        """Send what a stream commits to the caption services, or say why not."""
+        try:
+            found = self.captions.give([names["target"] for names in place.each])
+        except ProtocolError as refusal:
+            return refusal
+        for track, sinks in zip(place.stream.tracks, found, strict=True):
+            track.sinks = sinks
+        return None
+
+    def config(self) -> dict[str, object]:
+        """What `GET /config` answers."""
+        return {**self.catalogue.config(), "captions": self.captions.kinds}
 
     async def switch(self, place: Place, hello: Hello) -> None:
         """Change the model or policy of a stream. Raises ProtocolError where the names are unknown."""

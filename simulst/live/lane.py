@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from simulst.core.events import EndEvent, Event, HypothesisEvent, WriteEvent
+from simulst.core.events import EndEvent, Event, HypothesisEvent, ProgressEvent, WriteEvent
 from simulst.core.session import Session
 
 
@@ -14,6 +14,7 @@ class Said:
     events: list[WriteEvent | EndEvent]
     hypothesis: str
     """The unstable continuation."""
+    progress: ProgressEvent
 
     def without_end(self) -> "Said":
         """The same of a stream that goes on."""
@@ -61,7 +62,10 @@ class Lane:
         """
         self._note_hypothesis(events, preview)
         placed = [self._placed(event, stream_s) for event in events if isinstance(event, WriteEvent | EndEvent)]
-        return Said(events=placed, hypothesis=self._hypothesis)
+        now = self.session.progress()
+        settled = None if now.settled is None else self._before + now.settled
+        now = replace(now, audio_s=self._past.audio_s + stream_s(now.audio_s), settled=settled)
+        return Said(events=placed, hypothesis=self._hypothesis, progress=now)
 
     def _note_hypothesis(self, events: Sequence[Event], preview: bool) -> None:
         """Keep what is shown grey; a policy that stops decoding at its border leaves it to be decoded here."""

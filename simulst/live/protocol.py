@@ -12,7 +12,7 @@ text count Unicode code points, not UTF-16 units.
   two (a list of up to 8 codes: one stream written in each of them, see below), `pace` (`live`: recorded in real time,
   the server may skip decisions to catch up; `file`: sent as fast as the server takes it, nothing is skipped),
   `hypotheses` and `transcript` (false leaves those events out), `append_only` (true refuses policies that take text
-  back), `channel` (a name, for watchers) and `token` where the server asks for one.
+  back), `channel` (a name, for watchers), `captions` (see below) and `token` where the server asks for one.
 - Binary messages: whole interleaved frames in that format, at most 1 MiB each. The server stops reading while more
   than 30 s of audio wait, so a sender that respects TCP back-pressure loses nothing. It answers no ping meanwhile, so a
   library that breaks off without answers to pings of its own must be told not to.
@@ -57,6 +57,10 @@ that target alone: `write`, `retract`, `transcript`, `switched`, `hypothesis`, `
 `target`, and `seq` and `start` count in each target by itself. `ready` names all `targets`, its `target` is the first;
 `seq` in `resumed` is an object. The stream is over with the `end` of every target. `switch` may change `model`,
 `policy`, `chunk_ms` and `source`, not the targets. Who watches sees a stream with one target.
+
+**Captions.** A stream with `captions` (true) in its `hello` sends what it commits to the caption services of a server
+that was started with `--caption`; `captions` in `GET /config` lists their kinds. One stream has them at a time, until
+it is over and all is sent; another that asks, or asks where there are none, gets the error `no_captions` and goes on.
 
 Besides:
 
@@ -129,7 +133,7 @@ class Names(TypedDict):
     target: str | None
 
 
-NOT_FATAL = ("already_started", "already_ended", "unknown_export", "unknown_target", "nothing_to_export")
+NOT_FATAL = ("already_started", "already_ended", "unknown_export", "unknown_target", "no_captions", "nothing_to_export")
 
 
 class ProtocolError(Exception):
@@ -162,6 +166,8 @@ class Hello:
     """The languages that are asked for."""
     targets: tuple[str, ...] = ()
     """Languages to write side by side; none: the one that is wanted."""
+    captions: bool = False
+    """What is committed goes to the captions of the server too."""
     append_only: bool = False
     """No policy that takes text back; asked for by interfaces that could not show it."""
 
@@ -233,6 +239,7 @@ def read_hello(message: dict[str, object]) -> Hello:
         channel=read_name(message, "channel") or "",
         wanted=wanted,
         targets=targets,
+        captions=message.get("captions") is True,
         append_only=message.get("append_only") is True,
     )
 

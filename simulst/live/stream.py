@@ -256,6 +256,8 @@ class LiveStream:
             del self.engine  # the caches in it are large, and what still knows this stream may live for long
         self.ended = self.closed = True
         self._pending.clear()
+        for track in self.tracks:
+            track.close()
         self._room.set()
         self._wake()
 

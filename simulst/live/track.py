@@ -44,8 +44,14 @@ class Track:
     def take(self, said: Said, transcript: str) -> list[Message]:
         """Messages that a piece of work makes; `record` is to be called with each."""
         self.ledger.hear(transcript)
-        hand(said.events, [self.ledger, *self.sinks])
+        hand([*said.events, said.progress], [self.ledger, *self.sinks])
         return self.ledger.take()
+
+    def close(self) -> None:
+        """Nothing more will be said."""
+        for sink in self.sinks:
+            sink.close()
+        self.sinks = ()
 
     def record(self, message: Message) -> None:
         """Number an event and keep it."""

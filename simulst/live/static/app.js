@@ -57,6 +57,8 @@ async function loadConfig() {
   offerBeside();
   recall();
   showTargets();
+  $("captions-field").hidden = !config.captions.length;
+  $("captions-to").textContent = config.captions.join(", ");
   showNote();
 }
 
@@ -167,7 +169,7 @@ async function start() {
   }
   view.archive();
   for (const key of Object.keys(exports)) delete exports[key];
-  client.start({ sample_rate: source.sampleRate, pace: source.pace, channel, ...chosen() });
+  client.start({ sample_rate: source.sampleRate, pace: source.pace, channel, ...($("captions").checked ? { captions: true } : {}), ...chosen() });
   showTargets();
   if (matchMedia("(max-width: 700px)").matches) $("more").open = false; // what is said needs the room
   for (const button of exportButtons) button.disabled = false;
@@ -214,7 +216,7 @@ client.addEventListener("state", ({ detail: { state } }) => {
   $("toggle").textContent = state === "finishing" ? "Cancel" : client.running ? "Stop" : "Start";
   $("toggle").classList.toggle("stop", client.running);
   document.documentElement.classList.toggle("running", client.running);
-  for (const id of ["source", "mic", "file", "speed", "clear", "beside"]) $(id).disabled = client.running;
+  for (const id of ["source", "mic", "file", "speed", "clear", "beside", "captions"]) $(id).disabled = client.running;
   $("target").disabled = client.running && client.states.size > 1; // a stream keeps its targets
   if (state === "idle") {
     source?.stop();
