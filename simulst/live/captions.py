@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from simulst.core.events import SinkEvent
 from simulst.errors import SimulstError
 from simulst.live.protocol import ProtocolError
-from simulst.sinks.captions import open_captions
+from simulst.sinks.captions import open_captions, split_target
 from simulst.sinks.sink import Sink
 
 MAX_WAITING = 4096
@@ -27,7 +27,7 @@ class Captions:
     """
 
     def __init__(self, specs: Sequence[str] = (), tell: Tell = print) -> None:
-        self._specs = [_split(spec) for spec in specs]
+        self._specs = [split_target(spec) for spec in specs]
         self._tell = tell
         self._feed: CaptionFeed | None = None
         for _, spec in self._specs:
@@ -139,10 +139,3 @@ class FeedSink:
 
     def close(self) -> None:
         self._feed.close()
-
-
-def _split(spec: str) -> tuple[str | None, str]:
-    """The target, where one is named, and the rest of `KIND.TARGET=WHERE`."""
-    kind, equals, where = spec.partition("=")
-    kind, dot, target = kind.partition(".")
-    return (target if dot else None), f"{kind}{equals}{where}"
