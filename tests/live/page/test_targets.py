@@ -7,6 +7,7 @@ from typing import Any
 
 from simulst.core.languages import Pair
 from simulst.core.translator import Translator
+from simulst.live.captions import Captions
 from simulst.testing import ToyTranslator, toy_text
 from simulst.testing.scripted import ToyVocabulary
 from simulst.testing.toy import VOCABULARY
@@ -106,4 +107,19 @@ def test_a_phone_that_listens_shows_the_text(visit: Visit, browser: Any, serve: 
     assert page.find("#model").is_displayed()
     page.find("#toggle").click()
     page.wait(lambda: page.status == "Ready")
+    page.quiet()
+
+
+def test_captions_are_sent_where_the_page_asks_for_it(visit: Visit, serve: Serve, speech: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hls"
+    page = visit(serve(captions=Captions([f"hls={folder}"])).address)
+    page.js("document.getElementById('more').open = true")
+    assert page.find("#captions-field").text == "Send captions to hls"
+    page.translate_file(speech)
+    page.wait(lambda: page.status == "Ready" and page.text == toy_text(WORDS))
+    assert not list(folder.glob("*.vtt"))
+    page.find("#captions").click()
+    page.find("#toggle").click()
+    page.wait(lambda: list(folder.glob("*.vtt")) and page.status == "Ready")
+    assert toy_text(WORDS)[:8] in (folder / "captions00001.vtt").read_text()
     page.quiet()
