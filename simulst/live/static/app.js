@@ -276,7 +276,7 @@ function exportAs(format) {
 
 function changeSettings() {
   showNote();
-  if (!client.running) showTargets();
+  if (!client.running && !client.state.text) showTargets(); // what was said stays until the next start
   if (client.running && !client.ending) client.switch(chosen());
 }
 
