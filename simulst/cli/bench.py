@@ -10,6 +10,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "simulst.bench.soak:soak",
         "Hours through one session or through the server: nothing may grow or get lost.",
     ),
+    "targets": ("simulst.bench.targets:targets", "One stream in several targets, compared with one target."),
     "score": ("simulst.bench.score:score", "Resegmentation and scoring, compared with the reference tools."),
     "evaluate": ("simulst.bench.evaluate:evaluate", "The evaluation harness, compared with SimulEval."),
     "gpu": ("simulst.bench.gpu:gpu", "A GPU: cost of tokens and chunks in batches, streams that it carries."),

@@ -92,7 +92,7 @@ def _run(talk: Talk, model: "Translator", policy: str, chunk_ms: int | None, con
     console.print(f"\n[bold]{policy}[/]  [dim]one decision per {loaded.chunk_ms} ms[/]")
     with open_file(talk.audio) as stream, console.status("") as status:
         printer = CuePrinter(console, status, stream.duration_s)
-        drive_stream(session, stream, [printer, log])
+        drive_stream([(session, [printer, log])], stream)
     printer.close()
     scores = _score(talk, log.instance(0, str(talk.audio)))
     return Row(policy=policy, rtf=session.stats.compute_s / session.audio_s, scores=scores)

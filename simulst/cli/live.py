@@ -90,11 +90,13 @@ def live(
 
     from simulst.chosen import load_policy_with, read_settings
     from simulst.live.access import Access, site
+    from simulst.live.captions import Captions
     from simulst.live.hub import Limits
     from simulst.live.server import serve_live
 
     _check(max_clients >= 1 and idle_s > 0 and 0 <= port < 65536 and workers >= 0 and batch >= 1)
-    _check_rest(pause_silence, caption)
+    _check_rest(pause_silence)
+    captions = Captions(caption or [], lambda sentence: print(f"simulst: {sentence}", file=sys.stderr, flush=True))
     access = Access(host=host, token=token, origins=tuple(map(site, allow_origin or ())))
     tls = _tls(tls_cert, tls_key)
     settings = read_settings(set_, policy=policy, model=first)
@@ -108,7 +110,15 @@ def live(
         _greet(address, access.local or bool(token), token)
 
     served = serve_live(
-        catalogue, port=port, access=access, limits=limits, workers=threads, beside=beside, tls=tls, ready=ready
+        catalogue,
+        port=port,
+        access=access,
+        limits=limits,
+        workers=threads,
+        beside=beside,
+        captions=captions,
+        tls=tls,
+        ready=ready,
     )
     try:
         asyncio.run(served)
@@ -135,11 +145,9 @@ def _check(within: bool) -> None:
         )
 
 
-def _check_rest(pause_silence: float, caption: list[str] | None) -> None:
+def _check_rest(pause_silence: float) -> None:
     if not (pause_silence == 0 or LEAST_SILENCE_S <= pause_silence <= 3600):
         raise SimulstError(f"--pause-silence must be 0, or from {LEAST_SILENCE_S:g} to 3600 seconds.")
-    if caption:
-        raise SimulstError("--caption needs --terminal: a server has many streams; or use `simulst translate mic`.")
 
 
 def _first(spec: str, set_: list[str]) -> tuple[str, list[str]]:

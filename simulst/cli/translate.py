@@ -15,6 +15,7 @@ from simulst.errors import SimulstError
 if TYPE_CHECKING:
     from simulst.audio import AudioStream
     from simulst.core.session import Session
+    from simulst.core.translator import Translator
     from simulst.sinks.sink import Sink
     from simulst.sinks.subtitles import SubtitleStyle
     from simulst.sinks.terminal import TerminalView
@@ -37,6 +38,9 @@ def translate(
         str, typer.Option(help="Cue times: commit (when text came) or speech (of the words).", metavar="NAME")
     ] = "commit",
     caption: options.Caption = None,
+    targets: Annotated[
+        str, typer.Option(help="Languages to write side by side, each to a file of its own.", metavar="CODE,CODE")
+    ] = "",
     trace: Annotated[
         Path | None, typer.Option(help="Write every decision there, for `simulst explain`.", metavar="F.jsonl")
     ] = None,
@@ -51,12 +55,13 @@ def translate(
     from simulst.audio import open_audio
     from simulst.chosen import load_policy_with, read_settings
 
-    kind, style = _format(format_, output), _style(timing)
-    _check_output(output, source, policy, trace)
+    kind, style, written = _format(format_, output), _style(timing), _targets(targets, output, trace)
+    outputs = [_file_of(output, target) for target in written]
+    _check_output(outputs, source, policy, trace)
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     with ExitStack() as stack:
-        sinks = _captions(caption or [], stack)
+        sinks = _captions(caption or [], written, stack)
         stream = stack.enter_context(open_audio(source))
         from simulst.cli.threads import one_thread_per_stream
         from simulst.core.session import Session
@@ -64,18 +69,19 @@ def translate(
         from simulst.sinks import open_sink
         from simulst.sinks.drive import Interrupted, drive_stream
 
-        watched = sys.stdout.isatty() and (kind == "text" or output is not None)
+        watched = sys.stdout.isatty() and (kind == "text" or output is not None) and not targets
         one_thread_per_stream()
-        session = Session(load_model(model, device=device, dtype=dtype, **settings.model), loaded, hypotheses=watched)
-        if output is not None or not watched:
-            sinks.append(open_sink(kind, stack.enter_context(_output(output)), style))
-            stack.callback(sinks[-1].close)
+        models = _translators(load_model(model, device=device, dtype=dtype, **settings.model), written)
+        sessions = [Session(one, loaded, hypotheses=watched) for one in models]
+        for path, own in zip(outputs if output is not None or not watched else [], sinks, strict=False):
+            own.append(open_sink(kind, stack.enter_context(_output(path)), style))
+            stack.callback(own[-1].close)
         if watched:
-            sinks.append(stack.enter_context(_view(session, stream)))
+            sinks[0].append(stack.enter_context(_view(sessions[0], stream)))
         if trace is not None:
-            _trace(stack.enter_context(_output(trace)), session, source, stream.name)
+            _trace(stack.enter_context(_output(trace)), sessions[0], source, stream.name)
         try:
-            drive_stream(session, stream, sinks, preview=watched)
+            drive_stream(list(zip(sessions, sinks, strict=True)), stream, preview=watched)
         except Interrupted as interrupt:
             raise typer.Exit(interrupt.status) from None
 
@@ -108,17 +114,52 @@ def _style(timing: str) -> "SubtitleStyle":
     raise SimulstError(f"--timing must be commit or speech, not {timing!r}.")
 
 
-def _captions(specs: list[str], stack: ExitStack) -> "list[Sink]":
-    """Where captions go beside the output; each is closed with the stack."""
+def _captions(specs: list[str], targets: list[str], stack: ExitStack) -> "list[list[Sink]]":
+    """For each target where its captions go beside the output; each is closed with the stack."""
+    found: list[list[Sink]] = [[] for _ in targets]
     if not specs:
-        return []
-    from simulst.sinks.captions import open_captions
+        return found
+    from simulst.sinks.captions import open_captions, split_target
 
-    found: list[Sink] = []
     for spec in specs:
-        found.append(open_captions(spec, lambda sentence: print(f"simulst: {sentence}", file=sys.stderr)))
-        stack.callback(found[-1].close)
+        target, rest = split_target(spec) if targets != [""] else (None, spec)
+        if target not in (None, *targets):
+            raise SimulstError(
+                f"--caption {rest.partition('=')[0]}.{target} names none of --targets {','.join(targets)}."
+            )
+        own = found[0 if target is None else targets.index(target)]
+        own.append(open_captions(rest, lambda sentence: print(f"simulst: {sentence}", file=sys.stderr)))
+        stack.callback(own[-1].close)
     return found
+
+
+def _targets(targets: str, output: Path | None, trace: Path | None) -> list[str]:
+    """The languages of --targets; [""] where the model's own is meant."""
+    if not targets:
+        return [""]
+    found = [code.strip() for code in targets.split(",")]
+    if not all(found) or len(set(found)) < len(found):
+        raise SimulstError(f"--targets takes different language codes such as de,en, not {targets!r}.")
+    if output is None:
+        raise SimulstError("--targets writes a file for each language: name one with --output, such as talk.srt.")
+    if trace is not None:
+        raise SimulstError("--trace follows one language; leave out --targets.")
+    return found
+
+
+def _file_of(output: Path | None, target: str) -> Path | None:
+    """talk.srt and de: talk.de.srt."""
+    return output if output is None or not target else output.with_name(f"{output.stem}.{target}{output.suffix}")
+
+
+def _translators(model: "Translator", targets: list[str]) -> "list[Translator]":
+    """One for each target; they share what the model can share. Raises ModelError, which lists what it can do."""
+    if targets == [""]:
+        return [model]
+    from simulst.core.languages import Wanted, choose_targets, side_by_side
+
+    _, pairs = choose_targets({model.name: model}, Wanted(), targets)
+    return side_by_side(model, pairs)
 
 
 @contextmanager
@@ -133,16 +174,16 @@ def _output(path: Path | None) -> Iterator[TextIO]:
         yield file
 
 
-def _check_output(output: Path | None, source: str, policy: str, trace: Path | None) -> None:
+def _check_output(outputs: list[Path | None], source: str, policy: str, trace: Path | None) -> None:
     """Refuse an output that is what is read, under whatever name, or that nobody would see."""
     from simulst.audio import file_of_url
     from simulst.cli.streams import CLOSED
     from simulst.outputs import refuse_inputs
 
-    if output is None and "stdout" in CLOSED:
+    if None in outputs and "stdout" in CLOSED:
         raise SimulstError("Standard output is closed: name a file with --output.")
-    written = [path for path in (output, trace) if path is not None]
-    if len(written) == 2 and written[0].resolve() == written[1].resolve():
+    written = [path for path in (*outputs, trace) if path is not None]
+    if len({path.resolve() for path in written}) < len(written):
         raise SimulstError("--output and --trace name the same file; give each its own.")
     heard = 0 if source == "-" else file_of_url(source) if source[:7].lower() == "file://" else Path(source)
     refuse_inputs(written, [heard, Path(policy)])

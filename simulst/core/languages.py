@@ -1,7 +1,7 @@
 """Languages of a loaded model: the pairs that its weights can do, and the choice of one for a stream."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from simulst.core.translator import Translator
@@ -59,6 +59,28 @@ class Polyglot(Translator, Protocol):
         ...
 
 
+@runtime_checkable
+class SideBySide(Polyglot, Protocol):
+    """A translator that hears once for several pairs."""
+
+    def side_by_side(self, pairs: Sequence[Pair]) -> list[Translator]:
+        """For each pair a translator of which sessions are made for one stream.
+
+        They hear the same samples in the same pieces, one after the other (`simulst.core.beside`), and whatever of it
+        does not depend on the target is computed once. What each says is what it says alone.
+        """
+        ...
+
+
+def side_by_side(model: Translator, pairs: Sequence[Pair]) -> list[Translator]:
+    """Translators for one stream into several targets, sharing what the model can share."""
+    if isinstance(model, SideBySide) and len(pairs) > 1:
+        return model.side_by_side(pairs)
+    if not isinstance(model, Polyglot):
+        return [model for _ in pairs]
+    return [model if pair == model.pairs[0] else model.for_pair(pair) for pair in pairs]
+
+
 def pairs_of(model: Translator) -> tuple[Pair, ...]:
     """What a model can do, empty where it does not say."""
     return model.pairs if isinstance(model, Polyglot) else ()
@@ -77,6 +99,24 @@ def choose(models: Mapping[str, Translator], wanted: Wanted) -> tuple[str, Pair 
                 if wanted.meets(pair, guessed=guessed):
                     return name, pair
     raise ModelError(f"There is no {wanted} here; {'; '.join(abilities(models))}.")
+
+
+def choose_targets(models: Mapping[str, Translator], wanted: Wanted, targets: Sequence[str]) -> tuple[str, list[Pair]]:
+    """The first model that does all of the targets from one source, with a pair for each, in their order.
+
+    Raises ModelError, which lists what the models can do.
+    """
+    each = [replace(wanted, target=target) for target in targets]
+    for guessed in (False, True):
+        for name, model in models.items():
+            for source in dict.fromkeys(pair.source for pair in pairs_of(model)):
+                known = [pair for pair in pairs_of(model) if pair.source == source]
+                found = [next((pair for pair in known if one.meets(pair, guessed=guessed)), None) for one in each]
+                pairs = [pair for pair in found if pair is not None]
+                if len(pairs) == len(targets):
+                    return name, pairs
+    listed = " and ".join(targets)
+    raise ModelError(f"No model here writes {listed} of one stream; {'; '.join(abilities(models))}.")
 
 
 def abilities(models: Mapping[str, Translator]) -> list[str]:

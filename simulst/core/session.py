@@ -87,19 +87,32 @@ class Session(Deciding):
         stream that has fallen behind. Raises AudioError for samples that are not finite numbers in one dimension; if a
         step raises, the events before it come with the next call.
         """
+        self.take(samples)
+        while self.advance(catch_up=catch_up):
+            pass
+        return self.drain()
+
+    def take(self, samples: npt.ArrayLike) -> None:
+        """Take samples and leave the rest to `advance`, as `feed_all` does. Raises AudioError as `feed` does."""
         if self._ended:
             raise AudioError("The stream has ended: call reset() before feeding the next one.")
         self._report.begin()
         self._source.append(checked_samples(samples))
+        self._report.charge()
+
+    def advance(self, *, catch_up: bool = False) -> bool:
+        """Hear the next complete chunk and decide; False where there is none."""
+        if self._source.valid < self._chunk:
+            return False
+        behind = self._source.valid >= 2 * self._chunk
+        self._report.begin()
         try:
-            while self._source.valid >= self._chunk:
-                behind = self._source.valid >= 2 * self._chunk
-                self._hear(self._source.read(end=self._source.start + self._chunk))
-                if not (catch_up and behind):
-                    self._step(final=False)
+            self._hear(self._source.read(end=self._source.start + self._chunk))
+            if not (catch_up and behind):
+                self._step(final=False)
         finally:
             self._report.charge()
-        return self.drain()
+        return True
 
     def finish(self) -> list[Event]:
         """End the stream: hear what is left, say everything that is left to say. A second call does nothing."""

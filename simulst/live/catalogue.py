@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from simulst.core.languages import Pair, Polyglot, choose, pairs_of
+from simulst.core.languages import Pair, Polyglot, choose, choose_targets, pairs_of, side_by_side
 from simulst.core.session import Session
 from simulst.core.translator import Translator
 from simulst.errors import ModelError, PolicyError
@@ -13,19 +13,22 @@ from simulst.policies.loading import preset_names
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A session, and what it is called."""
+    """Sessions of one stream, one for each target, and what they are called."""
 
-    session: Session
+    sessions: list[Session]
     model: str
     policy: str
-    pair: Pair | None
+    pairs: list[Pair | None]
 
     @property
-    def names(self) -> Names:
-        """What clients are told about it."""
-        source, target = (None, None) if self.pair is None else (self.pair.source, self.pair.target)
-        chunk_ms = self.session.chunk_ms
-        return Names(model=self.model, policy=self.policy, chunk_ms=chunk_ms, source=source, target=target)
+    def names(self) -> list[Names]:
+        """What clients are told about each."""
+        chunk_ms = self.sessions[0].chunk_ms
+        languages = [(None, None) if pair is None else (pair.source, pair.target) for pair in self.pairs]
+        return [
+            Names(model=self.model, policy=self.policy, chunk_ms=chunk_ms, source=source, target=target)
+            for source, target in languages
+        ]
 
 
 class Catalogue:
@@ -49,9 +52,9 @@ class Catalogue:
         provides = self.models[model].provides
         return [name for name, loaded in self.policies.items() if loaded.policy.needs() <= provides]
 
-    def session(self, hello: Hello) -> "Opened":
-        """A new session as `hello` asks for it. Raises ProtocolError."""
-        name, pair = self._choose(hello)
+    def open(self, hello: Hello) -> "Opened":
+        """New sessions as `hello` asks for them. Raises ProtocolError."""
+        name, pairs = self._choose(hello)
         fitting = self.fitting(name)
         policy = hello.policy or (self.default_policy if self.default_policy in fitting else fitting[0])
         if policy not in fitting:
@@ -59,33 +62,44 @@ class Catalogue:
                 "unknown_policy", f"Unknown policy {policy!r} of model {name}; GET /config lists the known ones."
             )
         try:
-            session = Session(
-                self._model(name, pair),
-                self.policies[policy],
-                chunk_ms=hello.chunk_ms,
-                hypotheses=hello.hypotheses,
-                keep_transcript=hello.transcript,
-            )
+            sessions = [
+                Session(
+                    model,
+                    self.policies[policy],
+                    chunk_ms=hello.chunk_ms,
+                    hypotheses=hello.hypotheses,
+                    keep_transcript=hello.transcript,
+                )
+                for model in self._translators(name, pairs)
+            ]
         except PolicyError as error:
             raise ProtocolError("bad_value", str(error).rstrip(".") + ".") from None
-        if hello.append_only and session.revises:
+        if hello.append_only and sessions[0].revises:
             raise ProtocolError(
                 "unknown_policy", f"Policy {policy} takes text back, which cannot be shown here; choose another one."
             )
-        return Opened(session=session, model=name, policy=policy, pair=pair)
+        return Opened(sessions=sessions, model=name, policy=policy, pairs=pairs)
 
-    def _choose(self, hello: Hello) -> tuple[str, Pair | None]:
-        """The model, and which of its pairs of languages; None where it does not tell any."""
+    def _choose(self, hello: Hello) -> tuple[str, list[Pair | None]]:
+        """The model, and which of its pairs of languages for each target; None where it does not tell any."""
         if hello.model is not None and hello.model not in self.models:
             raise ProtocolError(
                 "unknown_model", f"This server has no model {hello.model!r}; it has {', '.join(self.models)}."
             )
         models = self.models if hello.model is None else {hello.model: self.models[hello.model]}
         try:
+            if hello.targets:
+                name, pairs = choose_targets(models, hello.wanted, hello.targets)
+                return name, [*pairs]
             name, pair = choose(models, hello.wanted)
         except ModelError as error:
             raise ProtocolError("unknown_language", str(error)) from None
-        return name, pair or next(iter(pairs_of(self.models[name])), None)
+        return name, [pair or next(iter(pairs_of(self.models[name])), None)]
+
+    def _translators(self, name: str, pairs: list[Pair | None]) -> list[Translator]:
+        """A translator for each pair; those of several targets are made for this stream."""
+        known = [pair for pair in pairs if pair is not None]
+        return side_by_side(self.models[name], known) if len(known) > 1 else [self._model(name, pairs[0])]
 
     def _model(self, name: str, pair: Pair | None) -> Translator:
         """The model for a pair of its languages; made once for all streams."""

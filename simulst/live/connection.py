@@ -16,15 +16,15 @@ from simulst.live.protocol import (
     CLOSE_CODES,
     EXPORTS,
     MAX_AUDIO_BYTES,
-    VERSION,
     ProtocolError,
-    read_count,
     read_hello,
     read_message,
     read_name,
+    read_positions,
     read_switch,
 )
-from simulst.live.stream import Subscriber, dump
+from simulst.live.subscriber import Subscriber
+from simulst.live.track import Track, dump
 
 log = logging.getLogger(__name__)
 
@@ -185,8 +185,9 @@ class Connection:
             channel = read_name(message, "channel")
             if channel is None:
                 raise ProtocolError("bad_value", "watch needs a channel.")
+            target = read_name(message, "target")
             await self._send({"type": "watching", "channel": channel})
-            self._tasks.append(asyncio.create_task(self._watch(channel)))
+            self._tasks.append(asyncio.create_task(self._watch(channel, target)))
 
     @property
     def _watching(self) -> bool:
@@ -198,15 +199,20 @@ class Connection:
             self._hub.release(self._place, self)
             self._place = None
         self._place, self._told_end = await self._hub.open(hello, self), False
-        await self._send({**_ready(self._place), "session": self._place.stream.id})
-        self._follow(0)
+        await self._send({**self._place.ready(), "session": self._place.stream.id})
+        if hello.captions and (refusal := self._hub.caption(self._place)):
+            await self._tell(refusal)
+        self._follow(self._place.tracks())
 
     async def _resume(self, message: dict[str, object]) -> None:
-        seq = read_count(message, "seq")
         self._place = self._hub.resume(read_name(message, "session") or "", self)
         stream = self._place.stream
-        await self._send({"type": "resumed", "session": stream.id, "seq": stream.seq, "received": stream.received})
-        self._follow(seq)
+        positions = read_positions(message, [track.target for track in stream.tracks])
+        seq: object = {track.target: track.seq for track in stream.tracks}
+        if not stream.hello.targets:
+            seq = stream.tracks[0].seq
+        await self._send({"type": "resumed", "session": stream.id, "seq": seq, "received": stream.received})
+        self._follow(dict(zip(stream.tracks, positions, strict=True)))
 
     async def _switch(self, message: dict[str, object], place: Place) -> None:
         if place.stream.ended:
@@ -217,17 +223,17 @@ class Connection:
         except ProtocolError as error:
             await self._tell(ProtocolError(error.code, str(error), fatal=False))  # the stream goes on as it was
 
-    def _follow(self, seq: int) -> None:
+    def _follow(self, positions: Mapping[Track, int]) -> None:
         assert self._place is not None
-        self._tasks.append(asyncio.create_task(self._send_events(self._place, seq)))
+        self._tasks.append(asyncio.create_task(self._send_events(self._place, positions)))
 
-    async def _send_events(self, place: Place, seq: int) -> None:
+    async def _send_events(self, place: Place, positions: Mapping[Track, int]) -> None:
         """Hand the stream's events on; tell what broke it."""
-        if await self._forward(place, seq) and place.stream.error is not None:
+        if await self._forward(place, positions) and place.stream.error is not None:
             self._hub.metrics.count("errors_total", label=f'code="{place.stream.error.code}"')
             self.dismiss(place.stream.error)
 
-    async def _watch(self, channel: str) -> None:
+    async def _watch(self, channel: str, target: str | None) -> None:
         try:
             found = await self._hub.watch(channel)
         except ProtocolError as error:
@@ -237,16 +243,24 @@ class Connection:
             place: Place | None = None
             while True:
                 place = await found.next(place)
-                with contextlib.suppress(ConnectionClosed):
-                    await self._send(_ready(place))
-                if not await self._forward(place, 0):
-                    return
+                try:
+                    if not await self._show(place, place.find(target)):
+                        return
+                except ProtocolError as error:
+                    with contextlib.suppress(ConnectionClosed):
+                        await self._tell(error)
         finally:
             self._hub.unwatch(channel)
 
-    async def _forward(self, place: Place, seq: int) -> bool:
+    async def _show(self, place: Place, number: int) -> bool:
+        """One track of a stream to its end; False where the client is gone."""
+        with contextlib.suppress(ConnectionClosed):
+            await self._send(place.ready(number))
+        return await self._forward(place, {place.stream.tracks[number]: 0})
+
+    async def _forward(self, place: Place, positions: Mapping[Track, int]) -> bool:
         """Send events until the stream is over; False where the client is gone."""
-        subscriber = Subscriber(place.stream, seq)
+        subscriber = Subscriber(place.stream, positions)
         try:
             while batch := await subscriber.take():
                 for text in batch:
@@ -260,10 +274,15 @@ class Connection:
     async def _export(self, message: dict[str, object]) -> None:
         assert self._place is not None
         kind = message.get("format")
-        if kind not in EXPORTS:
+        if not (isinstance(kind, str) and kind in EXPORTS):
             await self._tell(ProtocolError("unknown_export", f"format must be one of {', '.join(EXPORTS)}."))
             return
-        await self._send({"type": "export", "format": kind, "text": self._place.stream.ledger.export(kind)})
+        try:
+            found = self._place.export(kind, read_name(message, "target"))
+        except ProtocolError as error:
+            await self._tell(ProtocolError(error.code, str(error), fatal=False))
+        else:
+            await self._send(found)
 
     async def _send(self, message: Mapping[str, object]) -> None:
         await self._send_text(dump(message))
@@ -303,7 +322,7 @@ class Connection:
         with contextlib.suppress(ConnectionClosed, TimeoutError):
             async with asyncio.timeout(2.0):
                 await self._tell(error)
-            if place is not None and place.stream.ledger.writes:
+            if place is not None and any(track.ledger.writes for track in place.stream.tracks):
                 await self._give_last_exports()
             async with asyncio.timeout(2.0):
                 await self._socket.close(CLOSE_CODES[error.code], error.code)
@@ -321,15 +340,3 @@ class Connection:
                         return
                     if message["type"] == "export":
                         await self._export(message)
-
-
-def _ready(place: Place) -> dict[str, object]:
-    stream = place.stream
-    return {
-        "type": "ready",
-        "version": VERSION,
-        **place.names,
-        "chunk_ms": stream.chunk_ms,
-        "sample_rate": stream.hello.sample_rate,
-        "channel": stream.hello.channel,
-    }

@@ -2,15 +2,17 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from simulst.audio.resample import Resampler
 from simulst.audio.samples import PEAK_LIMIT, FloatArray
-from simulst.core.events import EndEvent, Event, HypothesisEvent, WriteEvent
+from simulst.core.beside import feed_all, finish_all
+from simulst.core.events import Event
 from simulst.core.session import Session
 from simulst.core.silence import Silence
+from simulst.live.lane import Lane, Said
 from simulst.live.protocol import Hello, ProtocolError
 from simulst.live.together import Beside, alone
 
@@ -25,46 +27,42 @@ PREVIEW_LOAD = 0.5
 class Output:
     """What one piece of work brought."""
 
-    events: list[WriteEvent | EndEvent]
+    said: list[Said]
+    """In each target, in the order of the sessions."""
     transcript: str
     """Source text so far, "" where the model has none or nobody wants it."""
-    hypothesis: str
-    """The unstable continuation."""
     audio_s: float
     load: float
     """Computing time per second of audio, lately."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Past:
-    """What the sessions before the current one amounted to."""
-
-    audio_s: float = 0.0
-    compute_s: float = 0.0
-    transcript: str = ""
-    characters: int = 0
-    """Of its text."""
-
-
 class Engine:
-    """Decodes and resamples what a client sends and feeds the session; one thread at a time."""
+    """Decodes and resamples what a client sends and feeds the sessions, one for each target; one thread at a time."""
 
-    def __init__(self, session: Session, hello: Hello, beside: Beside = alone, silence_s: float = 0.0) -> None:
-        self.session = session
+    def __init__(
+        self, sessions: Sequence[Session], hello: Hello, beside: Beside = alone, silence_s: float = 0.0
+    ) -> None:
+        self.lanes = [Lane(session) for session in sessions]
         self._silence_s = silence_s
         self._silence = self._listen()
         self._beside = beside
         self.hello = hello
         self._resampler = Resampler(hello.sample_rate)
-        self._past = Past()
-        self._fresh = True
-        self._before = 0  # characters of the whole text before that of the session
+        self._past_s = 0.0
+        self._past_transcript = ""
         self._told, self._told_s = "", -1.0
         self._fed_s = 0.0
         self._load = 0.0
-        self._steps = 0
-        self._hypothesis = self._session_hypothesis = ""
         self._marks: deque[tuple[float, float]] = deque([(0.0, 0.0)])
+
+    @property
+    def session(self) -> Session:
+        """That of the first target; the others have heard the same."""
+        return self.lanes[0].session
+
+    @property
+    def sessions(self) -> list[Session]:
+        return [lane.session for lane in self.lanes]
 
     def work(self, data: bytes, final: bool, spare: bool = False) -> Output:
         """Take whole frames; with `final` also say all that is left; `spare` allows work for display only.
@@ -79,9 +77,11 @@ class Engine:
     def _advance(self, samples: FloatArray, final: bool, spare: bool) -> Output:
         skipped_s = 0.0 if self._silence is None else self._silence.skipped_s
         behind = self.hello.pace == "live" and self._fed_s - skipped_s - self.session.audio_s > CATCH_UP_S
-        events = self.session.feed(samples, catch_up=behind) if len(samples) else []
+        events: list[list[Event]] = [[] for _ in self.lanes]
+        if len(samples):
+            events = feed_all(self.sessions, samples, catch_up=behind)
         if final:
-            events += self._finish()
+            events = [[*before, *last] for before, last in zip(events, self._finish(), strict=True)]
         return self._output(events, spare=spare and not (final or behind))
 
     @property
@@ -89,44 +89,38 @@ class Engine:
         """Whether silence is being skipped."""
         return self._silence is not None and self._silence.pausing
 
-    def switch(self, session: Session) -> Output:
-        """End the session and go on in another one; times and text continue."""
+    def switch(self, sessions: Sequence[Session]) -> Output:
+        """End the sessions and go on in as many others; times and text continue."""
         with self._beside(self.session.model):
-            events = [event for event in self._finish() if not isinstance(event, EndEvent)]
-        output = self._output(events)
-        self._past = Past(
-            audio_s=output.audio_s,
-            compute_s=self._past.compute_s + self.session.stats.compute_s,
-            transcript=output.transcript,
-            characters=self._before + len(self.session.text),
-        )
-        self._before = self._past.characters
-        self.session = session
+            events = self._finish()
+        output = self._output(events, ends=False)
+        self._past_s, self._past_transcript = output.audio_s, output.transcript
+        for lane, session in zip(self.lanes, sessions, strict=True):
+            lane.switch(session, output.audio_s)
         self._resampler = Resampler(self.hello.sample_rate)
         self._silence = self._listen()
         self._told, self._told_s = "", -1.0
         self._fed_s = 0.0
-        self._fresh = True
-        self._steps = 0
-        self._hypothesis = self._session_hypothesis = ""
         self._marks = deque([(0.0, 0.0)])
         return output
 
-    def _finish(self) -> list[Event]:
+    def _finish(self) -> list[list[Event]]:
         rest = self._listened(self._resampler.finish())
         if self._silence is not None:
             rest = np.concatenate([rest, self._silence.finish()])
-        return [*(self.session.feed(rest) if len(rest) else []), *self.session.finish()]
+        said = feed_all(self.sessions, rest) if len(rest) else [[] for _ in self.lanes]
+        return [[*before, *last] for before, last in zip(said, finish_all(self.sessions), strict=True)]
 
-    def _output(self, events: Sequence[Event], *, spare: bool = False) -> Output:
+    def _output(self, events: Sequence[Sequence[Event]], *, spare: bool = False, ends: bool = True) -> Output:
         transcript = self._heard_text()
-        self._note_hypothesis(events, spare)
+        preview = spare and self.hello.hypotheses and self._load < PREVIEW_LOAD
+        pairs = zip(self.lanes, events, strict=True)
+        said = [lane.say(found, self._stream_s, preview=preview) for lane, found in pairs]
         self._measure()
         return Output(
-            events=[self._placed(event) for event in events if isinstance(event, WriteEvent | EndEvent)],
-            hypothesis=self._hypothesis,
-            transcript=f"{self._past.transcript} {transcript}".strip(),
-            audio_s=self._past.audio_s + self._audio_s,
+            said=said if ends else [one.without_end() for one in said],
+            transcript=f"{self._past_transcript} {transcript}".strip(),
+            audio_s=self._past_s + self._audio_s,
             load=self._load,
         )
 
@@ -153,42 +147,6 @@ class Engine:
     def _stream_s(self, heard_s: float) -> float:
         return heard_s if self._silence is None else self._silence.stream_s(heard_s)
 
-    def _note_hypothesis(self, events: Sequence[Event], spare: bool) -> None:
-        """Keep what is shown grey; a policy that stops decoding at its border leaves it to be decoded here."""
-        session = self.session
-        if session.stats.steps == self._steps:
-            return
-        self._steps = session.stats.steps
-        for event in events:
-            if isinstance(event, HypothesisEvent):
-                self._session_hypothesis = event.text
-        if not session.shows_rest and spare and self.hello.hypotheses and self._load < PREVIEW_LOAD:
-            self._hypothesis = session.preview()
-        else:
-            self._hypothesis = self._session_hypothesis
-
-    def _placed(self, event: WriteEvent | EndEvent) -> WriteEvent | EndEvent:
-        """The event on the clock of the whole stream."""
-        past, audio_s = self._past, self._past.audio_s + self._stream_s(event.audio_s)
-        if isinstance(event, EndEvent):
-            compute_s = past.compute_s + self.session.stats.compute_s
-            return replace(event, audio_s=audio_s, rtf=compute_s / audio_s if audio_s else 0.0)
-        text = event.text
-        if self._fresh and text:
-            self._fresh = False
-            apart = past.characters and self.session.model.vocabulary.spaced and not text[0].isspace()
-            text = f" {text}" if apart else text
-            self._before += bool(apart)
-        return replace(
-            event,
-            text=text,
-            settled=None if event.settled is None else self._before + event.settled,
-            audio_s=audio_s,
-            compute_s=past.compute_s + event.compute_s,
-            start_s=None if event.start_s is None else past.audio_s + self._stream_s(event.start_s),
-            end_s=None if event.end_s is None else past.audio_s + self._stream_s(event.end_s),
-        )
-
     def _decode(self, data: bytes) -> FloatArray:
         if self.hello.format == "s16le":
             samples = np.frombuffer(data, "<i2").astype(np.float32) * np.float32(2**-15)
@@ -201,7 +159,7 @@ class Engine:
         return np.asarray(samples.reshape(-1, self.hello.channels).mean(axis=1, dtype=np.float32))
 
     def _measure(self) -> None:
-        now = (self.session.audio_s, self.session.stats.compute_s)
+        now = (self.session.audio_s, sum(session.stats.compute_s for session in self.sessions))
         if now[0] > self._marks[-1][0]:
             self._marks.append(now)
             while len(self._marks) > 2 and now[0] - self._marks[1][0] > LOAD_WINDOW_S:

@@ -7,13 +7,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from simulst.live.captions import Captions
 from simulst.live.catalogue import Catalogue, Opened
 from simulst.live.engine import Engine
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool, Stalled
-from simulst.live.protocol import Hello, Names, ProtocolError
+from simulst.live.protocol import VERSION, Hello, Names, ProtocolError
 from simulst.live.stream import LiveStream, Switch
 from simulst.live.together import Beside, alone
+from simulst.live.track import Track
 
 HAND_ON_S = 3.0
 """Time that a shutdown gives clients to take the last events."""
@@ -54,12 +56,51 @@ class Owner(Protocol):
 @dataclass(eq=False, kw_only=True)
 class Place:
     stream: LiveStream
-    names: Names
-    """Model, policy, chunk and languages, as clients are told."""
+    each: list[Names]
+    """Model, policy, chunk and languages, as clients are told, of each target."""
     owner: Owner | None
     """None while the connection is broken."""
     since: float = 0.0
     """When it broke."""
+
+    @property
+    def names(self) -> Names:
+        """What clients are told of the first target."""
+        return self.each[0]
+
+    def ready(self, number: int | None = None) -> dict[str, object]:
+        """What opens the stream for its client, or for one who watches the track of that number."""
+        stream = self.stream
+        targets = {"targets": list(stream.hello.targets)} if stream.hello.targets and number is None else {}
+        return {
+            "type": "ready",
+            "version": VERSION,
+            **self.each[number or 0],
+            **targets,
+            "chunk_ms": stream.chunk_ms,
+            "sample_rate": stream.hello.sample_rate,
+            "channel": stream.hello.channel,
+        }
+
+    def tracks(self) -> dict[Track, int]:
+        """All tracks, to be read from their beginning."""
+        return dict.fromkeys(self.stream.tracks, 0)
+
+    def export(self, kind: str, target: str | None) -> dict[str, object]:
+        """The answer to `export`. Raises ProtocolError."""
+        track = self.stream.tracks[self.find(target)]
+        told = {"target": track.target} if track.target else {}
+        return {"type": "export", "format": kind, **told, "text": track.ledger.export(kind)}
+
+    def find(self, target: str | None) -> int:
+        """The number of the track in a target; None: the first. Raises ProtocolError."""
+        if target is None:
+            return 0
+        written = [names["target"] for names in self.each]
+        if target in written:
+            return written.index(target)
+        listed = ", ".join(one for one in written if one) or "a language it does not tell"
+        raise ProtocolError("unknown_target", f"This stream writes {listed}, not {target!r}.")
 
 
 @dataclass(eq=False)
@@ -84,13 +125,20 @@ class Channel:
 
 class Hub:
     def __init__(
-        self, catalogue: Catalogue, pool: Pool, limits: Limits, metrics: Metrics, beside: Beside = alone
+        self,
+        catalogue: Catalogue,
+        pool: Pool,
+        limits: Limits,
+        metrics: Metrics,
+        beside: Beside = alone,
+        captions: Captions | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.pool = pool
         self.limits = limits
         self.metrics = metrics
         self.beside = beside
+        self.captions = captions or Captions()
         self.places: dict[str, Place] = {}
         self.channels: dict[str, Channel] = {}
         self.connections = 0
@@ -117,26 +165,40 @@ class Hub:
             raise ProtocolError("shutting_down", "The server is shutting down; connect again in a moment.")
         self._opening += 1
         try:
-            opened = await self._session(hello)
+            opened = await self._opened(hello)
         finally:
             self._opening -= 1
-        stream = LiveStream(Engine(opened.session, hello, self.beside, self.limits.silence_s), self.pool, self.metrics)
-        place = Place(stream=stream, names=opened.names, owner=owner)
+        stream = LiveStream(Engine(opened.sessions, hello, self.beside, self.limits.silence_s), self.pool, self.metrics)
+        place = Place(stream=stream, each=opened.names, owner=owner)
         self.places[stream.id] = place
         self.metrics.count("streams_total")
         if hello.channel:
             self.channels.setdefault(hello.channel, Channel()).show(place)
         return place
 
+    def caption(self, place: Place) -> ProtocolError | None:
+        """Send what a stream commits to the caption services, or say why not."""
+        try:
+            found = self.captions.give([names["target"] for names in place.each])
+        except ProtocolError as refusal:
+            return refusal
+        for track, sinks in zip(place.stream.tracks, found, strict=True):
+            track.sinks = sinks
+        return None
+
+    def config(self) -> dict[str, object]:
+        """What `GET /config` answers."""
+        return {**self.catalogue.config(), "captions": self.captions.kinds}
+
     async def switch(self, place: Place, hello: Hello) -> None:
         """Change the model or policy of a stream. Raises ProtocolError where the names are unknown."""
-        opened = await self._session(hello)
-        place.stream.hello, place.names = hello, opened.names
-        place.stream.switch(Switch(session=opened.session, names=opened.names))
+        opened = await self._opened(hello)
+        place.stream.hello, place.each = hello, opened.names
+        place.stream.switch(Switch(sessions=opened.sessions, names=opened.names))
 
-    async def _session(self, hello: Hello) -> Opened:
+    async def _opened(self, hello: Hello) -> Opened:
         try:
-            return await self.pool.run(functools.partial(self.catalogue.session, hello))
+            return await self.pool.run(functools.partial(self.catalogue.open, hello))
         except Stalled:
             raise ProtocolError("stalled", "The model took too long to begin.") from None
 

@@ -6,12 +6,13 @@ text count Unicode code points, not UTF-16 units.
 
 **From the client**
 
-- `hello` opens a stream: `version` (1), `sample_rate` (1000 to 768000), `format` (`s16le` or `f32le`), `channels`
-  (1 to 8, interleaved; default 1), and where wanted `model`, `policy` (names from `GET /config`), `chunk_ms`, `source`
-  and `target` (language codes from `GET /config`), `task` (`translate` or `transcribe`), `pace` (`live`: recorded in
-  real time, the server may skip decisions to catch up; `file`: sent as fast as the server takes it, nothing is
-  skipped), `hypotheses` and `transcript` (false leaves those events out), `append_only` (true refuses policies that
-  take text back), `channel` (a name, for watchers) and `token` where the server asks for one.
+- `hello` opens a stream: `version` (1), `sample_rate` (1000 to 768000), `format` (`s16le` or `f32le`), `channels` (1 to
+  8, interleaved; default 1), and where wanted `model`, `policy` (names from `GET /config`), `chunk_ms`, `source` and
+  `target` (language codes from `GET /config`), `task` (`translate` or `transcribe`), `targets` instead of the latter
+  two (a list of up to 8 codes: one stream written in each of them, see below), `pace` (`live`: recorded in real time,
+  the server may skip decisions to catch up; `file`: sent as fast as the server takes it, nothing is skipped),
+  `hypotheses` and `transcript` (false leaves those events out), `append_only` (true refuses policies that take text
+  back), `channel` (a name, for watchers), `captions` (see below) and `token` where the server asks for one.
 - Binary messages: whole interleaved frames in that format, at most 1 MiB each. The server stops reading while more
   than 30 s of audio wait, so a sender that respects TCP back-pressure loses nothing. It answers no ping meanwhile, so a
   library that breaks off without answers to pings of its own must be told not to.
@@ -19,11 +20,14 @@ text count Unicode code points, not UTF-16 units.
   translated so; where only languages or the task are named, a model is chosen that does them. What was heard is
   translated to its end first; text, times and exports continue. Answered by `switched`.
 - `end`: no more audio; the rest is translated, then the server sends `end`. Then `hello` may open another stream.
-- `resume` instead of `hello`, on a new connection: `session` (from `ready`), `seq` (the last one seen), `token`. The
-  server answers `resumed` with `received`, the number of sample frames it holds; the client sends on from there.
-- `watch` instead of `hello`: `channel`, `token`. The connection only receives, one stream after another, each opened by
-  `ready` without `session`.
-- `export`: `format` (`srt`, `vtt`, `txt`, `jsonl`); answered by `export` with `format` and `text`, also after the end.
+- `resume` instead of `hello`, on a new connection: `session` (from `ready`), `seq` (the last one seen; with several
+  targets an object that has it for each), `token`. The server answers `resumed` with `received`, the number of sample
+  frames it holds; the client sends on from there.
+- `watch` instead of `hello`: `channel`, `target` (which of several is followed, by default the first), `token`. The
+  connection only receives, one stream after another, each opened by `ready` without `session`; instead of a stream that
+  has no such target it gets the error `unknown_target` and waits for the next.
+- `export`: `format` (`srt`, `vtt`, `txt`, `jsonl`), `target` (by default the first); answered by `export` with `format`
+  and `text`, also after the end.
 - `ping` is answered by `pong` with the same `id`; it keeps a connection open that sends no audio. Where all places are
   taken and somebody else says `hello`, the stream that has got no audio for longest, and for `--idle-s` at least, ends.
 
@@ -48,6 +52,16 @@ Events without `seq` replace the last of their kind, and a slow reader may miss 
 A client rebuilds its state by applying events in the order of `seq`; after a gap it reconnects with `resume`. Events
 that the server no longer holds come as one `snapshot` with `seq`, `text` and `transcript`.
 
+**Several targets.** A stream that was opened with `targets` has the events of as many streams, each as it would be with
+that target alone: `write`, `retract`, `transcript`, `switched`, `hypothesis`, `snapshot`, `end` and `export` carry
+`target`, and `seq` and `start` count in each target by itself. `ready` names all `targets`, its `target` is the first;
+`seq` in `resumed` is an object. The stream is over with the `end` of every target. `switch` may change `model`,
+`policy`, `chunk_ms` and `source`, not the targets. Who watches sees a stream with one target.
+
+**Captions.** A stream with `captions` (true) in its `hello` sends what it commits to the caption services of a server
+that was started with `--caption`; `captions` in `GET /config` lists their kinds. One stream has them at a time, until
+it is over and all is sent; another that asks, or asks where there are none, gets the error `no_captions` and goes on.
+
 Besides:
 
 - `ready`, the answer to `hello`: `version`, `session`, `model`, `policy`, `chunk_ms`, `source`, `target` (null where
@@ -66,6 +80,7 @@ many libraries take in one message unless told otherwise.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, TypeGuard
 
@@ -78,6 +93,7 @@ MAX_AUDIO_BYTES = 1 << 20
 MAX_CONTROL_BYTES = 1 << 14
 MAX_CHANNELS = 8
 CHUNK_MS = (40, 30_000)
+MAX_TARGETS = 8
 EXPORTS = ("srt", "vtt", "txt", "jsonl")
 
 CLOSE_CODES = {
@@ -117,7 +133,7 @@ class Names(TypedDict):
     target: str | None
 
 
-NOT_FATAL = ("already_started", "already_ended", "unknown_export", "nothing_to_export")
+NOT_FATAL = ("already_started", "already_ended", "unknown_export", "unknown_target", "no_captions", "nothing_to_export")
 
 
 class ProtocolError(Exception):
@@ -148,6 +164,10 @@ class Hello:
     channel: str = ""
     wanted: Wanted = field(default_factory=Wanted)
     """The languages that are asked for."""
+    targets: tuple[str, ...] = ()
+    """Languages to write side by side; none: the one that is wanted."""
+    captions: bool = False
+    """What is committed goes to the captions of the server too."""
     append_only: bool = False
     """No policy that takes text back; asked for by interfaces that could not show it."""
 
@@ -158,11 +178,15 @@ class Hello:
 
 def read_switch(message: dict[str, object], hello: Hello) -> Hello:
     """The stream's `hello` with what a `switch` message changes. Raises ProtocolError."""
+    if (targets := _read_targets(message)) not in ((), hello.targets):
+        raise ProtocolError("bad_value", f"A stream keeps its targets; a new one can have {', '.join(targets)}.")
     chunk_ms = _read_chunk(message)
     changed = replace(hello, policy=read_name(message, "policy") or hello.policy, chunk_ms=chunk_ms)
     model, wanted = read_name(message, "model"), _read_wanted(message)
     if model is None and wanted == Wanted():
         return changed
+    if hello.targets and (wanted.target or wanted.task):
+        raise ProtocolError("bad_value", f"A stream into {', '.join(hello.targets)} keeps its targets.")
     source = wanted.source if model or wanted.source else hello.wanted.source
     return replace(changed, model=model, wanted=replace(wanted, source=source))
 
@@ -199,6 +223,9 @@ def read_hello(message: dict[str, object]) -> Hello:
     chunk_ms = _read_chunk(message)
     if pace != "live" and pace != "file":
         raise ProtocolError("bad_value", "pace must be live or file.")
+    wanted, targets = _read_wanted(message), _read_targets(message)
+    if targets and (wanted.target or wanted.task):
+        raise ProtocolError("bad_value", "targets cannot stand beside target or task; leave those out.")
     return Hello(
         sample_rate=rate,
         format=form,
@@ -210,7 +237,9 @@ def read_hello(message: dict[str, object]) -> Hello:
         hypotheses=message.get("hypotheses", True) is not False,
         transcript=message.get("transcript", True) is not False,
         channel=read_name(message, "channel") or "",
-        wanted=_read_wanted(message),
+        wanted=wanted,
+        targets=targets,
+        captions=message.get("captions") is True,
         append_only=message.get("append_only") is True,
     )
 
@@ -231,6 +260,25 @@ def read_count(message: dict[str, object], key: str) -> int:
     if not _whole(value, 0, 1 << 53):
         raise ProtocolError("bad_value", f"{key} must be a whole number of 0 or more.")
     return value
+
+
+def read_positions(message: dict[str, object], targets: Sequence[str]) -> list[int]:
+    """`seq` of each target, or the one of a stream that names none. Raises ProtocolError."""
+    given = message.get("seq", 0)
+    if isinstance(given, dict):
+        return [read_count(given, target) for target in targets]
+    return [read_count(message, "seq")] * len(targets)
+
+
+def _read_targets(message: dict[str, object]) -> tuple[str, ...]:
+    """Different language codes, none where the message does not name any. Raises ProtocolError."""
+    given = message.get("targets")
+    if given is None:
+        return ()
+    found = [one for one in given if isinstance(one, str) and 0 < len(one) <= 200] if isinstance(given, list) else []
+    if not (isinstance(given, list) and 1 <= len(given) <= MAX_TARGETS and len(set(found)) == len(given)):
+        raise ProtocolError("bad_value", f"targets must be a list of 1 to {MAX_TARGETS} different language codes.")
+    return tuple(found)
 
 
 def _read_wanted(message: dict[str, object]) -> Wanted:

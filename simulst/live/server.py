@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 
 from simulst.errors import DeviceLostError, SimulstError
 from simulst.live.access import Access, bearer
+from simulst.live.captions import Captions
 from simulst.live.catalogue import Catalogue
 from simulst.live.connection import Connection, Wire
 from simulst.live.door import Door, gather, open_doors
@@ -41,6 +42,7 @@ async def serve_live(
     limits: Limits | None = None,
     workers: int = 2,
     beside: Beside = alone,
+    captions: Captions | None = None,
     tls: ssl.SSLContext | None = None,
     ready: Callable[[str], None] = lambda address: None,
     stop: asyncio.Event | None = None,
@@ -55,12 +57,13 @@ async def serve_live(
     pool = Pool(workers, on_lost=stop.set)
     try:
         crowd = gather(doors, admitted=limits.max_connections, needed=limits.max_clients)
-        hub = Hub(catalogue, pool, limits, Metrics(), beside)
+        hub = Hub(catalogue, pool, limits, Metrics(), beside, captions)
         async with _serving(doors, hub, Web(hub, access, crowd), access, tls):
             with stop_signals(stop):
                 ready(address_of(access.host, doors[0].getsockname()[1], secure=tls is not None))
                 await stop.wait()
                 await hub.shut_down(0.0 if pool.lost else FLUSH_S)
+                await asyncio.to_thread(hub.captions.close)
     finally:
         for door in doors:
             door.close()

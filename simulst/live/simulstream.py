@@ -168,7 +168,7 @@ class Harness:
             hello = Hello(
                 sample_rate=SAMPLE_RATE, format="f32le", hypotheses=False, transcript=False, wanted=stream.wanted
             )
-            stream.session = (await self._pool.run(functools.partial(self._catalogue.session, hello))).session
+            stream.session = (await self._pool.run(functools.partial(self._catalogue.open, hello))).sessions[0]
         return stream.session
 
     async def _chunk_size(self, stream: Stream, message: Message) -> Message:

@@ -4,21 +4,21 @@ import asyncio
 import bisect
 import contextlib
 import functools
-import json
 import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from simulst.core.session import Session
 from simulst.live.engine import Engine, Output
-from simulst.live.ledger import Ledger, Message
+from simulst.live.ledger import Ledger
 from simulst.live.metrics import Metrics
 from simulst.live.pool import Pool, Stalled
 from simulst.live.protocol import Names, ProtocolError
-from simulst.sinks.drive import hand
+from simulst.live.subscriber import Subscriber
+from simulst.live.track import Latest, Track, switched
 
 log = logging.getLogger(__name__)
 
@@ -28,59 +28,16 @@ LIVE_JOB_S = 10.0
 """Most audio that one job of a live stream takes; a file takes one chunk, so that clients share the threads."""
 NAP_S = 1.0
 """Audio that one job takes while decoding pauses."""
-KEPT_EVENTS = 4096
-"""Events held for readers that are behind or reconnect; older ones are summed up in a snapshot."""
 ARRIVALS = 2048
-
-
-class Subscriber:
-    """A reader of one stream's events; it holds a position, not a queue, so a slow one costs nothing."""
-
-    def __init__(self, stream: "LiveStream", seq: int) -> None:
-        self.stream = stream
-        self.seq = seq
-        """The last one that was taken."""
-        self._ephemeral = {"hypothesis": 0, "lag": 0}
-        self._wake = asyncio.Event()
-        stream.subscribers.add(self)
-
-    def wake(self) -> None:
-        self._wake.set()
-
-    async def take(self) -> list[str]:
-        """Messages that are new since the last call, waiting for one; empty once the stream is over and read."""
-        while True:
-            self._wake.clear()
-            batch = self._batch()
-            if batch or self.stream.closed:
-                return batch
-            await self._wake.wait()
-
-    def close(self) -> None:
-        self.stream.subscribers.discard(self)
-
-    def _batch(self) -> list[str]:
-        stream = self.stream
-        batch: list[str] = []
-        if self.seq < stream.oldest - 1 or self.seq > stream.seq:
-            batch.extend(stream.snapshot())
-        else:
-            batch.extend(stream.since(self.seq))
-        self.seq = stream.seq
-        for kind, (version, text) in stream.ephemeral.items():
-            if version > self._ephemeral[kind]:
-                self._ephemeral[kind] = version
-                batch.append(text)
-        return batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Switch:
-    """Go on with another session from here."""
+    """Go on with other sessions from here, one for each target."""
 
-    session: Session
-    names: Names
-    """What `switched` says about it."""
+    sessions: Sequence[Session]
+    names: Sequence[Names]
+    """What `switched` says about each."""
 
 
 class LiveStream:
@@ -92,8 +49,8 @@ class LiveStream:
         self.chunk_ms = engine.session.chunk_ms
         self.hello = engine.hello
         self.subscribers: set[Subscriber] = set()
-        self.seq = 0
-        self.oldest = 1
+        self.tracks = [Track(target) for target in engine.hello.targets or ("",)]
+        self.latest = Latest()
         self.received = 0
         """Sample frames taken."""
         self.ended = False
@@ -103,24 +60,23 @@ class LiveStream:
         self.error: ProtocolError | None = None
         self.lag_s = 0.0
         self.audio_s = 0.0
-        self.ledger = Ledger()
-        self.ephemeral: dict[str, tuple[int, str]] = {}
-        self._events: deque[str] = deque(maxlen=KEPT_EVENTS)
         self._pool = pool
         self._metrics = metrics
         self._pending: deque[bytes | Switch] = deque()
         self._pending_bytes = 0
-        self._hypothesis = ""
         self._working = False
         self._active_at = time.monotonic()
-        self._over = False
-        """The last event is `end`."""
         self._more = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._arrival_s: deque[float] = deque(maxlen=ARRIVALS)
         self._arrival_at: deque[float] = deque(maxlen=ARRIVALS)
         self._task = asyncio.create_task(self._pump())
+
+    @property
+    def ledger(self) -> Ledger:
+        """The text in the first target."""
+        return self.tracks[0].ledger
 
     @property
     def received_s(self) -> float:
@@ -172,7 +128,9 @@ class LiveStream:
     def end(self, reason: str = "end") -> None:
         """Take no more audio; what was taken is translated to its end."""
         if not self.ended:
-            self.ended, self.ledger.reason = True, reason
+            self.ended = True
+            for track in self.tracks:
+                track.ledger.reason = reason
             self._more.set()
 
     def switch(self, switch: Switch) -> None:
@@ -189,18 +147,6 @@ class LiveStream:
         self._task.cancel()
         self._close()
 
-    def since(self, seq: int) -> list[str]:
-        """Kept events after `seq`."""
-        first = seq + 1 - self.oldest
-        return [self._events[i] for i in range(max(0, first), len(self._events))]
-
-    def snapshot(self) -> list[str]:
-        """Everything up to now as one message, and the end after it where that has come."""
-        text, transcript = self.ledger.text, self.ledger.transcript
-        ending = list(self._events)[-1:] if self._over else []
-        seq = self.seq - len(ending)
-        return [dump({"type": "snapshot", "seq": seq, "text": text, "transcript": transcript}), *ending]
-
     async def _pump(self) -> None:
         try:
             while not self.closed:
@@ -209,8 +155,9 @@ class LiveStream:
                     await self._more.wait()
                 if self._pending and isinstance(self._pending[0], Switch):
                     switch = self._pending[0]
-                    await self._work(functools.partial(self.engine.switch, switch.session))
-                    self._record(switched(switch.names))
+                    await self._work(functools.partial(self.engine.switch, switch.sessions))
+                    for track, names in zip(self.tracks, switch.names, strict=True):
+                        track.record(switched(names))
                     self._wake()
                     self._pending.popleft()
                     continue
@@ -274,18 +221,20 @@ class LiveStream:
     def _publish(self, output: Output) -> None:
         self._metrics.count("audio_seconds_total", output.audio_s - self.audio_s)
         self.audio_s = output.audio_s
-        self.ledger.hear(output.transcript)
-        hand(output.events, [self.ledger])
-        for message in self.ledger.take():
-            if message["type"] == "write":
-                at_s = message["end_s"] if message["end_s"] is not None else message["audio_s"]
-                self.lag_s = message["lag_s"] = round(self._since_arrival(at_s), 3)
-                self._metrics.lag(self.lag_s)
-            self._record(message)
-        if output.hypothesis != self._hypothesis and self.hello.hypotheses:
-            self._hypothesis = output.hypothesis
-            self._replace({"type": "hypothesis", "text": output.hypothesis, "audio_s": round(output.audio_s, 3)})
-        self._replace(
+        for track, said in zip(self.tracks, output.said, strict=True):
+            for message in track.take(said, output.transcript):
+                if message["type"] == "write":
+                    at_s = message["end_s"] if message["end_s"] is not None else message["audio_s"]
+                    self.lag_s = message["lag_s"] = round(self._since_arrival(at_s), 3)
+                    self._metrics.lag(self.lag_s)
+                track.record(message)
+            if self.hello.hypotheses:
+                track.suppose(said.hypothesis, output.audio_s)
+        self._tell_lag(output.load)
+        self._wake()
+
+    def _tell_lag(self, load: float) -> None:
+        self.latest.replace(
             {
                 "type": "lag",
                 "audio_s": round(self.audio_s, 3),
@@ -293,48 +242,25 @@ class LiveStream:
                 "received": self.received,
                 "backlog_s": round(self.backlog_s, 3),
                 "lag_s": self.lag_s,
-                "load": round(output.load, 4),
+                "load": round(load, 4),
             }
         )
-        self._wake()
-
-    def _record(self, message: Message) -> None:
-        """Number an event and keep it."""
-        self.seq += 1
-        self._over = message["type"] == "end"
-        message["seq"] = self.seq
-        self._events.append(dump(message))
-        self.oldest = self.seq - len(self._events) + 1
 
     def _since_arrival(self, at_s: float) -> float:
         """Seconds since the audio up to `at_s` had arrived."""
         index = bisect.bisect_left(self._arrival_s, at_s - 1e-6)
         return time.monotonic() - self._arrival_at[min(index, len(self._arrival_at) - 1)] if self._arrival_at else 0.0
 
-    def _replace(self, message: Message) -> None:
-        kind = message["type"]
-        self.ephemeral[kind] = (self.ephemeral.get(kind, (0, ""))[0] + 1, dump(message))
-
     def _close(self) -> None:
         with contextlib.suppress(AttributeError):
             del self.engine  # the caches in it are large, and what still knows this stream may live for long
         self.ended = self.closed = True
         self._pending.clear()
+        for track in self.tracks:
+            track.close()
         self._room.set()
         self._wake()
 
     def _wake(self) -> None:
         for subscriber in self.subscribers:
             subscriber.wake()
-
-
-def switched(names: Names) -> Message:
-    """The event after a switch."""
-    languages = Message(type="switched", source=names["source"], target=names["target"])
-    return {**languages, "model": names["model"], "policy": names["policy"], "chunk_ms": names["chunk_ms"]}
-
-
-def dump(message: Mapping[str, object]) -> str:
-    """The message as it goes over the wire: valid JSON in valid Unicode, whatever a client or model said."""
-    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -111,7 +111,7 @@ class Web:
             kind = TYPES[os.path.splitext(name)[1]] + "; charset=utf-8"
             return self._respond(http.HTTPStatus.OK, self._files[address.path], kind)
         if address.path == "/config":
-            return self._json(http.HTTPStatus.OK, {**self._hub.catalogue.config(), "token": bool(self._access.token)})
+            return self._json(http.HTTPStatus.OK, {**self._hub.config(), "token": bool(self._access.token)})
         if address.path == "/health":
             return self._health()
         if address.path == "/metrics":

@@ -5,12 +5,14 @@ text model sees whole words only. What a policy can ask for is the evidence of a
 tells its attention over source words, that is attention over time (AlignAtt and StreamAtt on text, as Alignatt4LLM).
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulst.core.events import WriteEvent
+from simulst.core.languages import Pair
 from simulst.core.translator import (
     DECODING,
     PLAIN,
@@ -22,6 +24,7 @@ from simulst.core.translator import (
     Translator,
 )
 from simulst.errors import ModelError
+from simulst.models.ears import Listening, Rooms
 from simulst.models.halves import CascadeFamily, Options
 from simulst.models.registry import can_provide
 from simulst.models.text.translator import TEXT, TextTranslatorSession, text_translator
@@ -65,7 +68,43 @@ class Cascade(PlainTranslator):
         return Session(self.recogniser, self.policy, chunk_ms=self.options.recogniser_chunk_ms)
 
     def open(self) -> "CascadeSession":
-        return CascadeSession(self.listen(), self.text.text_side(), lag_s=self.options.recogniser_lag_s)
+        return self.opened(self.listen())
+
+    def opened(self, listening: Listening) -> "CascadeSession":
+        """A session after a recogniser that may have other listeners."""
+        return CascadeSession(listening, self.text.text_side(), lag_s=self.options.recogniser_lag_s)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Those of the text model."""
+        return self.text.pairs
+
+    def for_pair(self, pair: Pair) -> "Cascade":
+        """The same recogniser before the text model for another pair."""
+        other = copy.copy(self)
+        other.text = self.text.for_pair(pair)
+        other.vocabulary = other.text.vocabulary
+        return other
+
+    def side_by_side(self, pairs: Sequence[Pair]) -> list[Translator]:
+        """A text model for each pair, all after one recogniser."""
+        rooms = Rooms(self.listen)
+        return [Listener(self.for_pair(pair), rooms) for pair in pairs]
+
+
+class Listener(PlainTranslator):
+    """A cascade whose recogniser is that of others too; its n-th session hears with the n-th of theirs."""
+
+    def __init__(self, cascade: Cascade, rooms: Rooms) -> None:
+        self.cascade, self._rooms, self._opened = cascade, rooms, 0
+        self.name, self.vocabulary, self.provides = cascade.name, cascade.vocabulary, cascade.provides
+        self.frame_s, self.max_source_s = cascade.frame_s, cascade.max_source_s
+        self.tokens_per_second = cascade.tokens_per_second
+
+    def open(self) -> "CascadeSession":
+        ear = self._rooms.enter(self._opened)
+        self._opened += 1
+        return self.cascade.opened(ear)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +118,7 @@ class HeardWord:
 class CascadeSession(TextTranslatorSession):
     """One stream: the recogniser's session, and the words it committed that are still kept, on a clock of audio."""
 
-    def __init__(self, listening: "Session", text: SourceModel, *, lag_s: float) -> None:
+    def __init__(self, listening: Listening, text: SourceModel, *, lag_s: float) -> None:
         super().__init__(text)
         self._listening, self._lag_s = listening, lag_s
         self._words: tuple[HeardWord, ...] = ()
@@ -111,7 +150,7 @@ class CascadeSession(TextTranslatorSession):
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Let the recogniser hear the samples; words that it commits become visible at once."""
-        events = self._listening.feed(samples)
+        events = [*self._listening.feed(samples)]
         if is_final:
             events += self._listening.finish()
         self._heard_s += len(samples) / 16_000

@@ -34,3 +34,10 @@ def open_captions(spec: str, tell: Callable[[str], None]) -> "Sink":
     from simulst.sinks.hls import HlsCaptions
 
     return HlsCaptions(where)
+
+
+def split_target(spec: str) -> tuple[str | None, str]:
+    """The target, where one is named, and the rest of `KIND.TARGET=WHERE`."""
+    kind, equals, where = spec.partition("=")
+    kind, dot, target = kind.partition(".")
+    return (target if dot else None), f"{kind}{equals}{where}"

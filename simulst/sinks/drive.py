@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
 from simulst.audio import AudioStream, FloatArray
+from simulst.core.beside import feed_all, finish_all
 from simulst.core.events import HypothesisEvent, SinkEvent
 from simulst.core.session import Session
 from simulst.errors import AudioError
@@ -14,6 +15,10 @@ from simulst.sinks.sink import Sink
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 """What `signal.signal` takes and gives back."""
+
+
+Part = tuple[Session, Sequence[Sink]]
+"""A session of a stream, and what takes its events."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -76,41 +81,57 @@ def drive(
     preview: bool = False,
     guard: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
-    """Translate all of `source`, 16 kHz mono blocks, handing every event to every sink as it comes.
+    """`drive_all` of one session."""
+    drive_all([(session, sinks)], source, catch_up=catch_up, preview=preview, guard=guard)
+
+
+def drive_all(
+    parts: Sequence[Part],
+    source: Iterable[FloatArray],
+    *,
+    catch_up: bool = False,
+    preview: bool = False,
+    guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
+    """Translate all of `source`, 16 kHz mono blocks, handing every event of a session to its sinks as it comes.
 
     A ProgressEvent follows each block. Where the audio breaks off, what was heard is translated to its end before
     AudioError is raised. With `preview` the unstable rest is decoded for display where the policy stops short of it;
     `guard` is entered around every piece of work, `catch_up` is that of `Session.feed`.
     """
     heard, failure = False, None
+    sessions = [session for session, _ in parts]
     try:
         for block in source:
             heard = True
             with guard():
-                hand(session.feed(block, catch_up=catch_up), sinks)
-                if preview and not (session.revises or session.shows_rest):
-                    hand([_preview(session)], sinks)
-                hand([session.progress()], sinks)
+                for (session, sinks), events in zip(parts, feed_all(sessions, block, catch_up=catch_up), strict=True):
+                    hand(events, sinks)
+                    if preview and not (session.revises or session.shows_rest):
+                        hand([_preview(session)], sinks)
+                    hand([session.progress()], sinks)
     except AudioError as error:
         if not heard:
             raise
         failure = error
     with guard():
-        hand(session.finish(), sinks)
+        for (_, sinks), events in zip(parts, finish_all(sessions), strict=True):
+            hand(events, sinks)
     if failure is not None:
         raise failure
 
 
-def drive_stream(session: Session, stream: AudioStream, sinks: Sequence[Sink], *, preview: bool = False) -> None:
-    """`drive` with an orderly end at Ctrl-C and SIGTERM, and decisions that catch up with a live source.
+def drive_stream(parts: Sequence[Part], stream: AudioStream, *, preview: bool = False) -> None:
+    """`drive_all` with an orderly end at Ctrl-C and SIGTERM, and decisions that catch up with a live source.
 
     Interrupted is raised after everything committed, and an EndEvent, was handed on.
     """
     with Interrupts(stream) as interrupts:
         try:
-            drive(session, stream, sinks, catch_up=stream.live, preview=preview, guard=interrupts.guard)
+            drive_all(parts, stream, catch_up=stream.live, preview=preview, guard=interrupts.guard)
         except KeyboardInterrupt:
-            hand(session.break_off(), sinks)
+            for session, sinks in parts:
+                hand(session.break_off(), sinks)
             raise
     if interrupts.status:
         raise Interrupted(interrupts.status)

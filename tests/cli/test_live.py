@@ -53,7 +53,7 @@ def test_what_cannot_be_is_explained(run: Run, tmp_path: Path) -> None:
     assert refused("--tls-cert", cert) == "https needs both --tls-cert and --tls-key."
     assert "cannot be used as certificate and key" in refused("--tls-cert", cert, "--tls-key", cert)
     assert refused("--pause-silence", 0.5) == "--pause-silence must be 0, or from 1 to 3600 seconds."
-    assert refused("--caption", "hls=x").startswith("--caption needs --terminal: a server has many streams;")
+    assert refused("--caption", "fax=x").startswith("--caption takes KIND=WHERE with one of teams, zoom, webhook, hls,")
     assert refused("--max-clients", 0).startswith("--max-clients, --idle-s and --batch must be above 0")
 
 

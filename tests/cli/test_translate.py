@@ -197,3 +197,38 @@ def test_captions_go_beside_the_output(run: Run, tmp_path: Path) -> None:
     assert toy_text([3, 5, 7, 9]) in (tmp_path / "hls" / "captions00001.vtt").read_text()
     status, out, err = run("translate", path, "--model", "toy", "--caption", f"zoom={dead}", "--caption", "fax=x")
     assert (status, out) == (2, "") and err.startswith("simulst: --caption takes KIND=WHERE with one of teams, zoom,")
+
+
+def test_targets_that_cannot_be_written_are_refused(run: Run, speech: Path, tmp_path: Path) -> None:
+    def refused(*args: object) -> str:
+        status, out, err = run("translate", speech, "--model", "toy", *args)
+        assert (status, out) == (2, "")
+        return err.removeprefix("simulst: ").strip()
+
+    to = ("--output", tmp_path / "talk.srt")
+    alone = "--targets writes a file for each language: name one with --output, such as talk.srt."
+    assert refused("--targets", "de,en") == alone
+    different = "--targets takes different language codes such as de,en, not 'de,de'."
+    assert refused("--targets", "de,de", *to) == different
+    unknown = "No model here writes de and en of one stream; toy does not tell its languages."
+    assert refused("--targets", "de,en", *to) == unknown
+    missing = "--caption hls.fr names none of --targets de,en."
+    assert refused("--targets", "de,en", *to, "--caption", f"hls.fr={tmp_path}") == missing
+    assert (
+        refused("--targets", "de,en", *to, "--trace", "t.jsonl") == "--trace follows one language; leave out --targets."
+    )
+
+
+@pytest.mark.slow
+def test_every_target_has_a_file_like_that_of_a_run_of_its_own(run: Run, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.wav"
+    talk, rate = soundfile.read(
+        Path(__file__).parents[2] / "examples" / "talk.flac", dtype="float32", frames=12 * 16_000
+    )
+    soundfile.write(clip, talk, rate)
+    assert run("translate", clip, "--targets", "en,de", "-o", tmp_path / "two.srt") == (0, "", "")
+    assert run("translate", clip, "-o", tmp_path / "de.srt") == (0, "", "")
+    assert run("translate", clip, "-o", tmp_path / "en.srt", "--set", "task=transcribe") == (0, "", "")
+    for target in ("de", "en"):
+        alone = (tmp_path / f"{target}.srt").read_text()
+        assert alone.count("-->") >= 2 and (tmp_path / f"two.{target}.srt").read_text() == alone

@@ -24,6 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 from simulst.core.languages import Pair
 from simulst.core.translator import Translator
 from simulst.live.access import Access
+from simulst.live.captions import Captions
 from simulst.live.catalogue import Catalogue
 from simulst.live.hub import Limits
 from simulst.live.server import serve_live
@@ -37,14 +38,23 @@ TOY = Path(__file__).parents[1] / "cli" / "toy_simulst.py"
 class Server:
     """Runs in a thread; `stop` shuts it down gracefully."""
 
-    def __init__(self, models: dict[str, Translator], access: Access, limits: Limits, workers: int) -> None:
+    def __init__(
+        self, models: dict[str, Translator], access: Access, limits: Limits, workers: int, captions: Captions | None
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._up = threading.Event()
         self.address = ""
         catalogue = Catalogue(models, load_policy("stream_att"))
         main = serve_live(
-            catalogue, port=0, access=access, limits=limits, workers=workers, ready=self._ready, stop=self._stop
+            catalogue,
+            port=0,
+            access=access,
+            limits=limits,
+            workers=workers,
+            captions=captions,
+            ready=self._ready,
+            stop=self._stop,
         )
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(main,))
         self._thread.start()
@@ -131,9 +141,13 @@ class Client:
 
 
 def new_server(
-    models: dict[str, Translator] | None = None, access: Access | None = None, workers: int = 2, **limits: Any
+    models: dict[str, Translator] | None = None,
+    access: Access | None = None,
+    workers: int = 2,
+    captions: Captions | None = None,
+    **limits: Any,
 ) -> Server:
-    return Server(models or {"toy": ToyTranslator()}, access or Access(), Limits(**limits), workers)
+    return Server(models or {"toy": ToyTranslator()}, access or Access(), Limits(**limits), workers, captions)
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +164,9 @@ def serve() -> Iterator[Callable[..., Server]]:
     with ExitStack() as stack:
 
         def start(
-            models: dict[str, Translator] | None = None, access: Access | None = None, workers: int = 2, **limits: Any
+            models: dict[str, Translator] | None = None, access: Access | None = None, workers: int = 2, **rest: Any
         ) -> Server:
-            server = new_server(models, access, workers, **limits)
+            server = new_server(models, access, workers, **rest)
             stack.callback(server.stop)
             return server
 

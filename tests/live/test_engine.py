@@ -17,7 +17,7 @@ HELLO = Hello(sample_rate=16_000, format="f32le")
 
 
 def engine(policy: str = "stream_att", chunk_ms: int = 320, hello: Hello = HELLO) -> Engine:
-    return Engine(Session(ToyTranslator(), load_policy(policy), chunk_ms=chunk_ms, hypotheses=True), hello)
+    return Engine([Session(ToyTranslator(), load_policy(policy), chunk_ms=chunk_ms, hypotheses=True)], hello)
 
 
 @pytest.mark.parametrize("policy", ["stream_att", "hold_n", "wait_k"])
@@ -25,11 +25,11 @@ def test_the_unstable_rest_is_known_whatever_the_policy(policy: str, monkeypatch
     monkeypatch.setattr("simulst.live.engine.PREVIEW_LOAD", float("inf"))  # the machine may be busy
     one = engine(policy)
     audio = toy_audio([3, 5, 7, 9, 11, 13])[: -5120 // 2]
-    rests = [one.work(block.tobytes(), False, True).hypothesis for block in np.split(audio, 11)]
+    rests = [one.work(block.tobytes(), False, True).said[0].hypothesis for block in np.split(audio, 11)]
     assert any(rests)
     output = one.work(b"", True, True)
-    assert output.hypothesis == ""
-    assert isinstance(output.events[-1], EndEvent)
+    assert output.said[0].hypothesis == ""
+    assert isinstance(output.said[0].events[-1], EndEvent)
 
 
 @pytest.mark.parametrize(("spare", "preview_load", "shown"), [(True, 9e9, True), (False, 9e9, False), (True, 0, False)])
@@ -37,9 +37,9 @@ def test_without_spare_time_nothing_is_decoded_for_display(
     spare: bool, preview_load: float, shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("simulst.live.engine.PREVIEW_LOAD", preview_load)
-    one = Engine(Session(ToyTranslator(), load_policy("wait_k"), chunk_ms=320), HELLO)
+    one = Engine([Session(ToyTranslator(), load_policy("wait_k"), chunk_ms=320)], HELLO)
     blocks = np.split(toy_audio([3, 5, 7, 9, 11, 13])[: -5120 // 2], 11)
-    assert any(one.work(block.tobytes(), False, spare).hypothesis for block in blocks) == shown
+    assert any(one.work(block.tobytes(), False, spare).said[0].hypothesis for block in blocks) == shown
 
 
 def test_a_preview_changes_nothing() -> None:
@@ -61,10 +61,10 @@ def test_a_preview_changes_nothing() -> None:
 def test_switching_keeps_clock_text_and_transcript() -> None:
     one = engine("wait_k")
     one.work(toy_audio([3, 4, 5]).tobytes(), False)
-    first = one.switch(Session(ToyTranslator(), load_policy("offline"), keep_transcript=True))
+    first = one.switch([Session(ToyTranslator(), load_policy("offline"), keep_transcript=True)])
     last = one.work(toy_audio([7, 8]).tobytes(), True)
-    assert not [event for event in first.events if isinstance(event, EndEvent)]
-    write, end = last.events
+    assert not [event for event in first.said[0].events if isinstance(event, EndEvent)]
+    write, end = last.said[0].events
     assert isinstance(write, WriteEvent) and isinstance(end, EndEvent)
     assert write.text == f" {toy_text([7, 8])}"
     assert write.audio_s == end.audio_s == pytest.approx(1.6)

@@ -15,7 +15,7 @@ import soxr
 from simulst.core.session import Session
 from simulst.live.access import Access
 from simulst.live.server import address_of
-from simulst.live.stream import dump
+from simulst.live.track import dump
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
@@ -111,7 +111,7 @@ def test_a_broken_connection_is_resumed_without_loss(serve: Serve, client: Conne
 def test_what_is_no_longer_held_comes_as_a_snapshot(
     serve: Serve, client: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulst.live.stream.KEPT_EVENTS", 3)
+    monkeypatch.setattr("simulst.live.track.KEPT_EVENTS", 3)
     server = serve()
     first = client(server)
     session = first.hello(chunk_ms=320)["session"]
@@ -280,7 +280,7 @@ def test_a_client_that_sends_everything_before_it_reads_is_served(
     serve: Serve, client: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its events fill every buffer on the way while its audio is held back: neither may wait for the other."""
-    monkeypatch.setattr("simulst.live.stream.dump", lambda message: dump({**message, "padding": "x" * 20_000}))
+    monkeypatch.setattr("simulst.live.track.dump", lambda message: dump({**message, "padding": "x" * 20_000}))
     server = serve(models={"toy": Slow(0.01)}, send_s=0.2)
     narrow = socket.socket()
     for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
@@ -389,7 +389,7 @@ def test_pings_are_answered_at_once_and_in_order(serve: Serve, client: Connect) 
 def test_a_shutdown_waits_until_a_slow_reader_has_the_end(
     serve: Serve, client: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulst.live.stream.dump", lambda message: dump({**message, "padding": "x" * 20_000}))
+    monkeypatch.setattr("simulst.live.track.dump", lambda message: dump({**message, "padding": "x" * 20_000}))
     server = serve()
     narrow = socket.socket()
     for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):

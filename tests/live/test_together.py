@@ -49,8 +49,8 @@ def test_streams_together_say_what_they_say_alone(model: Translator, monkeypatch
     together = Together({"tiny": model}, streams=4)
     threads = []
     for i, one in enumerate(audio):
-        hear(Engine(Session(model, load_policy("hold_n"), chunk_ms=640), HELLO), one, apart, i)
-        engine = Engine(Session(together.models["tiny"], load_policy("hold_n"), chunk_ms=640), HELLO, together)
+        hear(Engine([Session(model, load_policy("hold_n"), chunk_ms=640)], HELLO), one, apart, i)
+        engine = Engine([Session(together.models["tiny"], load_policy("hold_n"), chunk_ms=640)], HELLO, together)
         threads.append(threading.Thread(target=hear, args=(engine, one, joint, i)))
     for thread in threads:
         thread.start()

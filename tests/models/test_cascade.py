@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,11 +7,15 @@ import numpy as np
 import pytest
 
 from simulst import Session, load_model, load_policy
+from simulst.core.beside import feed_all, finish_all
+from simulst.core.events import Event, WriteEvent
+from simulst.core.languages import Pair
 from simulst.core.translator import Alignment, Draw, Evidence, Hypothesis, Query, TokenStep
 from simulst.errors import ModelError, PolicyError
 from simulst.models import describe_model, option_names
 from simulst.models.cascade import Cascade, HeardWord
 from simulst.models.halves import Options
+from simulst.models.text.causal_lm import CausalLM
 from simulst.models.text.source_model import TextSide
 from simulst.models.text.translator import TextModel
 from simulst.models.word_clock import WordClock
@@ -203,3 +208,47 @@ def test_options_of_the_halves(tmp_path: Path) -> None:
     session = Session(model, load_policy("stream_att"))
     session.feed(np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32))
     assert session.finish()[-1].text == session.text
+
+
+def written(events: Sequence[Event]) -> list[WriteEvent]:
+    """Without what depends on the clock."""
+    return [replace(event, wall_s=0.0, compute_s=0.0) for event in events if isinstance(event, WriteEvent)]
+
+
+def test_several_targets_have_one_recogniser() -> None:
+    """Every text side says what it says alone, and the recogniser is asked as often as for one."""
+    asked: list[int] = []
+    recogniser = ToyTranslator(before=lambda: asked.append(1))
+    cascade = Cascade(recogniser, ToyTranslator(), name="toy+toy", options=Options())
+    pair = Pair(source="en", target="de")
+    sessions = [Session(one, load_policy("wait_k"), chunk_ms=320) for one in cascade.side_by_side([pair, pair, pair])]
+    for again in (False, True):
+        said: list[list[WriteEvent]] = [[] for _ in sessions]
+        for piece in np.array_split(toy_audio(WORDS), 17):
+            for own, events in zip(said, feed_all(sessions, piece), strict=True):
+                own += written(events)
+        finish_all(sessions)
+        assert [session.text for session in sessions] == [toy_text(WORDS)] * 3
+        together = len(asked)
+        asked.clear()
+        alone = Session(cascade, load_policy("wait_k"), chunk_ms=320)
+        assert said == [written(alone.feed(toy_audio(WORDS)))] * 3
+        alone.finish()
+        assert together == len(asked) > 3, again
+        asked.clear()
+        for session in sessions:
+            session.reset()
+    sessions[0].feed(toy_audio(WORDS))
+    with pytest.raises(ModelError, match=r"^Several targets of one stream have to hear it in step\.$"):
+        sessions[1].feed(toy_audio(WORDS))
+
+
+def test_a_language_model_is_asked_for_another_language(tmp_path: Path) -> None:
+    model = load_model(f"{tiny_whisper(tmp_path / 'asr', brevity=5.0)}+{tiny_causal(tmp_path / 'text')}")
+    assert isinstance(model, Cascade)
+    assert [str(pair) for pair in model.pairs[:2]] == ["en to de", "en to ar"] and len(model.pairs) > 30
+    french, japanese = (model.for_pair(Pair(source="en", target=target)) for target in ("fr", "ja"))
+    assert isinstance(french.text, CausalLM) and isinstance(japanese.text, CausalLM)
+    assert "French" in french.text.prompts.render("cat") and "German" not in french.text.prompts.render("cat")
+    assert french.vocabulary.spaced and not japanese.vocabulary.spaced and model.vocabulary.spaced
+    assert french.recogniser is model.recogniser

@@ -19,7 +19,7 @@ from simulst.live.openai.ahead import ReadAhead
 from simulst.live.openai.deltas import StableWords
 from simulst.live.openai.errors import described, status_of
 from simulst.live.protocol import VERSION, ProtocolError
-from simulst.live.stream import dump
+from simulst.live.track import dump
 
 SAMPLE_RATE = 24_000
 NEVER_S = 253_402_300_799

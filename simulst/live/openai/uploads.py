@@ -21,7 +21,7 @@ from simulst.live.openai.answers import FORMATS, KINDS, StreamedText, answer
 from simulst.live.openai.errors import body_of, refusal_of
 from simulst.live.openai.form import Form, read_form
 from simulst.live.protocol import ProtocolError, read_hello
-from simulst.live.stream import Subscriber
+from simulst.live.subscriber import Subscriber
 from simulst.live.web import Web
 
 log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class Uploads:
     ) -> None:
         """Push the recording and hand on the stream's events. Raises ProtocolError and Refusal."""
         pushing = asyncio.create_task(_push(request.audio, place))
-        subscriber = Subscriber(place.stream, 0)
+        subscriber = Subscriber(place.stream, place.tracks())
         try:
             while batch := await subscriber.take():
                 for text in batch:

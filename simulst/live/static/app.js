@@ -5,7 +5,7 @@ import { LiveClient } from "/client.js";
 import { View, time } from "/view.js";
 
 const $ = (id) => document.getElementById(id);
-const remembered = ["source", "mic", "speed", "model", "policy", "chunk", "size", "theme", "contrast", "show-source", "show-unstable"];
+const remembered = ["source", "mic", "speed", "model", "policy", "target", "beside", "chunk", "size", "theme", "contrast", "show-source", "show-unstable"];
 const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 const client = new LiveClient({ token });
 const view = new View(client);
@@ -50,15 +50,60 @@ async function loadConfig() {
   config = await answer.json();
   fill($("model"), config.models.map(({ name }) => ({ value: name, label: name })));
   $("model").value = config.model;
-  offerPolicies();
+  offer();
   recall();
-  offerPolicies();
+  offer();
   recall();
+  offerBeside();
+  recall();
+  showTargets();
+  $("captions-field").hidden = !config.captions.length;
+  $("captions-to").textContent = config.captions.join(", ");
   showNote();
 }
 
-function offerPolicies() {
-  const model = config.models.find(({ name }) => name === $("model").value) ?? config.models[0];
+function languageName(code) {
+  try {
+    return new Intl.DisplayNames(["en"], { type: "language" }).of(code);
+  } catch {
+    return code; // one of the model's own
+  }
+}
+
+function chosenModel() {
+  return config.models.find(({ name }) => name === $("model").value) ?? config.models[0];
+}
+
+// What a model can do: policies, and languages to write.
+function offer() {
+  offerPolicies(chosenModel());
+  const translated = new Set(chosenModel().pairs.filter(({ task }) => task === "translate").map(({ target }) => target));
+  const codes = [...new Set(chosenModel().pairs.map(({ target }) => target).filter(Boolean))];
+  const label = (code) => (translated.has(code) ? languageName(code) : `${languageName(code)} transcript`);
+  fill($("target"), codes.map((code) => ({ value: code, label: label(code) })));
+  offerBeside();
+}
+
+function offerBeside() {
+  const others = [...$("target").options].filter(({ value }) => value !== $("target").value);
+  fill($("beside"), [{ value: "", label: "Nothing" }, ...others.map(({ value, text }) => ({ value, label: text }))]);
+  $("target-field").hidden = $("beside-field").hidden = !others.length;
+}
+
+// Languages that are written, as the stream is told.
+function targets() {
+  return [$("target").value, $("beside").value].filter(Boolean);
+}
+
+function showTargets() {
+  const found = targets().map((code) => ({ code, name: languageName(code) }));
+  const source = config.models.length && chosenModel().pairs.find(({ target }) => target === found[0]?.code)?.source;
+  view.show(found, source);
+  fill($("save-target"), found.map(({ code, name }) => ({ value: code, label: name })));
+  $("save-target").hidden = found.length < 2;
+}
+
+function offerPolicies(model) {
   fill($("policy"), model.policies.map((name) => ({ value: name, label: name })));
   if (!$("policy").dataset.chosen && model.policies.includes(config.policy)) $("policy").value = config.policy;
   $("policy").dataset.chosen = "yes";
@@ -72,7 +117,9 @@ function showNote() {
 
 function chosen() {
   const chunk = $("chunk").value;
-  return { model: $("model").value, policy: $("policy").value, ...(chunk ? { chunk_ms: Number(chunk) } : {}) };
+  const [target, beside] = targets();
+  const written = beside ? { targets: [target, beside] } : target ? { target } : {};
+  return { model: $("model").value, policy: $("policy").value, ...written, ...(chunk ? { chunk_ms: Number(chunk) } : {}) };
 }
 
 async function listMicrophones() {
@@ -122,7 +169,9 @@ async function start() {
   }
   view.archive();
   for (const key of Object.keys(exports)) delete exports[key];
-  client.start({ sample_rate: source.sampleRate, pace: source.pace, channel, ...chosen() });
+  client.start({ sample_rate: source.sampleRate, pace: source.pace, channel, ...($("captions").checked ? { captions: true } : {}), ...chosen() });
+  showTargets();
+  if (matchMedia("(max-width: 700px)").matches) $("more").open = false; // what is said needs the room
   for (const button of exportButtons) button.disabled = false;
   $("level-field").hidden = false;
   stayAwake();
@@ -167,7 +216,8 @@ client.addEventListener("state", ({ detail: { state } }) => {
   $("toggle").textContent = state === "finishing" ? "Cancel" : client.running ? "Stop" : "Start";
   $("toggle").classList.toggle("stop", client.running);
   document.documentElement.classList.toggle("running", client.running);
-  for (const id of ["source", "mic", "file", "speed", "clear"]) $(id).disabled = client.running;
+  for (const id of ["source", "mic", "file", "speed", "clear", "beside", "captions"]) $(id).disabled = client.running;
+  $("target").disabled = client.running && client.states.size > 1; // a stream keeps its targets
   if (state === "idle") {
     source?.stop();
     wakeLock?.release();
@@ -190,42 +240,53 @@ client.addEventListener("problem", ({ detail }) => alertUser(detail.message));
 client.addEventListener("end", ({ detail }) => {
   if (detail.reason === "idle") alertUser("No sound came for a while and somebody else needed the place; press Start to continue.");
   view.drawNow();
-  for (const button of exportButtons) client.export(button.dataset.format);
+  [...client.states.keys()].forEach((target, i) => {
+    const ask = () => [...exportButtons].forEach((button) => client.running || client.export(button.dataset.format, target));
+    if (i) setTimeout(ask, 1500 * i); // not more at a time than the server takes
+    else ask();
+  });
 });
 client.addEventListener("export", ({ detail }) => {
-  exports[detail.format] = detail.text;
-  if (wanted === detail.format) save(detail.format, detail.text);
+  const key = `${detail.target ?? ""}.${detail.format}`;
+  exports[key] = detail.text;
+  if (wanted === key) save(key, detail.text);
 });
 
-function save(format, text) {
+// `key` is TARGET.FORMAT.
+function save(key, text) {
   wanted = "";
+  const format = key.split(".").at(-1);
   const type = { srt: "application/x-subrip", vtt: "text/vtt", txt: "text/plain", jsonl: "application/jsonl" }[format];
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = `simulst-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.${format}`;
+  link.download = `simulst-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}${key.startsWith(".") ? key : `.${key}`}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 function exportAs(format) {
-  wanted = format;
-  if (!client.running && exports[format] !== undefined) save(format, exports[format]);
-  else if (client.connected) client.export(format);
-  else if (format === "txt") save(format, view.text());
+  const target = client.states.size > 1 ? $("save-target").value : "";
+  const key = `${target}.${format}`;
+  wanted = key;
+  if (!client.running && exports[key] !== undefined) save(key, exports[key]);
+  else if (client.connected) client.export(format, target);
+  else if (format === "txt") save(key, view.text(target));
   else alertUser("The server is gone, and the times with it; what is shown can be saved as TXT.");
 }
 
 function changeSettings() {
   showNote();
+  if (!client.running && !client.state.text) showTargets(); // what was said stays until the next start
   if (client.running && !client.ending) client.switch(chosen());
 }
 
 async function copyOverlay() {
-  const address = new URL(`/overlay?channel=${channel}`, location.href);
-  if (token) address.hash = `token=${encodeURIComponent(token)}`;
-  $("overlay-address").textContent = address.href;
+  const written = targets().length > 1 ? targets().map((target) => `&target=${encodeURIComponent(target)}`) : [""];
+  const hash = token ? `#token=${encodeURIComponent(token)}` : "";
+  const addresses = written.map((target) => new URL(`/overlay?channel=${channel}${target}${hash}`, location.href).href);
+  $("overlay-address").textContent = addresses.join("\n");
   try {
-    await navigator.clipboard.writeText(address.href);
+    await navigator.clipboard.writeText(addresses.join("\n"));
     $("overlay").textContent = "Copied";
     setTimeout(() => ($("overlay").textContent = "Copy overlay address"), 2000);
   } catch {
@@ -243,8 +304,9 @@ for (const button of exportButtons) button.onclick = () => exportAs(button.datas
 for (const id of remembered) {
   $(id).addEventListener("input", () => {
     remember(id);
-    if (id === "model") offerPolicies();
-    if (["model", "policy", "chunk"].includes(id)) changeSettings();
+    if (id === "model") offer();
+    if (id === "target") offerBeside();
+    if (["model", "policy", "chunk", "target", "beside"].includes(id)) changeSettings();
     applyView();
   });
 }

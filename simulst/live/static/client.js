@@ -72,7 +72,7 @@ export class LiveClient extends EventTarget {
     super();
     this.url = `${server.replace(/^http/, "ws")}/ws`;
     this.token = token;
-    this.state = new TextState();
+    this.states = new Map([["", new TextState()]]); // by target; "" where a stream has one that it does not name
     this.socket = null;
     this.clear();
     setInterval(() => this.say({ type: "ping", id: 0 }), QUIET_MS);
@@ -88,6 +88,16 @@ export class LiveClient extends EventTarget {
     this.over = true;
     this.failures = 0;
     this.brokenSince = 0;
+    this.done = new Set(); // targets that have ended
+  }
+
+  // The text in the first target.
+  get state() {
+    return this.states.values().next().value;
+  }
+
+  reset() {
+    for (const state of this.states.values()) state.reset();
   }
 
   get running() {
@@ -100,7 +110,7 @@ export class LiveClient extends EventTarget {
 
   start(options) {
     this.clear();
-    this.state.reset();
+    this.states = new Map((options.targets ?? [""]).map((target) => [target, new TextState()]));
     this.options = options;
     this.over = false;
     this.announce("connecting");
@@ -114,7 +124,9 @@ export class LiveClient extends EventTarget {
 
   hello() {
     const common = { token: this.token };
-    if (this.session) this.say({ type: "resume", session: this.session, seq: this.state.seq, ...common });
+    const positions = [...this.states].map(([target, { seq }]) => [target, seq]);
+    const seq = this.options.targets ? Object.fromEntries(positions) : this.state.seq;
+    if (this.session) this.say({ type: "resume", session: this.session, seq, ...common });
     else this.say({ type: "hello", version: 1, format: "s16le", ...this.options, ...common });
   }
 
@@ -188,14 +200,19 @@ export class LiveClient extends EventTarget {
   }
 
   follow(message) {
-    if (!this.state.apply(message)) {
-      this.state.reset(); // a gap: fetch everything again
+    const target = this.options.targets ? message.target : "";
+    const state = this.states.get(target);
+    if (!state.apply(message)) {
+      this.reset(); // a gap: fetch everything again
       this.socket?.close(4000, "gap");
       return;
     }
-    if (message.type === "end") this.state.hypothesis = "";
-    this.fire("change", message);
     if (message.type === "end") {
+      state.hypothesis = "";
+      this.done.add(target);
+    }
+    this.fire("change", message);
+    if (message.type === "end" && this.done.size === this.states.size) {
       this.over = true;
       this.announce("idle");
       this.fire("end", message);
@@ -206,7 +223,7 @@ export class LiveClient extends EventTarget {
     if (message.code === "unknown_session" && !this.over) {
       this.fire("expired", {}); // go on in a new one
       this.session = null;
-      this.state.reset();
+      this.reset();
       this.rebase();
       this.fire("problem", { message: "The connection was lost for too long; a new session continues." });
       return;
@@ -294,8 +311,8 @@ export class LiveClient extends EventTarget {
     this.say({ type: "switch", ...settings });
   }
 
-  export(format) {
-    this.say({ type: "export", format });
+  export(format, target = "") {
+    this.say({ type: "export", format, ...(target ? { target } : {}) });
   }
 
   say(message) {

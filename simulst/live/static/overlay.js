@@ -1,5 +1,5 @@
 // The last lines of a channel on a transparent page, for OBS and the like.
-// /overlay?channel=ID&size=48&lines=2&width=42&color=fff&hold=8&unstable=0   and  #token=...
+// /overlay?channel=ID&target=en&size=48&lines=2&width=42&color=fff&hold=8&unstable=0   and  #token=...
 
 import { roll } from "/captions.js";
 import { TextState } from "/client.js";
@@ -29,10 +29,15 @@ function draw() {
 function connect() {
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   const pulse = setInterval(() => socket.readyState === 1 && socket.send('{"type":"ping"}'), 15_000);
-  socket.onopen = () => socket.send(JSON.stringify({ type: "watch", channel: wanted.get("channel") ?? "", token }));
+  const target = wanted.get("target") ? { target: wanted.get("target") } : {};
+  const channel = wanted.get("channel") ?? "";
+  socket.onopen = () => socket.send(JSON.stringify({ type: "watch", channel, ...target, token }));
   socket.onmessage = ({ data }) => {
     const message = JSON.parse(data);
-    if (message.type === "ready") state.reset();
+    if (message.type === "ready") {
+      state.reset();
+      draw();
+    }
     else if (message.type === "error") box.textContent = message.code === "busy" ? "" : message.message;
     else if (["write", "retract", "hypothesis", "snapshot", "end", "transcript", "switched"].includes(message.type)) {
       if (!state.apply(message)) socket.close();

@@ -105,6 +105,18 @@ class EncoderState:
         """An independent copy; tensors are shared because steps replace and never modify them."""
         return replace(self, keys=list(self.keys), values=list(self.values))
 
+    def same(self, other: "EncoderState") -> bool:
+        """Whether both are copies of one state: what is cached is the same tensor then, as steps replace them."""
+        one, two = ((s.frames, s.count, s.total, s.squares, s.finished, len(s.keys)) for s in (self, other))
+        if one != two:
+            return False
+        cached = zip((*self.keys, *self.values), (*other.keys, *other.values), strict=True)
+        return all(a is b for a, b in cached) and torch.equal(self.samples, other.samples)
+
+    def become(self, other: "EncoderState") -> None:
+        """Turn into a copy of another state."""
+        vars(self).update(vars(other.clone()))
+
 
 def padded_samples(samples: int, frame_multiple: int) -> int:
     """Length after zero padding so that every sample is the own part of a frame; 0 stays 0."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from simulst.core.languages import Pair
-from simulst.core.translator import DECODING, Evidence, PlainTranslator
+from simulst.core.translator import DECODING, Evidence, PlainTranslator, Translator
 from simulst.errors import ModelError
 from simulst.models import kernels
 from simulst.models.attention import Head, choose_heads, middle_layer
@@ -20,6 +20,7 @@ from simulst.models.family import ModelFamily
 from simulst.models.precision import choose_precision
 from simulst.models.speech_llm.arithmetic import Arithmetic
 from simulst.models.speech_llm.compute import Compute, Direct
+from simulst.models.speech_llm.heard_once import HeardOnce
 from simulst.models.speech_llm.network import SpeechLLMConfig, load_weights, read_config
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.session import SpeechLLMSession
@@ -63,6 +64,11 @@ class SpeechLLMTranslator(PlainTranslator):
     def for_pair(self, pair: Pair) -> "SpeechLLMTranslator":
         weights = self.weights.doing("transcribe" if pair.task == "transcribe" else "translate")
         return SpeechLLMTranslator(weights, name=self.name, directory=self.directory)
+
+    def side_by_side(self, pairs: Sequence[Pair]) -> list[Translator]:
+        """A decoder for each pair, on the same speech vectors."""
+        compute = HeardOnce(self.compute)
+        return [self.for_pair(pair).computed_by(compute) for pair in pairs]
 
     def computed_by(self, compute: Compute) -> "SpeechLLMTranslator":
         """The same weights under the same name, run by `compute`."""

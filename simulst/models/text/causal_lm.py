@@ -3,21 +3,23 @@
 Rows of self-attention from the translation to the words of the source follow Alignatt4LLM (decoder-only AlignAtt).
 """
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from simulst.core.languages import Pair
 from simulst.core.translator import Draw, Evidence
 from simulst.errors import ModelError
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
 from simulst.models.recorded import ROWS, register
-from simulst.models.text.languages import is_spaced
+from simulst.models.text.languages import is_spaced, pairs_into_all
 from simulst.models.text.local import (
     SEARCHED,
     LocalModel,
@@ -108,6 +110,21 @@ class CausalLM(LocalModel):
         )
         self.ends = torch.tensor(sorted(ends | breaks), device=self.device)
         """Marks and line breaks: each ends a translation, and their probabilities add up to that of the end."""
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Into whatever it is told, as well as it can; examples are those of one pair."""
+        found = pairs_into_all(self.options.source, self.options.target)
+        return found[:1] if self.prompts.examples else found
+
+    def for_pair(self, pair: Pair) -> "CausalLM":
+        """The same weights with another prompt."""
+        other, prompts = copy.copy(self), copy.copy(self.prompts)
+        prompts.options = replace(prompts.options, source=pair.source, target=pair.target)
+        other.prompts, other.options = prompts, prompts.options
+        other.vocabulary = copy.copy(self.vocabulary)
+        other.vocabulary.spaced = is_spaced(pair.target)
+        return other
 
     def run(self, text: str, *, rows: bool, every_head: bool) -> tuple["CausalRun", Sequence[int]]:
         ids, words = self.prompts.ids(text)

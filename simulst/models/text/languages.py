@@ -1,5 +1,7 @@
 """Names of languages, as instructions to a language model and the prefixes of T5 say them."""
 
+from simulst.core.languages import Pair
+
 _NAMES = {
     "ar": "Arabic", "bg": "Bulgarian", "ca": "Catalan", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
     "en": "English", "es": "Spanish", "et": "Estonian", "fa": "Persian", "fi": "Finnish", "fr": "French",
@@ -35,3 +37,9 @@ def is_spaced(language: str) -> bool:
     """Whether the language, a code such as ja, ja_XX or jpn_Jpan or a name, puts spaces between words."""
     code = language.lower().replace("-", "_").split("_")[0]
     return code not in _UNSPACED and language.lower() not in _UNSPACED_NAMES
+
+
+def pairs_into_all(source: str, target: str) -> tuple[Pair, ...]:
+    """From one language into every one of the table: of models that are asked by its name; `target` first."""
+    others = [code for code in _NAMES if code not in (source, target)]
+    return tuple(Pair(source=source, target=code) for code in (target, *others))

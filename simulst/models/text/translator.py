@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from simulst.core.languages import Pair
 from simulst.core.translator import (
     PLAIN,
     Alignment,
@@ -41,6 +42,15 @@ class TextModel(PlainTranslator, ABC):
 
     def open(self) -> "TextTranslatorSession":
         return TextTranslatorSession(self.text_side())
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Languages it can do, its own first; none where it does not tell."""
+        return ()
+
+    def for_pair(self, pair: Pair) -> "TextModel":
+        """The same weights for another of `pairs`."""
+        return self
 
     @abstractmethod
     def text_side(self) -> SourceModel:
