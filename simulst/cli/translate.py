@@ -14,6 +14,7 @@ from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
     from simulst.audio import AudioStream
+    from simulst.core.glossary import Glossary
     from simulst.core.session import Session
     from simulst.sinks.sink import Sink
     from simulst.sinks.subtitles import SubtitleStyle
@@ -37,6 +38,8 @@ def translate(
         str, typer.Option(help="Cue times: commit (when text came) or speech (of the words).", metavar="NAME")
     ] = "commit",
     caption: options.Caption = None,
+    glossary: options.Glossary = None,
+    glossary_boost: options.GlossaryBoost = options.DEFAULT_BOOST,
     trace: Annotated[
         Path | None, typer.Option(help="Write every decision there, for `simulst explain`.", metavar="F.jsonl")
     ] = None,
@@ -53,6 +56,7 @@ def translate(
 
     kind, style = _format(format_, output), _style(timing)
     _check_output(output, source, policy, trace)
+    terms = _glossary(glossary, glossary_boost)
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     with ExitStack() as stack:
@@ -66,7 +70,8 @@ def translate(
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None)
         one_thread_per_stream()
-        session = Session(load_model(model, device=device, dtype=dtype, **settings.model), loaded, hypotheses=watched)
+        translator = load_model(model, device=device, dtype=dtype, **settings.model)
+        session = Session(translator, loaded, hypotheses=watched, glossary=terms)
         if output is not None or not watched:
             sinks.append(open_sink(kind, stack.enter_context(_output(output)), style))
             stack.callback(sinks[-1].close)
@@ -78,6 +83,12 @@ def translate(
             drive_stream(session, stream, sinks, preview=watched)
         except Interrupted as interrupt:
             raise typer.Exit(interrupt.status) from None
+
+
+def _glossary(path: Path | None, boost: float) -> "Glossary | None":
+    from simulst.core.glossary import read_glossary
+
+    return None if path is None else read_glossary(path, boost=boost)
 
 
 def _trace(file: TextIO, session: "Session", source: str, name: str) -> None:

@@ -6,18 +6,20 @@ text count Unicode code points, not UTF-16 units.
 
 **From the client**
 
-- `hello` opens a stream: `version` (1), `sample_rate` (1000 to 768000), `format` (`s16le` or `f32le`), `channels`
-  (1 to 8, interleaved; default 1), and where wanted `model`, `policy` (names from `GET /config`), `chunk_ms`, `source`
+- `hello` opens a stream: `version` (1), `sample_rate` (1000 to 768000), `format` (`s16le` or `f32le`), `channels` (1
+  to 8, interleaved; default 1), and where wanted `model`, `policy` (names from `GET /config`), `chunk_ms`, `source`
   and `target` (language codes from `GET /config`), `task` (`translate` or `transcribe`), `pace` (`live`: recorded in
   real time, the server may skip decisions to catch up; `file`: sent as fast as the server takes it, nothing is
-  skipped), `hypotheses` and `transcript` (false leaves those events out), `append_only` (true refuses policies that
-  take text back), `channel` (a name, for watchers) and `token` where the server asks for one.
+  skipped), `glossary` (a text of at most 8000 characters, a source, a tab and its target on each line, used instead of
+  the server's), `hypotheses` and `transcript` (false leaves those events out), `append_only` (true refuses policies
+  that take text back), `channel` (a name, for watchers) and `token` where the server asks for one.
 - Binary messages: whole interleaved frames in that format, at most 1 MiB each. The server stops reading while more
   than 30 s of audio wait, so a sender that respects TCP back-pressure loses nothing. It answers no ping meanwhile, so a
   library that breaks off without answers to pings of its own must be told not to.
-- `switch`: `model`, `policy`, `chunk_ms`, `source`, `target`, `task`, each optional: from here on the stream is
-  translated so; where only languages or the task are named, a model is chosen that does them. What was heard is
-  translated to its end first; text, times and exports continue. Answered by `switched`.
+- `switch`: `model`, `policy`, `chunk_ms`, `source`, `target`, `task`, `glossary` ("": that of the server), each
+  optional: from here on the stream is translated so; where only languages or the task are named, a model is chosen
+  that does them. What was heard is translated to its end first; text, times and exports continue. Answered by
+  `switched`.
 - `end`: no more audio; the rest is translated, then the server sends `end`. Then `hello` may open another stream.
 - `resume` instead of `hello`, on a new connection: `session` (from `ready`), `seq` (the last one seen), `token`. The
   server answers `resumed` with `received`, the number of sample frames it holds; the client sends on from there.
@@ -70,13 +72,16 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, TypeGuard
 
 from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ
+from simulst.core.glossary import Glossary, parse_glossary
 from simulst.core.languages import Wanted
+from simulst.errors import GlossaryError
 
 VERSION = 1
 SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 MAX_AUDIO_BYTES = 1 << 20
 MAX_CONTROL_BYTES = 1 << 14
 MAX_CHANNELS = 8
+MAX_GLOSSARY_CHARACTERS = 8000
 CHUNK_MS = (40, 30_000)
 EXPORTS = ("srt", "vtt", "txt", "jsonl")
 
@@ -148,6 +153,8 @@ class Hello:
     channel: str = ""
     wanted: Wanted = field(default_factory=Wanted)
     """The languages that are asked for."""
+    glossary: Glossary | None = None
+    """Terms to favour; None: those of the server."""
     append_only: bool = False
     """No policy that takes text back; asked for by interfaces that could not show it."""
 
@@ -159,7 +166,9 @@ class Hello:
 def read_switch(message: dict[str, object], hello: Hello) -> Hello:
     """The stream's `hello` with what a `switch` message changes. Raises ProtocolError."""
     chunk_ms = _read_chunk(message)
-    changed = replace(hello, policy=read_name(message, "policy") or hello.policy, chunk_ms=chunk_ms)
+    glossary = _read_glossary(message) if "glossary" in message else hello.glossary
+    policy = read_name(message, "policy") or hello.policy
+    changed = replace(hello, policy=policy, chunk_ms=chunk_ms, glossary=glossary)
     model, wanted = read_name(message, "model"), _read_wanted(message)
     if model is None and wanted == Wanted():
         return changed
@@ -211,6 +220,7 @@ def read_hello(message: dict[str, object]) -> Hello:
         transcript=message.get("transcript", True) is not False,
         channel=read_name(message, "channel") or "",
         wanted=_read_wanted(message),
+        glossary=_read_glossary(message),
         append_only=message.get("append_only") is True,
     )
 
@@ -239,6 +249,22 @@ def _read_wanted(message: dict[str, object]) -> Wanted:
     if task not in (None, "translate", "transcribe"):
         raise ProtocolError("bad_value", "task must be translate or transcribe.")
     return Wanted(source=read_name(message, "source"), target=read_name(message, "target"), task=task)
+
+
+def _read_glossary(message: dict[str, object]) -> Glossary | None:
+    """The terms of a message, None where there are none. Raises ProtocolError."""
+    text = message.get("glossary")
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str) or len(text) > MAX_GLOSSARY_CHARACTERS:
+        raise ProtocolError(
+            "bad_value",
+            f"glossary must be a text of at most {MAX_GLOSSARY_CHARACTERS} characters, a term on each line.",
+        )
+    try:
+        return parse_glossary(text, where="glossary")
+    except GlossaryError as error:
+        raise ProtocolError("bad_value", str(error)) from None
 
 
 def _read_chunk(message: dict[str, object]) -> int | None:
