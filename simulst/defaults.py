@@ -2,5 +2,5 @@
 
 DEFAULT_MODEL = "tiny-en-de"
 DEFAULT_POLICY = "stream_att"
-DEFAULT_BOOST = 4.0
+DEFAULT_BOOST = 9.0
 """Added to the logits of tokens of a glossary's terms."""

@@ -13,10 +13,18 @@ from simulst.core.glossary import Glossary, Term
 STEM = 0.75
 """A word that begins with this part of a translation is an inflected form of it."""
 
+PACE, AHEAD_WORDS = 0.7, 3.0
+"""A term at word n of the source is favoured once PACE * n - AHEAD_WORDS words are written: not before its turn."""
+
+CHARACTERS_PER_WORD = 2
+"""Where no spaces stand between words."""
+
 
 @runtime_checkable
 class Spelling(Protocol):
     """A vocabulary that can write text, not only read ids."""
+
+    spaced: bool
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
@@ -29,7 +37,8 @@ class Spelling(Protocol):
 class Favoured:
     """Terms that were heard and how often, as one call of decoding sees them."""
 
-    heard: Mapping[Term, int]
+    heard: Mapping[Term, Sequence[int]]
+    """At which words of the kept source each begins."""
     spellings: Mapping[Term, tuple[tuple[int, ...], ...]]
     """The ids of each translation, also with a capital letter."""
     vocabulary: Spelling
@@ -46,8 +55,10 @@ class Favoured:
         text = [*self.prefix, *ids]
         said = self.vocabulary.decode(text).casefold()
         found: dict[int, float] = {}
-        for term, count in self.heard.items():
-            if times_said(term.target, said) < count:
+        written = len(said.split()) if self.vocabulary.spaced else len(said) / CHARACTERS_PER_WORD
+        for term, places in self.heard.items():
+            times = times_said(term.target, said, spaced=self.vocabulary.spaced)
+            if times < len(places) and written >= PACE * places[times] - AHEAD_WORDS:
                 for spelling in self.spellings[term]:
                     found |= dict.fromkeys(_next(spelling, text), self.boost)
         return found
@@ -59,9 +70,11 @@ def _next(spelling: tuple[int, ...], text: list[int]) -> list[int]:
     return [spelling[k] for k in range(longest + 1) if text[len(text) - k :] == list(spelling[:k])]
 
 
-def times_said(target: str, text: str) -> int:
-    """How often a translation is in a text without capitals, inflected forms included."""
+def times_said(target: str, text: str, *, spaced: bool = True) -> int:
+    """How often a translation is in a text without capitals, where there are spaces between words in any form."""
     whole = target.casefold()
+    if not spaced:
+        return text.count(whole)
     stem = whole[: max(3, round(STEM * len(whole)))]
     return f" {text}".count(f" {stem}")
 
