@@ -5,7 +5,7 @@ import { LiveClient } from "/client.js";
 import { View, time } from "/view.js";
 
 const $ = (id) => document.getElementById(id);
-const remembered = ["source", "mic", "speed", "model", "policy", "chunk", "size", "theme", "contrast", "show-source", "show-unstable"];
+const remembered = ["source", "mic", "speed", "model", "policy", "chunk", "glossary", "size", "theme", "contrast", "show-source", "show-unstable"];
 const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 const client = new LiveClient({ token });
 const view = new View(client);
@@ -72,7 +72,11 @@ function showNote() {
 
 function chosen() {
   const chunk = $("chunk").value;
-  return { model: $("model").value, policy: $("policy").value, ...(chunk ? { chunk_ms: Number(chunk) } : {}) };
+  return { model: $("model").value, policy: $("policy").value, glossary: terms(), ...(chunk ? { chunk_ms: Number(chunk) } : {}) };
+}
+
+function terms() {
+  return $("glossary").value.replace(/[^\S\n]*[=→\t][^\S\n]*/g, "\t").trim();
 }
 
 async function listMicrophones() {
@@ -248,6 +252,7 @@ for (const id of remembered) {
     applyView();
   });
 }
+$("glossary").onchange = changeSettings;
 document.onvisibilitychange = () => client.running && !document.hidden && stayAwake();
 document.addEventListener("keydown", (event) => {
   if (!event.altKey || event.ctrlKey || event.metaKey) return;

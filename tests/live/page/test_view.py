@@ -54,6 +54,34 @@ def test_settings_are_kept_and_switched_while_running(
     assert page.js("return document.getElementById('model').value") == "other"
 
 
+def test_terms_of_the_page_reach_the_model(visit: Visit, browser: Any, serve: Serve, speech: Path) -> None:
+    noted: set[str] = set()
+
+    class Noting(ToyTranslator):
+        def open(self) -> Any:
+            session = super().open()
+            plain = session.hypothesise
+
+            def hypothesise(prefix: Any, query: Any) -> Any:
+                noted.update(term.target for term in query.favoured.heard) if query.favoured else None
+                return plain(prefix, query)
+
+            session.hypothesise = hypothesise  # type: ignore[method-assign]
+            return session
+
+    page = visit(serve(models={"toy": Noting()}).address)
+    field = page.find("#glossary")
+    field.clear()
+    field.send_keys("s14 = vierzehn\ns60→sechzig")
+    page.translate_file(speech)
+    page.wait(lambda: page.status == "Ready" and page.text)
+    assert noted == {"vierzehn"}
+    browser.refresh()
+    page.wait(lambda: page.js("return document.getElementById('glossary').value") == "s14 = vierzehn\ns60→sechzig")
+    page.js("localStorage.removeItem('simulst.glossary')")
+    page.quiet()
+
+
 def test_the_view_can_be_changed(visit: Visit, browser: Any, serve: Serve, speech: Path) -> None:
     page = visit(serve().address)
     page.translate_file(speech)
