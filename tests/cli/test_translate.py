@@ -197,3 +197,21 @@ def test_captions_go_beside_the_output(run: Run, tmp_path: Path) -> None:
     assert toy_text([3, 5, 7, 9]) in (tmp_path / "hls" / "captions00001.vtt").read_text()
     status, out, err = run("translate", path, "--model", "toy", "--caption", f"zoom={dead}", "--caption", "fax=x")
     assert (status, out) == (2, "") and err.startswith("simulst: --caption takes KIND=WHERE with one of teams, zoom,")
+
+
+def test_a_glossary_with_a_broken_line_ends_before_anything_is_heard(run: Run, speech: Path, tmp_path: Path) -> None:
+    terms = tmp_path / "terms.tsv"
+    terms.write_text("s14\tvierzehn\n\ns15 f\u00fcnfzehn\n", encoding="utf-8")
+    said = f"simulst: {terms}, line 3: write the source, one tab and the target.\n"
+    assert run("translate", speech, "--model", "toy", "--glossary", terms) == (2, "", said)
+    assert run("evaluate", speech.parent, "--output", tmp_path / "out", "--glossary", terms)[0] == 2
+    status, _, err = run("translate", speech, "--model", "toy", "--glossary", tmp_path / "none.tsv")
+    assert (status, err) == (
+        2,
+        f"simulst: The glossary {tmp_path / 'none.tsv'} cannot be read: no such file or directory.\n",
+    )
+    terms.write_text("s14\tvierzehn\n")
+    status, out, err = run("translate", speech, "--model", "toy", "--glossary", terms)
+    assert (status, " ".join(out.split()), err) == (0, toy_text(WORDS), "")
+    status, _, err = run("translate", speech, "--model", "toy", "--policy", "taf", "--glossary", terms)
+    assert (status, err.endswith("a glossary is not followed; choose another policy.\n")) == (2, True)
