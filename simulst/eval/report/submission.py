@@ -168,7 +168,7 @@ def _settings(info: Mapping[str, object]) -> list[tuple[str, object]]:
     policy, model = _part(info, "policy"), _part(info, "model")
     usual = load_policy(str(policy.get("name")))
     parameters = {str(one["name"]): one["value"] for one in describe(type(usual.policy), usual.policy)}
-    known = (
+    known: tuple[tuple[str, Mapping[str, object], Mapping[str, object]], ...] = (
         ("policy", _part(policy, "parameters"), parameters),
         ("history", _part(policy, "history"), asdict(usual.history)),
         ("model", _part(model, "options"), {}),
