@@ -1,4 +1,6 @@
-"""The model and the policy that commands take where none is named."""
+"""What commands take where nothing else is said: the model, the policy, and how strongly terms are favoured."""
 
 DEFAULT_MODEL = "tiny-en-de"
 DEFAULT_POLICY = "stream_att"
+DEFAULT_BOOST = 9.0
+"""Added to the logits of tokens of a glossary's terms."""

@@ -21,6 +21,10 @@ class DataError(SimulstError):
     """A dataset, log or recipe that cannot be read."""
 
 
+class GlossaryError(SimulstError):
+    """A glossary that cannot be read, or a model or policy that takes none."""
+
+
 class EvidenceError(SimulstError):
     """A translator returned evidence that contradicts its own hypothesis (shape, prefix); nothing was committed."""
 

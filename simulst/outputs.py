@@ -58,6 +58,24 @@ def _scratch(path: Path) -> Iterator[Path]:
             scratch.unlink()
 
 
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder next to `path` that becomes it once the block has ended without an error; what a run that was killed
+    left of it is replaced. OutputError where something lies at `path` already, or the system refuses."""
+    path = path.resolve()
+    if path.exists():
+        raise OutputError(f"{path} exists already; remove it, or choose another --output.")
+    scratch = path.with_name(f".{path.name[:40]}.unfinished")
+    with naming(path):
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        try:
+            yield scratch
+            os.replace(scratch, path)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
 def write_texts(texts: Mapping[Path, str]) -> None:
     """Write files that belong together, in UTF-8; none of them changes unless all of them could be written."""
     with ExitStack() as stack:

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("simulst.cli.tune:tune", "Find the best policy and parameters under a limit of latency."),
     "compare": ("simulst.cli.compare:compare", "What changed from one evaluation to another."),
     "report": ("simulst.cli.report:report", "One page about one or more evaluations."),
+    "submit": ("simulst.cli.submit:submit", "Pack evaluations as a submission to IWSLT's shared task."),
     "bench": ("simulst.cli.bench:bench", "Measure speed and memory, side by side."),
     "train": ("simulst.cli.train:train", "Train a model from a recipe; resumes by default."),
     "calibrate": ("simulst.cli.calibrate:calibrate", "Find the attention heads of a model that follow the source."),

@@ -46,6 +46,8 @@ class Chosen:
     unit: str | None
     seed: int | None
     final_only: bool | None
+    glossary: str | None
+    glossary_boost: float | None
 
 
 Source = Annotated[
@@ -77,6 +79,9 @@ Lang = Annotated[str, typer.Option(help="Target language, if the folder does not
 Device = Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")]
 LatencyUnit = Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")]
 Profile = Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")]
+GlossaryBoost = Annotated[
+    float | None, typer.Option(min=0, max=100, help="What is added to the logits of their tokens.", metavar="N")
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", metavar="N")]
 FinalOnly = Annotated[
     bool,
@@ -112,6 +117,9 @@ def evaluate(
     unit: LatencyUnit = None,
     profile: Profile = None,
     metric: options.Metric = None,
+    glossary: options.Glossary = None,
+    glossary_boost: GlossaryBoost = None,
+    terms: options.Terms = None,
     seed: Seed = None,
     final_only: FinalOnly = False,
     skip_bad: SkipBad = False,
@@ -137,13 +145,17 @@ def evaluate(
         unit=unit,
         seed=seed,
         final_only=final_only or None,
+        glossary=None if glossary is None else str(glossary),
+        glossary_boost=glossary_boost,
     )
     settings = Settings(
         workers=workers, threads=threads, batch=batch, fresh=fresh, skip_bad=skip_bad, trace=trace, score=not no_score
     )
     with _exit_statuses():
         found = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
-        scoring: dict[str, object] = {key: value for key, value in (("profile", profile), ("metrics", metric)) if value}
+        listed = terms or glossary
+        given = (("profile", profile), ("metrics", metric), ("terms", str(listed) if listed else ""))
+        scoring: dict[str, object] = {key: value for key, value in given if value}
         recipe = _changed(found, chosen, set_ or [], scoring)
         settings = replace(settings, scoring=recipe.scoring, command=["simulst", *sys.argv[1:]])
         old = _old_run(compare_to, output, recipe, scores=not no_score)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from simulst.errors import DeviceLostError, SimulstError
 if TYPE_CHECKING:
     import ssl
 
+    from simulst.core.glossary import Glossary
     from simulst.core.loaded import LoadedPolicy
     from simulst.core.translator import Translator
     from simulst.live.catalogue import Catalogue
@@ -72,6 +74,8 @@ def live(
     tls_key: TlsKey = None,
     pause_silence: PauseSilence = 0.0,
     caption: options.Caption = None,
+    glossary: options.Glossary = None,
+    glossary_boost: options.GlossaryBoost = options.DEFAULT_BOOST,
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
 ) -> None:
@@ -84,11 +88,23 @@ def live(
     if terminal:
         from simulst.cli.translate import translate
 
-        translate(source, first, policy, set_, chunk_ms, caption=caption, device=device, dtype=dtype)
+        translate(
+            source,
+            first,
+            policy,
+            set_,
+            chunk_ms,
+            caption=caption,
+            glossary=glossary,
+            glossary_boost=glossary_boost,
+            device=device,
+            dtype=dtype,
+        )
         return
     import asyncio
 
     from simulst.chosen import load_policy_with, read_settings
+    from simulst.core.glossary import read_glossary
     from simulst.live.access import Access, site
     from simulst.live.captions import Captions
     from simulst.live.hub import Limits
@@ -103,12 +119,11 @@ def live(
     loaded = load_policy_with(policy, settings, chunk_ms)
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
-    catalogue, beside = _catalogue(_offered(models, settings.model, device=device, dtype=dtype), loaded, batch)
+    terms = None if glossary is None else read_glossary(glossary, boost=glossary_boost)
+    offered = _offered(models, settings.model, device=device, dtype=dtype)
+    catalogue, beside = _catalogue(offered, loaded, terms, batch)
     limits = Limits(max_clients=max_clients, idle_s=idle_s, silence_s=pause_silence)
-
-    def ready(address: str) -> None:
-        _greet(address, access.local or bool(token), token)
-
+    ready = partial(_greet, protected=access.local or bool(token), token=token)
     served = serve_live(
         catalogue,
         port=port,
@@ -127,15 +142,17 @@ def live(
         os.execv(sys.executable, [sys.executable, "-m", "simulst", *sys.argv[1:]])
 
 
-def _catalogue(offered: "dict[str, Translator]", loaded: "LoadedPolicy", batch: int) -> "tuple[Catalogue, Beside]":
+def _catalogue(
+    offered: "dict[str, Translator]", loaded: "LoadedPolicy", terms: "Glossary | None", batch: int
+) -> "tuple[Catalogue, Beside]":
     """What is served, and how streams are computed beside each other."""
     from simulst.live.catalogue import Catalogue
     from simulst.live.together import Together, alone
 
     if batch == 1:
-        return Catalogue(offered, loaded), alone
+        return Catalogue(offered, loaded, terms), alone
     together = Together(offered, streams=batch)
-    return Catalogue(together.models, loaded), together
+    return Catalogue(together.models, loaded, terms), together
 
 
 def _check(within: bool) -> None:

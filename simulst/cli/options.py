@@ -1,9 +1,12 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from simulst.bundled import bundled_path
+from simulst.defaults import DEFAULT_BOOST as DEFAULT_BOOST
 from simulst.defaults import DEFAULT_MODEL as DEFAULT_MODEL
 from simulst.defaults import DEFAULT_POLICY as DEFAULT_POLICY
 
@@ -22,6 +25,17 @@ ChunkMs = Annotated[int | None, typer.Option(help="Audio per decision, in ms (de
 Caption = Annotated[
     list[str] | None,
     typer.Option(help="Captions too: teams=URL, zoom=URL, webhook=URL, hls=DIR; repeatable.", metavar="KIND=WHERE"),
+]
+Glossary = Annotated[
+    Path | None,
+    typer.Option(parser=bundled_path, help="Terms to favour, SOURCE<TAB>TARGET on each line.", metavar="FILE"),
+]
+GlossaryBoost = Annotated[
+    float, typer.Option(min=0, max=100, help="What is added to the logits of their tokens.", metavar="N")
+]
+Terms = Annotated[
+    Path | None,
+    typer.Option(parser=bundled_path, help="Terms for TERM_ACC, SOURCE<TAB>TARGET on each line.", metavar="FILE"),
 ]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.", metavar="NAME")]
 Dtype = Annotated[

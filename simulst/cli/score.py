@@ -57,6 +57,7 @@ def score(
     ] = False,
     comet: Annotated[str, typer.Option(help="COMET model, e.g. Unbabel/wmt22-comet-da.", metavar="NAME")] = "",
     metric: options.Metric = None,
+    terms: options.Terms = None,
     bootstrap: Annotated[int, typer.Option(help="Resamplings for 95 % intervals; 0: none.", metavar="N")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for scores and segments.tsv.", metavar="DIR")
@@ -67,7 +68,7 @@ def score(
     from simulst.eval.logs.units import read_unit
     from simulst.eval.score.inputs import report_log
 
-    _refuse_output(output, log, (references, segmentation, log_config, sources))
+    _refuse_output(output, log, (references, segmentation, log_config, sources, terms))
     report = report_log(
         log,
         references,
@@ -84,6 +85,7 @@ def score(
         from_first_segment=from_first_segment,
         comet=comet,
         metrics=metric or [],
+        terms=str(terms or ""),
     )
     bounds = _bounds(report, bootstrap)
     if output is not None:

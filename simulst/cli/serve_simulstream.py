@@ -24,6 +24,7 @@ def serve_simulstream(
     sessions: Sessions = 8,
     ttl_s: TtlS = 300.0,
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
 ) -> None:
     """Answer simulstream's HTTP processor protocol until Ctrl-C: its harness drives this model and policy.
 
@@ -42,7 +43,7 @@ def serve_simulstream(
     loaded = load_policy_with(policy, settings, chunk_ms)
     workers = min(sessions, processors())
     _one_thread_each(workers)
-    catalogue = Catalogue({model: load_model(model, device=device, **settings.model)}, loaded)
+    catalogue = Catalogue({model: load_model(model, device=device, dtype=dtype, **settings.model)}, loaded)
     asyncio.run(serve(catalogue, host=host, port=port, sessions=sessions, ttl_s=ttl_s, workers=workers, ready=_greet))
 
 

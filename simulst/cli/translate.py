@@ -14,6 +14,7 @@ from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
     from simulst.audio import AudioStream
+    from simulst.core.glossary import Glossary
     from simulst.core.session import Session
     from simulst.core.translator import Translator
     from simulst.sinks.sink import Sink
@@ -41,6 +42,8 @@ def translate(
     targets: Annotated[
         str, typer.Option(help="Languages to write side by side, each to a file of its own.", metavar="CODE,CODE")
     ] = "",
+    glossary: options.Glossary = None,
+    glossary_boost: options.GlossaryBoost = options.DEFAULT_BOOST,
     trace: Annotated[
         Path | None, typer.Option(help="Write every decision there, for `simulst explain`.", metavar="F.jsonl")
     ] = None,
@@ -58,6 +61,7 @@ def translate(
     kind, style, written = _format(format_, output), _style(timing), _targets(targets, output, trace)
     outputs = [_file_of(output, target) for target in written]
     _check_output(outputs, source, policy, trace)
+    terms = _glossary(glossary, glossary_boost)
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     with ExitStack() as stack:
@@ -72,7 +76,9 @@ def translate(
         watched = sys.stdout.isatty() and (kind == "text" or output is not None) and not targets
         one_thread_per_stream()
         models = _translators(load_model(model, device=device, dtype=dtype, **settings.model), written)
-        sessions = [Session(one, loaded, hypotheses=watched) for one in models]
+        favoured = [terms, *[None] * (len(models) - 1)]  # a glossary is of one language: that of the first target
+        both = zip(models, favoured, strict=True)
+        sessions = [Session(one, loaded, hypotheses=watched, glossary=own) for one, own in both]
         for path, own in zip(outputs if output is not None or not watched else [], sinks, strict=False):
             own.append(open_sink(kind, stack.enter_context(_output(path)), style))
             stack.callback(own[-1].close)
@@ -84,6 +90,12 @@ def translate(
             drive_stream(list(zip(sessions, sinks, strict=True)), stream, preview=watched)
         except Interrupted as interrupt:
             raise typer.Exit(interrupt.status) from None
+
+
+def _glossary(path: Path | None, boost: float) -> "Glossary | None":
+    from simulst.core.glossary import read_glossary
+
+    return None if path is None else read_glossary(path, boost=boost)
 
 
 def _trace(file: TextIO, session: "Session", source: str, name: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from simulst.core.favoured import Favoured
 from simulst.core.query import Draw, Evidence, Hypothesis, Query
 
 
@@ -54,6 +55,8 @@ class ReadWrite:
     """Most tokens of one call."""
     sentence_words: int = 20
     """Write at the end of a source sentence once this many words were heard since the last write; 0: never."""
+    favoured: Favoured | None = None
+    """Terms of a glossary that were heard."""
 
 
 @dataclass(frozen=True, kw_only=True)

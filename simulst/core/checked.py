@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from simulst.core.activity import SpeechActivity
+from simulst.core.favoured import Favoured, Favouring
 from simulst.core.translator import (
     Bias,
     Evidence,
@@ -47,6 +48,7 @@ class SessionDecoder:
         *,
         whole: bool = False,
         activity: SpeechActivity | None = None,
+        favouring: Favouring | None = None,
     ) -> None:
         self.vocabulary: Vocabulary = translator.vocabulary
         self._session = session
@@ -57,6 +59,7 @@ class SessionDecoder:
         self._name = translator.name
         self.wants = wants
         self._activity = activity
+        self._favouring = favouring
         self._rate = translator.tokens_per_second
 
     def max_new(self, prefix_length: int) -> int:
@@ -85,6 +88,7 @@ class SessionDecoder:
             seed=seed,
             gate=None if self.final or (self.whole and post_hoc) else gate,
             bias=None if self.final else bias,
+            favoured=self.favoured(forced),
             want=want | self.wants,
         )
         found = self._session.hypothesise(forced, query)
@@ -94,8 +98,13 @@ class SessionDecoder:
 
     def read_write(self, plan: ReadWrite, *, final: bool = False) -> Hypothesis:
         able = self._able(self._session.reads_and_writes, Evidence.SESSION_TOKENS)
+        plan = replace(plan, favoured=self.favoured(self.prefix))
         written = able.read_write(self.prefix, plan, final=final, want=self.wants)
         return self._checked(written, len(self.prefix))
+
+    def favoured(self, prefix: Sequence[int]) -> Favoured | None:
+        """The terms of the glossary that were heard; None where there are none."""
+        return None if self._favouring is None else self._favouring.favoured(self._session.transcript(), prefix)
 
     @property
     def text(self) -> SourceModel:

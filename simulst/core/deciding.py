@@ -12,6 +12,7 @@ from simulst.core.boundary import opens_word
 from simulst.core.checked import NotFinite, SessionDecoder
 from simulst.core.commit import Change, CommitLog
 from simulst.core.events import Event, ProgressEvent
+from simulst.core.favoured import Favouring
 from simulst.core.loaded import LoadedPolicy, check_fits
 from simulst.core.observed import Observed, Observer
 from simulst.core.policy import Committed, Decision, PolicyStream, SourceView
@@ -44,10 +45,13 @@ class Deciding:
         *,
         whole: bool = False,
         activity: SpeechActivity | None = None,
+        favouring: Favouring | None = None,
     ) -> None:
-        """A new stream; `wants`, `whole` and `activity` are those of `SessionDecoder`."""
+        """A new stream; `wants`, `whole`, `activity` and `favouring` are those of `SessionDecoder`."""
         self._translator = translator
-        self._decoder = SessionDecoder(self.model, translator, wants, whole=whole, activity=activity)
+        self._decoder = SessionDecoder(
+            self.model, translator, wants, whole=whole, activity=activity, favouring=favouring
+        )
         self._log = CommitLog(self.model.vocabulary)
         self._rule = PolicyStream(self.policy)
         self._ended = False

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from math import isfinite
 from numbers import Real
 
+from simulst.core.favoured import Favouring, Spelling
+from simulst.core.glossary import Glossary
 from simulst.core.history import HistoryConfig
 from simulst.core.policy import AnyPolicy, Policy
 from simulst.core.source import SAMPLE_RATE
-from simulst.core.translator import Translator
-from simulst.errors import PolicyError
+from simulst.core.translator import Evidence, Translator
+from simulst.errors import GlossaryError, PolicyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,3 +59,19 @@ def check_fits(loaded: LoadedPolicy, model: Translator) -> None:
         options = ", ".join(sorted(model.unlocks[one] for one in missing))
         raise PolicyError(f"{lacks} as it was loaded; load it with {options}.")
     raise PolicyError(f"{lacks}; `simulst policies {loaded.name}` lists the models that work with it.")
+
+
+def favouring_of(glossary: Glossary, loaded: LoadedPolicy, model: Translator) -> Favouring:
+    """The glossary on the model's vocabulary. Raises GlossaryError where model or policy take none."""
+    own_ways = loaded.policy.needs() & {Evidence.SOURCE_LM, Evidence.CHAIN}
+    if own_ways:
+        raise GlossaryError(
+            f"Policy {loaded.name} translates text that the model makes up or writes itself, where a glossary is not "
+            "followed; choose another policy."
+        )
+    if Evidence.CTC_COUNTS not in model.provides or not isinstance(model.vocabulary, Spelling):
+        raise GlossaryError(
+            f"Model {model.name} does not tell which words it hears, so the terms of a glossary are not found; use one "
+            "that provides ctc_counts (tiny-en-de), or a cascade ASR+TEXT."
+        )
+    return Favouring(glossary, model.vocabulary)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from simulst.audio.samples import FloatArray
+from simulst.core.favoured import Favoured
 
 
 class Evidence(StrEnum):
@@ -131,6 +132,8 @@ class Query:
     """A greedy search asks it as it goes; beams and samples are cut by it afterwards."""
     bias: Bias | None = None
     """Followed by greedy search, not by others."""
+    favoured: Favoured | None = None
+    """Terms of a glossary that were heard; followed by every search, or told in a prompt."""
     want: frozenset[Evidence] = frozenset()
     """Evidence that hypotheses are to carry."""
 

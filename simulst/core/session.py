@@ -12,8 +12,9 @@ from simulst.core.activity import SpeechActivity
 from simulst.core.deciding import Deciding
 from simulst.core.events import Event
 from simulst.core.forced import SILENCE_KEPT_S, segment_cut
+from simulst.core.glossary import Glossary
 from simulst.core.history import HistoryConfig, HistorySelector, Selector
-from simulst.core.loaded import LoadedPolicy, as_loaded, chunk_samples
+from simulst.core.loaded import LoadedPolicy, as_loaded, chunk_samples, favouring_of
 from simulst.core.policy import AnyPolicy, Decision
 from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
 from simulst.core.transcript import LongTranscript
@@ -27,7 +28,8 @@ class Session(Deciding):
 
     `feed` takes 16 kHz mono float32 samples in pieces of any size and decides once per `chunk_ms` of audio, whatever
     the pieces; `finish` says the rest, once. `model` may be shared by any number of sessions. With `hypotheses` the
-    unstable remainder is reported too, with `keep_transcript` `transcript()` covers the whole stream.
+    unstable remainder is reported too, with `keep_transcript` `transcript()` covers the whole stream. Terms of a
+    `glossary` are favoured once they are heard; GlossaryError where model or policy take none.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Session(Deciding):
         history: HistoryConfig | Selector | str | None = None,
         hypotheses: bool = False,
         keep_transcript: bool = False,
+        glossary: Glossary | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if isinstance(model, str | Path):
@@ -63,6 +66,7 @@ class Session(Deciding):
             )
         self._show_hypotheses = hypotheses
         self._keep_transcript = keep_transcript
+        self._favouring = None if glossary is None else favouring_of(glossary, loaded, model)
         self.reset()
 
     def reset(self) -> None:
@@ -73,7 +77,13 @@ class Session(Deciding):
         self._activity = SpeechActivity()
         self._received = 0  # samples given to the translator
         self._transcript = LongTranscript()
-        self._begin(translator, self.selector.wants, whole=self._show_hypotheses, activity=self._activity)
+        self._begin(
+            translator,
+            self.selector.wants,
+            whole=self._show_hypotheses,
+            activity=self._activity,
+            favouring=self._favouring,
+        )
 
     def transcript(self) -> str:
         """Recognised source text, "" where the model has none; of kept audio only unless `keep_transcript` is set."""
@@ -151,7 +161,8 @@ class Session(Deciding):
         if self._ended or not self._received:
             return ""
         self._report.begin()
-        found = self._translator.hypothesise(self._log.prefix, Query(max_new=max_new))
+        query = Query(max_new=max_new, favoured=self._decoder.favoured(self._log.prefix))
+        found = self._translator.hypothesise(self._log.prefix, query)
         self._report.charge()
         return self._log.preview(found[0].ids) if found else ""
 

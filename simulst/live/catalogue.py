@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from simulst.core.glossary import Glossary
 from simulst.core.languages import Pair, Polyglot, choose, choose_targets, pairs_of, side_by_side
+from simulst.core.loaded import favouring_of
 from simulst.core.session import Session
 from simulst.core.translator import Translator
-from simulst.errors import ModelError, PolicyError
+from simulst.errors import GlossaryError, ModelError, PolicyError
 from simulst.live.protocol import VERSION, Hello, Names, ProtocolError
 from simulst.policies import POLICIES, LoadedPolicy, load_policy
 from simulst.policies.loading import preset_names
@@ -34,18 +36,19 @@ class Opened:
 class Catalogue:
     """Builds sessions from names that clients send; only what is listed here can be named, never a path.
 
-    `models` are loaded and in order of preference; `policy` is the default one, already with its settings.
+    `models` are loaded and in order of preference; `policy` is the default one, already with its settings. `glossary`
+    is for streams that bring none, where model and policy take one.
     """
 
-    def __init__(self, models: dict[str, Translator], policy: LoadedPolicy) -> None:
-        self.models = models
+    def __init__(self, models: dict[str, Translator], policy: LoadedPolicy, glossary: Glossary | None = None) -> None:
+        self.models, self.glossary = models, glossary
         self._others: dict[tuple[str, Pair], Translator] = {}
         self.default_model = next(iter(models))
         self.default_policy = policy.name
         self.policies: dict[str, LoadedPolicy] = {policy.name: policy}
         for name in [*POLICIES, *preset_names()]:
             self.policies.setdefault(name, load_policy(name))
-        Session(models[self.default_model], policy)  # raises where they do not fit
+        Session(models[self.default_model], policy, glossary=glossary)  # raises where they do not fit
 
     def fitting(self, model: str) -> list[str]:
         """Names of the policies that a model has the evidence for."""
@@ -61,24 +64,37 @@ class Catalogue:
             raise ProtocolError(
                 "unknown_policy", f"Unknown policy {policy!r} of model {name}; GET /config lists the known ones."
             )
+        loaded = self.policies[policy]
         try:
             sessions = [
                 Session(
                     model,
-                    self.policies[policy],
+                    loaded,
                     chunk_ms=hello.chunk_ms,
                     hypotheses=hello.hypotheses,
                     keep_transcript=hello.transcript,
+                    # it is of one language: that of the first target
+                    glossary=None if number else hello.glossary or self._glossary(model, loaded),
                 )
-                for model in self._translators(name, pairs)
+                for number, model in enumerate(self._translators(name, pairs))
             ]
-        except PolicyError as error:
+        except (PolicyError, GlossaryError) as error:
             raise ProtocolError("bad_value", str(error).rstrip(".") + ".") from None
         if hello.append_only and sessions[0].revises:
             raise ProtocolError(
                 "unknown_policy", f"Policy {policy} takes text back, which cannot be shown here; choose another one."
             )
         return Opened(sessions=sessions, model=name, policy=policy, pairs=pairs)
+
+    def _glossary(self, model: Translator, policy: LoadedPolicy) -> Glossary | None:
+        """That of the server, where model and policy take one."""
+        if self.glossary is None:
+            return None
+        try:
+            favouring_of(self.glossary, policy, model)
+        except GlossaryError:
+            return None
+        return self.glossary
 
     def _choose(self, hello: Hello) -> tuple[str, list[Pair | None]]:
         """The model, and which of its pairs of languages for each target; None where it does not tell any."""

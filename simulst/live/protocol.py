@@ -11,14 +11,17 @@ text count Unicode code points, not UTF-16 units.
   `target` (language codes from `GET /config`), `task` (`translate` or `transcribe`), `targets` instead of the latter
   two (a list of up to 8 codes: one stream written in each of them, see below), `pace` (`live`: recorded in real time,
   the server may skip decisions to catch up; `file`: sent as fast as the server takes it, nothing is skipped),
-  `hypotheses` and `transcript` (false leaves those events out), `append_only` (true refuses policies that take text
-  back), `channel` (a name, for watchers), `captions` (see below) and `token` where the server asks for one.
+  `glossary` (a text of at most 8000 characters, a source, a tab and its target on each line, used instead of the
+  server's; of several targets, for the first), `hypotheses` and `transcript` (false leaves those events out),
+  `append_only` (true refuses policies that take text back), `channel` (a name, for watchers), `captions` (see below)
+  and `token` where the server asks for one.
 - Binary messages: whole interleaved frames in that format, at most 1 MiB each. The server stops reading while more
   than 30 s of audio wait, so a sender that respects TCP back-pressure loses nothing. It answers no ping meanwhile, so a
   library that breaks off without answers to pings of its own must be told not to.
-- `switch`: `model`, `policy`, `chunk_ms`, `source`, `target`, `task`, each optional: from here on the stream is
-  translated so; where only languages or the task are named, a model is chosen that does them. What was heard is
-  translated to its end first; text, times and exports continue. Answered by `switched`.
+- `switch`: `model`, `policy`, `chunk_ms`, `source`, `target`, `task`, `glossary` ("": that of the server), each
+  optional: from here on the stream is translated so; where only languages or the task are named, a model is chosen
+  that does them. What was heard is translated to its end first; text, times and exports continue. Answered by
+  `switched`.
 - `end`: no more audio; the rest is translated, then the server sends `end`. Then `hello` may open another stream.
 - `resume` instead of `hello`, on a new connection: `session` (from `ready`), `seq` (the last one seen; with several
   targets an object that has it for each), `token`. The server answers `resumed` with `received`, the number of sample
@@ -85,13 +88,16 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, TypeGuard
 
 from simulst.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ
+from simulst.core.glossary import Glossary, parse_glossary
 from simulst.core.languages import Wanted
+from simulst.errors import GlossaryError
 
 VERSION = 1
 SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 MAX_AUDIO_BYTES = 1 << 20
 MAX_CONTROL_BYTES = 1 << 14
 MAX_CHANNELS = 8
+MAX_GLOSSARY_CHARACTERS = 8000
 CHUNK_MS = (40, 30_000)
 MAX_TARGETS = 8
 EXPORTS = ("srt", "vtt", "txt", "jsonl")
@@ -168,6 +174,8 @@ class Hello:
     """Languages to write side by side; none: the one that is wanted."""
     captions: bool = False
     """What is committed goes to the captions of the server too."""
+    glossary: Glossary | None = None
+    """Terms to favour; None: those of the server."""
     append_only: bool = False
     """No policy that takes text back; asked for by interfaces that could not show it."""
 
@@ -181,7 +189,9 @@ def read_switch(message: dict[str, object], hello: Hello) -> Hello:
     if (targets := _read_targets(message)) not in ((), hello.targets):
         raise ProtocolError("bad_value", f"A stream keeps its targets; a new one can have {', '.join(targets)}.")
     chunk_ms = _read_chunk(message)
-    changed = replace(hello, policy=read_name(message, "policy") or hello.policy, chunk_ms=chunk_ms)
+    glossary = _read_glossary(message) if "glossary" in message else hello.glossary
+    policy = read_name(message, "policy") or hello.policy
+    changed = replace(hello, policy=policy, chunk_ms=chunk_ms, glossary=glossary)
     model, wanted = read_name(message, "model"), _read_wanted(message)
     if model is None and wanted == Wanted():
         return changed
@@ -240,6 +250,7 @@ def read_hello(message: dict[str, object]) -> Hello:
         wanted=wanted,
         targets=targets,
         captions=message.get("captions") is True,
+        glossary=_read_glossary(message),
         append_only=message.get("append_only") is True,
     )
 
@@ -287,6 +298,22 @@ def _read_wanted(message: dict[str, object]) -> Wanted:
     if task not in (None, "translate", "transcribe"):
         raise ProtocolError("bad_value", "task must be translate or transcribe.")
     return Wanted(source=read_name(message, "source"), target=read_name(message, "target"), task=task)
+
+
+def _read_glossary(message: dict[str, object]) -> Glossary | None:
+    """The terms of a message, None where there are none. Raises ProtocolError."""
+    text = message.get("glossary")
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str) or len(text) > MAX_GLOSSARY_CHARACTERS:
+        raise ProtocolError(
+            "bad_value",
+            f"glossary must be a text of at most {MAX_GLOSSARY_CHARACTERS} characters, a term on each line.",
+        )
+    try:
+        return parse_glossary(text, where="glossary")
+    except GlossaryError as error:
+        raise ProtocolError("bad_value", str(error)) from None
 
 
 def _read_chunk(message: dict[str, object]) -> int | None:

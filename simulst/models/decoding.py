@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simulst.core.favoured import Favoured
 from simulst.core.translator import Alignment, Bias, FloatArray, Gate, Hypothesis, TokenStep
 from simulst.errors import ModelError
 
@@ -55,6 +56,8 @@ class Rules:
     """No n-gram of this length comes twice in `recent` plus the new tokens; 0 turns the rule off."""
     recent: tuple[int, ...] = ()
     """The last committed ids that count for `no_repeat_ngram`."""
+    favoured: Favoured | None = None
+    """Terms whose tokens are made likelier."""
 
     def log_probs(self, logits: Tensor, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Log-probabilities [sequences, vocabulary] over what is allowed after each sequence of new ids."""
@@ -66,6 +69,8 @@ class Rules:
         scores = logits.float()
         if self.suppress is not None:
             scores = scores.masked_fill(self.suppress, -torch.inf)
+        if self.favoured is not None:
+            scores = self._raised(scores, sequences, self.favoured)
         for i, ids in enumerate(sequences):
             banned = [*self._repeats(ids), *(self.suppress_first if not ids else ())]
             if banned:
@@ -73,6 +78,16 @@ class Rules:
                 scores[i, banned] = -torch.inf
         log_probs = torch.log_softmax(scores, dim=-1)
         return log_probs.masked_fill(torch.isnan(log_probs), -torch.inf)  # NaN where nothing is allowed
+
+    @staticmethod
+    def _raised(scores: Tensor, sequences: Sequence[Sequence[int]], favoured: Favoured) -> Tensor:
+        """Scores with those of favoured tokens raised."""
+        raised = scores.clone()
+        for i, ids in enumerate(sequences):
+            if boosts := favoured.boosts(ids):
+                tokens = torch.tensor(list(boosts), device=scores.device)
+                raised[i, tokens] += torch.tensor(list(boosts.values()), device=scores.device)
+        return raised
 
     def _repeats(self, ids: Sequence[int]) -> set[int]:
         n = self.no_repeat_ngram

@@ -1,5 +1,6 @@
 """Which search a call asks for: greedy, beams or samples, and the gate that is asked during or after it."""
 
+from dataclasses import replace
 from typing import Protocol
 
 from simulst.core.translator import Query
@@ -26,6 +27,8 @@ def search(
     run: Run, step: Step, rules: Rules, options: SearchOptions, query: Query, *, n_valid: int
 ) -> list[Candidate]:
     """The sequences that are asked for, best first; `rules` say how long they may be."""
+    if query.favoured is not None:
+        rules = replace(rules, favoured=query.favoured)
     width, gate = max(query.n_best, options.beams), query.gate
     if query.sample:
         drawing = {"top_p": options.top_p, "temperature": options.temperature}

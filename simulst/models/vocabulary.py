@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from simulst.errors import ModelError
@@ -35,6 +36,25 @@ class PieceVocabulary:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, special tokens left out, a leading space kept when the first piece carries one."""
         return b"".join(map(self.piece, ids)).decode("utf-8", errors="replace")
+
+    def spell(self, text: str) -> tuple[int, ...]:
+        """The fewest tokens that are these words behind others; empty where there are none."""
+        written = (" " if self.spaced else "").encode() + text.encode()
+        best: dict[int, tuple[int, ...]] = {0: ()}
+        for end in range(1, len(written) + 1):
+            begins = [at for at in range(max(0, end - self._longest), end) if at in best]
+            ways = [(*best[at], self._tokens[written[at:end]]) for at in begins if written[at:end] in self._tokens]
+            if ways:
+                best[end] = min(ways, key=len)
+        return best.get(len(written), ())
+
+    @cached_property
+    def _tokens(self) -> dict[bytes, int]:
+        return {piece: token for token, piece in reversed([*enumerate(self.pieces)]) if piece}
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._tokens), default=0)
 
     def starts_word(self, token: int) -> bool:
         """Whether the token opens a word: a leading space, or any new character in scripts without spaces."""

@@ -232,3 +232,21 @@ def test_every_target_has_a_file_like_that_of_a_run_of_its_own(run: Run, tmp_pat
     for target in ("de", "en"):
         alone = (tmp_path / f"{target}.srt").read_text()
         assert alone.count("-->") >= 2 and (tmp_path / f"two.{target}.srt").read_text() == alone
+
+
+def test_a_glossary_with_a_broken_line_ends_before_anything_is_heard(run: Run, speech: Path, tmp_path: Path) -> None:
+    terms = tmp_path / "terms.tsv"
+    terms.write_text("s14\tvierzehn\n\ns15 f\u00fcnfzehn\n", encoding="utf-8")
+    said = f"simulst: {terms}, line 3: write the source, one tab and the target.\n"
+    assert run("translate", speech, "--model", "toy", "--glossary", terms) == (2, "", said)
+    assert run("evaluate", speech.parent, "--output", tmp_path / "out", "--glossary", terms)[0] == 2
+    status, _, err = run("translate", speech, "--model", "toy", "--glossary", tmp_path / "none.tsv")
+    assert (status, err) == (
+        2,
+        f"simulst: The glossary {tmp_path / 'none.tsv'} cannot be read: no such file or directory.\n",
+    )
+    terms.write_text("s14\tvierzehn\n")
+    status, out, err = run("translate", speech, "--model", "toy", "--glossary", terms)
+    assert (status, " ".join(out.split()), err) == (0, toy_text(WORDS), "")
+    status, _, err = run("translate", speech, "--model", "toy", "--policy", "taf", "--glossary", terms)
+    assert (status, err.endswith("a glossary is not followed; choose another policy.\n")) == (2, True)

@@ -201,7 +201,7 @@ def test_marks_of_other_tools_are_plain_text(profile: str, text: str) -> None:
             [sentence(0)],
             {"colour": 1},
             "Unknown scoring option 'colour'; known: unit, lang, profile, tokenizer, moses, band, raw_elapsed, "
-            "from_first_segment, comet, metrics.",
+            "from_first_segment, comet, metrics, terms.",
         ),
     ],
 )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from simulst.eval.metrics.metric import Texts
+from simulst.eval.metrics.metric import Texts, counted
 from simulst.eval.metrics.registry import known_metrics
 from simulst.eval.score.significance import Sample, compare, intervals, resampling_weights
 
@@ -22,7 +22,7 @@ BAD = [text.replace("the", "a") if k % 2 == 0 else text for k, text in enumerate
 def sample(hypotheses: list[str], lag: float) -> Sample:
     rows = [{"LAAL": lag + 10.0 * (k % 5) if k else None} for k in range(len(hypotheses))]
     texts = Texts(hypotheses=hypotheses, references=REFERENCES)
-    return Sample.of(rows, {metric.name: metric.counts(texts) for metric in known_metrics() if metric.counts})
+    return Sample.of(rows, counted(known_metrics(), texts))
 
 
 def test_once_each_gives_the_corpus_scores() -> None:

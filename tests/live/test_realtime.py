@@ -144,6 +144,10 @@ MISTAKES: list[tuple[Any, str]] = [
     ({"type": "session.update", "session": {"audio": {"output": {"language": "fr"}}}}, "There is no text into fr here"),
     ({"type": "session.update", "session": {"model": "other"}}, "This server has no model 'other'; it has toy."),
     ({"type": "session.update", "session": {"policy": "retranslation"}}, "Policy retranslation takes text back"),
+    (
+        {"type": "session.update", "session": {"glossary": "a\nb"}},
+        "glossary, line 1: write the source, one tab and the",
+    ),
     ({"type": "session.update", "session": {"chunk_ms": "fast"}}, "chunk_ms must be a whole number from 40 to"),
 ]
 

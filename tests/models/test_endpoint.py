@@ -14,6 +14,8 @@ import pytest
 import soundfile
 
 from simulst import load_model
+from simulst.core.favoured import Favouring
+from simulst.core.glossary import parse_glossary
 from simulst.core.translator import Draw, Evidence, Hypothesis, Query
 from simulst.errors import ModelError
 from simulst.models.text.endpoint import Endpoint, read_logprobs
@@ -269,6 +271,15 @@ def test_a_prompt_of_ones_own(ask: Any, server: Server, tmp_path: Any) -> None:
     file.write_text("nothing")
     with pytest.raises(ModelError, match=r"says nowhere where the source goes; put \{text\} there\.$"):
         ask(prompt=str(file))
+
+
+def test_terms_that_were_heard_are_examples_in_the_prompt(server: Server) -> None:
+    model = load_model(server.url)
+    text = model.open().text
+    assert text is not None and isinstance(model.vocabulary, WordVocabulary)
+    favouring = Favouring(parse_glossary("cat\tMieze\ndog\tHund"), model.vocabulary)
+    text.search_text("the cat", (), Query(favoured=favouring.favoured("the cat", ())), max_new=20)
+    assert server.asked[-1][0]["prompt"] == "English: cat\nGerman: Mieze\n\nEnglish: the cat\nGerman:"
 
 
 def test_texts_are_asked_together_and_sources_continued(server: Server) -> None:

@@ -142,7 +142,7 @@ def test_live_streams_of_several_languages_meet(folder: Path, monkeypatch: pytes
 
     def hear(number: int) -> None:
         session = Session(served.for_pair(pairs[number]), load_policy("wait_k-3"))
-        engine = Engine(session, hello, together)
+        engine = Engine([session], hello, together)
         for at in range(0, len(RECORDINGS[2]), 16_000):
             engine.work(RECORDINGS[2][at : at + 16_000].tobytes(), False)
         engine.work(b"", True)

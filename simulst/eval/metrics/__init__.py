@@ -5,6 +5,7 @@ METRICS: dict[str, str] = {
     "chrF2": "simulst.eval.metrics.chrf:CHRF2",
     "chrF2++": "simulst.eval.metrics.chrf:CHRF2PP",
     "COMET": "simulst.eval.metrics.comet:COMET",
+    "TERM_ACC": "simulst.eval.metrics.terms:TERM_ACC",
     "BLEU_NFKC": "simulst.eval.metrics.bleu:BLEU_NFKC",
     "chrF2_NFKC": "simulst.eval.metrics.chrf:CHRF2_NFKC",
     "YAAL": "simulst.eval.metrics.lagging:YAAL",

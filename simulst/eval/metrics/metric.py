@@ -1,7 +1,7 @@
 """What a metric is: a name, a unit, what it needs, one way to measure, and where it is shown."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from simulst.core.glossary import Term
 from simulst.errors import DataError
 from simulst.eval.logs.instances import Instance
 from simulst.eval.logs.units import Unit
@@ -65,6 +66,8 @@ class Texts:
     sources: Sequence[str] | None = None
     tokenizer: str = "13a"
     """sacrebleu's."""
+    terms: Sequence[Term] = ()
+    """Terms with the translation that they should have; none where no list was given."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,6 +125,12 @@ class Shown:
     """Counts only: the score of each segment alone is a column of segments.tsv."""
 
 
+def counted(metrics: "Iterable[Metric]", texts: Texts, prefix: str = "") -> dict[str, Counts]:
+    """Counts of those metrics that have any for a run, by their names under a profile with that prefix."""
+    found = {one.printed(prefix): one.counts(texts) for one in metrics if one.counts is not None}
+    return {name: counts for name, counts in found.items() if counts is not None}
+
+
 def always(profile: Profile) -> bool:
     return True
 
@@ -145,8 +154,8 @@ class Metric:
     """On each segment; the score is the plain mean over those where it is defined."""
     corpus: Callable[[Corpus], float | None] | None = None
     """Once for the run; has no interval."""
-    counts: Callable[[Texts], Counts] | None = None
-    """From sums of counts, as BLEU is."""
+    counts: Callable[[Texts], Counts | None] | None = None
+    """From sums of counts, as BLEU is; None where it is undefined for the run."""
     basis: Callable[[Corpus], str] | None = None
     """What a value of `corpus` that measures quality depends on, as `key:value`; begins its signature."""
     when: Callable[[Profile], bool] = always

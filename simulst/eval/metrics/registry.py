@@ -89,11 +89,11 @@ def _guarded_corpus(metric: Metric, measure: Callable[[Corpus], float | None]) -
     return checked
 
 
-def _guarded_counts(metric: Metric, measure: Callable[[Texts], Counts]) -> Callable[[Texts], Counts]:
-    def checked(texts: Texts) -> Counts:
+def _guarded_counts(metric: Metric, measure: Callable[[Texts], Counts | None]) -> Callable[[Texts], Counts | None]:
+    def checked(texts: Texts) -> Counts | None:
         try:
             found = measure(texts)
-            value = found.total()
+            value = None if found is None else found.total()
         except Exception as problem:
             raise _failed(metric, problem) from problem
         _number(value, metric)

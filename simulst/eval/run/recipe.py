@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from simulst.core.glossary import read_glossary
 from simulst.core.settings import read, setting, settings
-from simulst.defaults import DEFAULT_MODEL, DEFAULT_POLICY
+from simulst.defaults import DEFAULT_BOOST, DEFAULT_MODEL, DEFAULT_POLICY
 from simulst.errors import DataError, PolicyError
 from simulst.eval.data import Dataset, open_dataset, read_lists
 from simulst.eval.logs.units import Unit
@@ -36,6 +37,9 @@ class RunKeys:
     seed: int = 0
     unit: Unit = "word"
     final_only: bool = False
+    glossary: str = ""
+    """File of terms that are favoured."""
+    glossary_boost: float = setting(DEFAULT_BOOST, "what is added to the logits of their tokens", at_least=0)
 
 
 _RUN_KEYS = tuple(settings(RunKeys))
@@ -86,6 +90,7 @@ class Plan(RunKeys):
             seed=self.seed,
             unit=self.unit,
             final_only=self.final_only,
+            glossary=read_glossary(Path(self.glossary), boost=self.glossary_boost) if self.glossary else None,
         )
 
 

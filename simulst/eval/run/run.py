@@ -133,7 +133,7 @@ def _load_checked(load: Callable[[RunSpec], Translator], spec: RunSpec) -> Trans
     set_threads(1)
     model = load(spec)
     set_threads(1)
-    Session(model, spec.policy)  # raises where they do not fit
+    Session(model, spec.policy, glossary=spec.glossary)  # raises where they do not fit
     return model
 
 

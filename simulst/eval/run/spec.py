@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simulst.core.glossary import Glossary
 from simulst.core.policy import AnyPolicy
 from simulst.eval.data import Dataset
 from simulst.eval.logs.units import Unit
@@ -29,6 +30,8 @@ class RunSpec:
     unit: Unit = "word"
     final_only: bool = False
     """Words of a policy that takes text back count when they can no longer change, as they must for SimulEval."""
+    glossary: Glossary | None = None
+    """Terms that are favoured."""
 
     def describe(self, dataset: Dataset) -> dict[str, object]:
         """What run.json says about the run, and what a run that is resumed must have in common with it."""
@@ -63,8 +66,16 @@ class RunSpec:
                 "fingerprint": dataset.fingerprint,
             },
         }
+        if self.glossary is not None:
+            found["glossary"] = {"terms": digest_of(self.glossary), "boost": self.glossary.boost}
         plain: dict[str, object] = json.loads(json.dumps(found, default=str))
         return plain
+
+
+def digest_of(glossary: Glossary) -> str:
+    """What tells the terms of two glossaries apart."""
+    listed = "\n".join(sorted(f"{term.source}\t{term.target}" for term in glossary.terms))
+    return hashlib.sha256(listed.encode()).hexdigest()[:16]
 
 
 def registered_name(policy: LoadedPolicy) -> str:

@@ -39,7 +39,7 @@ def translate_item(
     """
     began = time.thread_time()
     seed_everything(spec.seed + item.index)
-    session = Session(model, spec.policy)
+    session = Session(model, spec.policy, glossary=spec.glossary)
     revises = session.revises and not spec.final_only
     log = EvaluationLog(RevisedUnits(spec.unit) if revises else AppendedUnits(spec.unit))
     size = round(session.chunk_ms * SAMPLE_RATE / 1000)

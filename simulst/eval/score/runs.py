@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simulst.errors import DataError
 from simulst.eval.logs.instances import parse_json
-from simulst.eval.metrics.metric import Texts
+from simulst.eval.metrics.metric import Texts, counted
 from simulst.eval.metrics.registry import Display, display_of, known_metrics
 from simulst.eval.score.significance import Sample
 from simulst.eval.score.tables import SegmentRow, read_scores, read_segments
@@ -68,7 +68,7 @@ class Run:
             references=[row.reference for row in self.rows],
             tokenizer=tokenizer,
         )
-        counts = {metric.name: metric.counts(texts) for metric in known_metrics() if metric.counts}
+        counts = counted(known_metrics(), texts)
         scores = [{k: v for k, v in row.scores.items() if k not in counts and self._averaged(k)} for row in self.rows]
         return Sample.of(scores, counts)
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
+from simulst.core.glossary import read_glossary
 from simulst.eval.logs.instances import Instance
 from simulst.eval.logs.units import Unit
 from simulst.eval.metrics.bleu import bleu_tokenizer
-from simulst.eval.metrics.metric import Corpus, Counts, Kind, Metric, Need, Texts
+from simulst.eval.metrics.metric import Corpus, Counts, Kind, Metric, Need, Texts, counted
 from simulst.eval.metrics.registry import chosen_metrics
 from simulst.eval.score.measure import Cells, columns, means, segment_rows
 from simulst.eval.score.signature import Signer
@@ -41,6 +42,8 @@ class Options:
     """COMET model; needs source sentences."""
     metrics: Sequence[str] = ()
     """Metrics of one's own, each `file.py:NAME`."""
+    terms: str = ""
+    """File of terms for TERM_ACC, `source<TAB>target` on each line."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +103,7 @@ def assemble(
     metrics = [m for m in chosen_metrics(settings.metrics) if m.when(profile) and (quality or m.kind != "quality")]
     rows = segment_rows(segments, metrics, profile.prefix)
     run = _corpus(segments, instances, rows, profile, settings)
-    counts = {metric.printed(profile.prefix): metric.counts(run.texts) for metric in metrics if metric.counts}
+    counts = counted(metrics, run.texts, profile.prefix)
     scores, owners = _scores(run, metrics, counts)
     signer = Signer(
         profile=profile,
@@ -142,6 +145,7 @@ def _corpus(
         references=[segment.reference for segment in segments],
         sources=[segment.source for segment in segments],
         tokenizer=settings.tokenizer or bleu_tokenizer(settings.lang),
+        terms=read_glossary(Path(settings.terms)).terms if settings.terms else (),
     )
     return Corpus(
         segments=segments,

@@ -25,6 +25,8 @@ SAMPLE_RATE = 24_000
 NEVER_S = 253_402_300_799
 """The year 9999: a session does not expire."""
 QUERY = ("model", "policy", "chunk_ms", "source", "target", "task", "pace")
+_CHANGED = ("policy", "chunk_ms", "source", "task", "model", "glossary")
+"""Keys of our own that `session.update` takes."""
 EVENTS = ("session.update", "session.input_audio_buffer.append", "session.close")
 
 Message = dict[str, Any]
@@ -203,7 +205,7 @@ def _read_update(session: object) -> Message:
         raise _mistake("session.update needs a session.")
     audio = _part(session, "audio", ("input", "output"))
     heard, said = _part(audio, "input", ("transcription", "noise_reduction")), _part(audio, "output", ("language",))
-    found: Message = {key: session[key] for key in ("policy", "chunk_ms", "source", "task", "model") if key in session}
+    found: Message = {key: session[key] for key in _CHANGED if key in session}
     known = {"type", "audio", *found}
     if unknown := [key for key in session if key not in known]:
         raise _mistake(f"session.{unknown[0][:40]} cannot be set here.")

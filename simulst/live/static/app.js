@@ -5,7 +5,7 @@ import { LiveClient } from "/client.js";
 import { View, time } from "/view.js";
 
 const $ = (id) => document.getElementById(id);
-const remembered = ["source", "mic", "speed", "model", "policy", "target", "beside", "chunk", "size", "theme", "contrast", "show-source", "show-unstable"];
+const remembered = ["source", "mic", "speed", "model", "policy", "target", "beside", "chunk", "glossary", "size", "theme", "contrast", "show-source", "show-unstable"];
 const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 const client = new LiveClient({ token });
 const view = new View(client);
@@ -119,7 +119,11 @@ function chosen() {
   const chunk = $("chunk").value;
   const [target, beside] = targets();
   const written = beside ? { targets: [target, beside] } : target ? { target } : {};
-  return { model: $("model").value, policy: $("policy").value, ...written, ...(chunk ? { chunk_ms: Number(chunk) } : {}) };
+  return { model: $("model").value, policy: $("policy").value, glossary: terms(), ...written, ...(chunk ? { chunk_ms: Number(chunk) } : {}) };
+}
+
+function terms() {
+  return $("glossary").value.replace(/[^\S\n]*[=→\t][^\S\n]*/g, "\t").trim();
 }
 
 async function listMicrophones() {
@@ -310,6 +314,7 @@ for (const id of remembered) {
     applyView();
   });
 }
+$("glossary").onchange = changeSettings;
 document.onvisibilitychange = () => client.running && !document.hidden && stayAwake();
 document.addEventListener("keydown", (event) => {
   if (!event.altKey || event.ctrlKey || event.metaKey) return;

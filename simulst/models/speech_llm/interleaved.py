@@ -161,6 +161,7 @@ class InterleavedStream:
             suppress=weights.suppress_in_write,
             no_repeat_ngram=weights.options.no_repeat_ngram,
             recent=tuple(self.tokens[-RECENT_IDS:]),
+            favoured=None if self.plan.favoured is None else self.plan.favoured.after(self.tokens),
         )
         found = greedy(run, step, rules)
         self.read_since = self.next

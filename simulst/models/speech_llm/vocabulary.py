@@ -32,6 +32,11 @@ class SentencePieceVocabulary(PieceVocabulary):
     def encode(self, text: str) -> list[int]:
         return list(self.processor.encode(text))
 
+    def spell(self, text: str) -> tuple[int, ...]:
+        """The ids that SentencePiece gives the words; empty where one of them is unknown."""
+        ids = tuple(self.encode(text))
+        return () if self.special & set(ids) else ids
+
     def mark(self, name: str) -> int:
         """The id of a control mark such as `<sp>`."""
         token = int(self.processor.piece_to_id(name))

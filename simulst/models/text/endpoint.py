@@ -4,12 +4,13 @@
 text is cut into words here (`WordVocabulary`), so that committed words can be forced as text, whatever its tokeniser.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simulst.core.glossary import Term
 from simulst.core.translator import PLAIN, Draw, Evidence, Hypothesis, Query, SourceModel
 from simulst.errors import ModelError
 from simulst.models.decoding import Candidate
@@ -80,10 +81,11 @@ class Endpoint(TextModel):
     def text_side(self) -> SourceModel:
         return EndpointText(self)
 
-    def prompt(self, text: str, prefix: Sequence[int]) -> str:
-        """What the server is to go on with: examples, the source, and what was committed."""
+    def prompt(self, text: str, prefix: Sequence[int], terms: Iterable[Term] = ()) -> str:
+        """What the server is to go on with: examples, terms as further ones, the source, and what was committed."""
         if self.template is None:
-            begun = few_shot(text, self.options.source, self.options.target, self.examples)
+            shown = [*self.examples, *((term.source, term.target) for term in terms)]
+            begun = few_shot(text, self.options.source, self.options.target, shown)
         else:
             begun = self.template.replace("{source}", self.options.source).replace("{target}", self.options.target)
             begun = begun.replace("{text}", text)
@@ -115,7 +117,7 @@ class EndpointText(TextSide):
         """The likeliest translation and, where several are wanted, samples beside it; best first."""
         scored = self.model.options.logprobs and (Evidence.LOGPROBS in query.want or query.n_best > 1)
         request: dict[str, object] = {
-            "prompt": self.model.prompt(text, prefix),
+            "prompt": self.model.prompt(text, prefix, query.favoured.heard if query.favoured else ()),
             "max_tokens": TOKENS_PER_WORD * max_new,
             "stop": ["\n"],
             **({"logprobs": 1} if scored else {}),

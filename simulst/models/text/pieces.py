@@ -41,3 +41,7 @@ class WordVocabulary(PieceVocabulary):
             known = self._ids[piece] = len(self.pieces)
             self.pieces.append(piece.encode())
         return known
+
+    def spell(self, text: str) -> tuple[int, ...]:
+        """Its words, new ones among them."""
+        return self.ids(self.cut(f" {text}" if self.spaced else text))

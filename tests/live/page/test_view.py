@@ -1,13 +1,15 @@
 """How the page looks and can be used: settings, colours, overlay, phone, keyboard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from simulst.core.translator import PLAIN, Hypothesis, Query
 from simulst.testing import ToyTranslator, toy_text
 from simulst.testing.scripted import ToyVocabulary
+from simulst.testing.toy import ToySession
 
 WORDS = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7, 21, 22, 23, 24, 20, 1, 2, 4]
 Serve = Callable[..., Any]
@@ -52,6 +54,32 @@ def test_settings_are_kept_and_switched_while_running(
     browser.refresh()
     page.wait(lambda: page.js("return document.getElementById('policy').value") == "wait_k")
     assert page.js("return document.getElementById('model').value") == "other"
+
+
+def test_terms_of_the_page_reach_the_model(visit: Visit, browser: Any, serve: Serve, speech: Path) -> None:
+    noted: set[str] = set()
+
+    class NotingSession(ToySession):
+        def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
+            if query.favoured is not None:
+                noted.update(term.target for term in query.favoured.heard)
+            return super().hypothesise(prefix, query)
+
+    class Noting(ToyTranslator):
+        def open(self) -> ToySession:
+            return NotingSession(self)
+
+    page = visit(serve(models={"toy": Noting()}).address)
+    field = page.find("#glossary")
+    field.clear()
+    field.send_keys("s14 = vierzehn\ns60→sechzig")
+    page.translate_file(speech)
+    page.wait(lambda: page.status == "Ready" and page.text)
+    assert noted == {"vierzehn"}
+    browser.refresh()
+    page.wait(lambda: page.js("return document.getElementById('glossary').value") == "s14 = vierzehn\ns60→sechzig")
+    page.js("localStorage.removeItem('simulst.glossary')")
+    page.quiet()
 
 
 def test_the_view_can_be_changed(visit: Visit, browser: Any, serve: Serve, speech: Path) -> None:
