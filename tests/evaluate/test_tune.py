@@ -111,6 +111,13 @@ def test_a_search_that_was_stopped_goes_on(tune: Callable[..., tuple[int, str, s
     assert status == 0
     assert "trial 5 of 6" in said and "trial 1 of 6" not in said
     assert logs and all(path.read_bytes() == log for path, log in logs.items())  # with its times of computing
+    assert "Warning" not in said
+    status, _, said = tune("LAAL<=1", "--trials", 7)
+    assert status == 2
+    assert said.endswith(
+        f"simulst: {tmp_path / 'out'} holds a search of other policies, ranges or limits; name another folder with "
+        "--output, or ask for what it was begun with to go on.\n"
+    )
 
 
 def test_a_limit_that_nothing_keeps_to_ends_with_3_and_the_closest(

@@ -120,10 +120,27 @@ class Tuner:
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=FACTOR),
             load_if_exists=True,
         )
+        self._check_same(study)
         for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):  # of a search that was stopped
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             study.enqueue_trial(trial.params)
         return study
+
+    def _check_same(self, study: "Study") -> None:
+        """DataError where the folder holds the search of another space or limit; a new one notes its own."""
+        asked = {
+            "searches": [[one.policy, str(one.ranges), str(one.options)] for one in self.searches],
+            "limits": [[limit.metric, limit.at_most] for limit in self.goal.limits],
+        }
+        known = study.user_attrs.get("asked")
+        if known is None and study.get_trials():  # of a version that did not note it
+            known = {}
+        if known not in (None, asked):
+            raise DataError(
+                f"{self.output} holds a search of other policies, ranges or limits; name another folder with --output, "
+                "or ask for what it was begun with to go on."
+            )
+        study.set_user_attr("asked", asked)
 
     def _objective(self, trial: "Trial") -> float:
         by_name = {search.policy: search for search in self.searches}
@@ -133,11 +150,12 @@ class Tuner:
         for rung, items in enumerate(self.rungs(), 1):
             scores = self._scores(plan, items)
             excess = self._excess(scores)
-            trial.set_constraint("limits", excess)
             trial.report(scores[QUALITY] - 100 * max(0.0, excess), rung)
             if (excess > HOPELESS or trial.should_prune()) and items < len(self.dataset.items):
+                trial.set_constraint("limits", excess)  # once: the sampler takes no second value
                 self.say(f"{where}: {self._said(scores)}, dropped after {items} items")
                 raise library().TrialPruned
+        trial.set_constraint("limits", excess)
         trial.set_user_attr("complete", True)
         self.say(f"{where}: {self._said(scores)}")
         return scores[QUALITY]
