@@ -111,16 +111,17 @@ class Tuner:
         optuna = library()
         self.output.mkdir(parents=True, exist_ok=True)
         backend = optuna.storages.journal.JournalFileBackend(str(self.output / STUDY_FILE))
-        sampler = optuna.samplers.TPESampler(seed=self.goal.seed, n_startup_trials=12)
         study: Study = optuna.create_study(
             study_name="simulst",
             direction="maximize",
             storage=optuna.storages.JournalStorage(backend),
-            sampler=sampler,
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=FACTOR),
             load_if_exists=True,
         )
         self._check_same(study)
+        # a search that goes on draws other settings than those it began with
+        seed = self.goal.seed + 1_000 * len(study.get_trials())
+        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=12)
         for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):  # of a search that was stopped
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             study.enqueue_trial(trial.params)
