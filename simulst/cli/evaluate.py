@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from simulst.bundled import bundled_path
+from simulst.cli import evaluate_options as wanted
 from simulst.cli import options
 from simulst.errors import DataError, PolicyError, SimulstError
 
@@ -50,82 +50,36 @@ class Chosen:
     glossary_boost: float | None
 
 
-Source = Annotated[
-    Path,
-    typer.Argument(
-        parser=bundled_path,
-        help="Recipe, MuST-C split folder, folder with source.txt and target.txt, or manifest.jsonl.",
-        metavar="RECIPE.toml|DIR",
-    ),
-]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; resumes in it.", metavar="OUT")]
-Model = Annotated[str | None, typer.Option("--model", "-m", help="See `simulst models`.", metavar="NAME")]
-Policy = Annotated[str | None, typer.Option("--policy", "-p", help="See `simulst policies`.", metavar="NAME|FILE.toml")]
-Workers = Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.", metavar="N")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of the model in each process.", metavar="N")]
-Batch = Annotated[
-    int, typer.Option("--batch", "-b", min=1, help="Items that each process translates together.", metavar="N")
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(parser=bundled_path, help="Test set to use instead of the recipe's.", metavar="DIR|manifest.jsonl"),
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first items.", metavar="N")]
-Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Start over; the previous run is kept until the first item is done.")
-]
-Long = Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")]
-Lang = Annotated[str, typer.Option(help="Target language, if the folder does not name it.", metavar="XX")]
-Device = Annotated[str | None, typer.Option(help="cpu (default), cuda, cuda:1, auto.", metavar="NAME")]
-LatencyUnit = Annotated[str | None, typer.Option(help="Latency unit: word (default) or char.", metavar="NAME")]
-Profile = Annotated[str | None, typer.Option(help="Scoring profile; see `simulst score`.", metavar="NAME")]
-GlossaryBoost = Annotated[
-    float | None, typer.Option(min=0, max=100, help="What is added to the logits of their tokens.", metavar="N")
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", metavar="N")]
-FinalOnly = Annotated[
-    bool,
-    typer.Option("--final-only", help="Re-translation: words count once they cannot change (as in SimulEval)."),
-]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out items that cannot be used.")]
-WithTrace = Annotated[bool, typer.Option("--trace", help="Keep every decision in OUT/traces, for `simulst explain`.")]
-CompareTo = Annotated[
-    Path | None,
-    typer.Option(help="A run before: exit with 3 if quality fell or latency rose significantly.", metavar="OLD"),
-]
-NoScore = Annotated[bool, typer.Option("--no-score", help="Translate only.")]
-
-
 def evaluate(
-    source: Source,
-    output: Output,
-    model: Model = None,
-    policy: Policy = None,
+    source: wanted.Source,
+    output: wanted.Output,
+    model: wanted.Model = None,
+    policy: wanted.Policy = None,
     set_: options.Set = None,
     chunk_ms: options.ChunkMs = None,
-    workers: Workers = 1,
-    threads: Threads = 1,
-    batch: Batch = 1,
-    data: Data = None,
+    workers: wanted.Workers = 1,
+    threads: wanted.Threads = 1,
+    batch: wanted.Batch = 1,
+    data: wanted.Data = None,
     dataset: options.Dataset = "",
-    limit: Limit = None,
-    fresh: Fresh = False,
-    long: Long = False,
-    lang: Lang = "",
-    device: Device = None,
+    limit: wanted.Limit = None,
+    fresh: wanted.Fresh = False,
+    long: wanted.Long = False,
+    lang: wanted.Lang = "",
+    device: wanted.Device = None,
     dtype: options.Dtype = None,
-    unit: LatencyUnit = None,
-    profile: Profile = None,
+    unit: wanted.LatencyUnit = None,
+    profile: wanted.Profile = None,
     metric: options.Metric = None,
     glossary: options.Glossary = None,
-    glossary_boost: GlossaryBoost = None,
+    glossary_boost: wanted.GlossaryBoost = None,
     terms: options.Terms = None,
-    seed: Seed = None,
-    final_only: FinalOnly = False,
-    skip_bad: SkipBad = False,
-    trace: WithTrace = False,
-    no_score: NoScore = False,
-    compare_to: CompareTo = None,
+    seed: wanted.Seed = None,
+    final_only: wanted.FinalOnly = False,
+    skip_bad: wanted.SkipBad = False,
+    trace: wanted.WithTrace = False,
+    no_score: wanted.NoScore = False,
+    compare_to: wanted.CompareTo = None,
     json_: options.Json = False,
 ) -> None:
     """Translate every item of a test set and score the result (docs/evaluation.md).
@@ -153,16 +107,31 @@ def evaluate(
     )
     with _exit_statuses():
         found = _recipe(source, data, long=long, lang=lang, kind=dataset, limit=limit)
-        listed = terms or glossary
-        given = (("profile", profile), ("metrics", metric), ("terms", str(listed) if listed else ""))
-        scoring: dict[str, object] = {key: value for key, value in given if value}
-        recipe = _changed(found, chosen, set_ or [], scoring)
-        settings = replace(settings, scoring=recipe.scoring, command=["simulst", *sys.argv[1:]])
-        old = _old_run(compare_to, output, recipe, scores=not no_score)
-        results = _run_together(recipe, output, settings)
+        recipe = _changed(found, chosen, set_ or [], _scoring(profile, metric, terms or glossary))
+        old, results = _run_recipe(recipe, output, settings, compare_to)
+    _tell(results, old, output, json_=json_)
+
+
+def _tell(results: "list[Result]", old: "Run | None", output: Path, *, json_: bool) -> None:
+    """Scores on stdout, and the exit status; nothing where another process of the gang says it."""
     if results:
         _print(results, output, json_=json_)
         _judge(results, old)
+
+
+def _scoring(profile: str | None, metrics: list[str] | None, terms: Path | None) -> dict[str, object]:
+    """What the options say of `[score]`."""
+    given = (("profile", profile), ("metrics", metrics), ("terms", str(terms) if terms else ""))
+    return {key: value for key, value in given if value}
+
+
+def _run_recipe(
+    recipe: "Recipe", output: Path, settings: "Settings", compare_to: Path | None
+) -> "tuple[Run | None, list[Result]]":
+    """The run to compare with, read before anything is written, and what the runs of the recipe found."""
+    settings = replace(settings, scoring=recipe.scoring, command=["simulst", *sys.argv[1:]])
+    old = _old_run(compare_to, output, recipe, scores=settings.score)
+    return old, _run_together(recipe, output, settings)
 
 
 def _judge(results: "list[Result]", old: "Run | None") -> None:

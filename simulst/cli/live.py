@@ -15,10 +15,11 @@ from simulst.errors import DeviceLostError, SimulstError
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Coroutine
 
     from simulst.core.glossary import Glossary
-    from simulst.core.loaded import LoadedPolicy
     from simulst.core.translator import Translator
+    from simulst.live.captions import Captions
     from simulst.live.catalogue import Catalogue
     from simulst.live.together import Beside
 
@@ -84,57 +85,35 @@ def live(
     Browsers give microphones to localhost and to https pages only; for other machines use --tls-cert and --tls-key.
     """
     models = list(dict.fromkeys(model or [options.DEFAULT_MODEL]))
-    first, set_ = _first(models[0], set_ or [])
     if terminal:
         from simulst.cli.translate import translate
 
-        translate(
-            source,
-            first,
-            policy,
-            set_,
-            chunk_ms,
-            caption=caption,
-            glossary=glossary,
-            glossary_boost=glossary_boost,
-            device=device,
-            dtype=dtype,
-        )
-        return
-    import asyncio
-
-    from simulst.chosen import load_policy_with, read_settings
-    from simulst.core.glossary import read_glossary
+        first, set_ = _first(models[0], set_ or [])
+        shown = partial(translate, source, first, policy, set_, chunk_ms, device=device, dtype=dtype)
+        return shown(caption=caption, glossary=glossary, glossary_boost=glossary_boost)
     from simulst.live.access import Access, site
-    from simulst.live.captions import Captions
     from simulst.live.hub import Limits
     from simulst.live.server import serve_live
 
     _check(max_clients >= 1 and idle_s > 0 and 0 <= port < 65536 and workers >= 0 and batch >= 1)
     _check_rest(pause_silence)
-    captions = Captions(caption or [], lambda sentence: print(f"simulst: {sentence}", file=sys.stderr, flush=True))
+    captions = _captions(caption or [])
     access = Access(host=host, token=token, origins=tuple(map(site, allow_origin or ())))
+    limits = Limits(max_clients=max_clients, idle_s=idle_s, silence_s=pause_silence)
     tls = _tls(tls_cert, tls_key)
-    settings = read_settings(set_, policy=policy, model=first)
-    loaded = load_policy_with(policy, settings, chunk_ms)
     threads = max(workers or processors(), batch)
     _one_thread_each(threads if batch == 1 else 1)
-    terms = None if glossary is None else read_glossary(glossary, boost=glossary_boost)
-    offered = _offered(models, settings.model, device=device, dtype=dtype)
-    catalogue, beside = _catalogue(offered, loaded, terms, batch)
-    limits = Limits(max_clients=max_clients, idle_s=idle_s, silence_s=pause_silence)
+    terms = options.glossary_of(glossary, glossary_boost)
+    catalogue, beside = _catalogue(models, set_ or [], policy, chunk_ms, terms, batch, device=device, dtype=dtype)
     ready = partial(_greet, protected=access.local or bool(token), token=token)
-    served = serve_live(
-        catalogue,
-        port=port,
-        access=access,
-        limits=limits,
-        workers=threads,
-        beside=beside,
-        captions=captions,
-        tls=tls,
-        ready=ready,
-    )
+    serve = partial(serve_live, catalogue, beside=beside, captions=captions, tls=tls, ready=ready)
+    _until_stopped(serve(port=port, access=access, limits=limits, workers=threads))
+
+
+def _until_stopped(served: "Coroutine[None, None, None]") -> None:
+    """Serve; where the device of the models is lost, this process is replaced by a new one of the same command."""
+    import asyncio
+
     try:
         asyncio.run(served)
     except DeviceLostError as error:
@@ -142,13 +121,32 @@ def live(
         os.execv(sys.executable, [sys.executable, "-m", "simulst", *sys.argv[1:]])
 
 
+def _captions(specs: list[str]) -> "Captions":
+    from simulst.live.captions import Captions
+
+    return Captions(specs, lambda sentence: print(f"simulst: {sentence}", file=sys.stderr, flush=True))
+
+
 def _catalogue(
-    offered: "dict[str, Translator]", loaded: "LoadedPolicy", terms: "Glossary | None", batch: int
+    models: list[str],
+    set_: list[str],
+    policy: str,
+    chunk_ms: int | None,
+    terms: "Glossary | None",
+    batch: int,
+    *,
+    device: str,
+    dtype: str | None,
 ) -> "tuple[Catalogue, Beside]":
     """What is served, and how streams are computed beside each other."""
+    from simulst.chosen import load_policy_with, read_settings
     from simulst.live.catalogue import Catalogue
     from simulst.live.together import Together, alone
 
+    first, set_ = _first(models[0], set_)
+    settings = read_settings(set_, policy=policy, model=first)
+    loaded = load_policy_with(policy, settings, chunk_ms)
+    offered = _offered(models, settings.model, device=device, dtype=dtype)
     if batch == 1:
         return Catalogue(offered, loaded, terms), alone
     together = Together(offered, streams=batch)

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from simulst.bundled import bundled_path
 from simulst.defaults import DEFAULT_BOOST as DEFAULT_BOOST
 from simulst.defaults import DEFAULT_MODEL as DEFAULT_MODEL
 from simulst.defaults import DEFAULT_POLICY as DEFAULT_POLICY
+
+if TYPE_CHECKING:
+    from simulst.core.glossary import Glossary as Favoured
 
 Model = Annotated[
     str,
@@ -51,3 +54,10 @@ Metric = Annotated[
     typer.Option("--metric", help="A metric of your own, scored with the others; repeatable.", metavar="FILE.py:NAME"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def glossary_of(path: Path | None, boost: float) -> "Favoured | None":
+    """The terms of --glossary; GlossaryError where the file cannot be used."""
+    from simulst.core.glossary import read_glossary
+
+    return None if path is None else read_glossary(path, boost=boost)

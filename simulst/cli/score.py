@@ -90,6 +90,10 @@ def score(
     bounds = _bounds(report, bootstrap)
     if output is not None:
         report.write(output)
+    _show(report, bounds, json_=json_)
+
+
+def _show(report: "ScoreReport", bounds: "dict[str, Interval]", *, json_: bool) -> None:
     if json_:
         document: dict[str, object] = dict(report.scores) | {"signatures": report.signatures, "notes": report.notes}
         if bounds:

@@ -15,6 +15,7 @@ from simulst.errors import SimulstError
 if TYPE_CHECKING:
     from simulst.audio import AudioStream
     from simulst.core.glossary import Glossary
+    from simulst.core.loaded import LoadedPolicy
     from simulst.core.session import Session
     from simulst.core.translator import Translator
     from simulst.sinks.sink import Sink
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from simulst.sinks.terminal import TerminalView
 
 
+Source = Annotated[
+    str, typer.Argument(parser=bundled, help="Audio file, URL, - (wav or raw s16le 16 kHz) or mic.", metavar="SRC")
+]
+
+
 def translate(
-    source: Annotated[
-        str,
-        typer.Argument(parser=bundled, help="Audio file, URL, - (wav or raw s16le 16 kHz) or mic.", metavar="SRC"),
-    ],
+    source: Source,
     model: options.Model = options.DEFAULT_MODEL,
     policy: options.Policy = options.DEFAULT_POLICY,
     set_: options.Set = None,
@@ -61,27 +64,22 @@ def translate(
     kind, style, written = _format(format_, output), _style(timing), _targets(targets, output, trace)
     outputs = [_file_of(output, target) for target in written]
     _check_output(outputs, source, policy, trace)
-    terms = _glossary(glossary, glossary_boost)
+    terms = options.glossary_of(glossary, glossary_boost)
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     with ExitStack() as stack:
         sinks = _captions(caption or [], written, stack)
         stream = stack.enter_context(open_audio(source))
         from simulst.cli.threads import one_thread_per_stream
-        from simulst.core.session import Session
         from simulst.models import load_model
-        from simulst.sinks import open_sink
         from simulst.sinks.drive import Interrupted, drive_stream
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None) and not targets
         one_thread_per_stream()
         models = _translators(load_model(model, device=device, dtype=dtype, **settings.model), written)
-        favoured = [terms, *[None] * (len(models) - 1)]  # a glossary is of one language: that of the first target
-        both = zip(models, favoured, strict=True)
-        sessions = [Session(one, loaded, hypotheses=watched, glossary=own) for one, own in both]
-        for path, own in zip(outputs if output is not None or not watched else [], sinks, strict=False):
-            own.append(open_sink(kind, stack.enter_context(_output(path)), style))
-            stack.callback(own[-1].close)
+        sessions = _sessions(models, loaded, terms, hypotheses=watched)
+        if output is not None or not watched:
+            _open_outputs(outputs, sinks, kind, style, stack)
         if watched:
             sinks[0].append(stack.enter_context(_view(sessions[0], stream)))
         if trace is not None:
@@ -92,10 +90,26 @@ def translate(
             raise typer.Exit(interrupt.status) from None
 
 
-def _glossary(path: Path | None, boost: float) -> "Glossary | None":
-    from simulst.core.glossary import read_glossary
+def _sessions(
+    models: "list[Translator]", policy: "LoadedPolicy", terms: "Glossary | None", *, hypotheses: bool
+) -> "list[Session]":
+    """One for each target; a glossary is of one language, that of the first."""
+    from simulst.core.session import Session
 
-    return None if path is None else read_glossary(path, boost=boost)
+    favoured = [terms, *[None] * (len(models) - 1)]
+    both = zip(models, favoured, strict=True)
+    return [Session(model, policy, hypotheses=hypotheses, glossary=own) for model, own in both]
+
+
+def _open_outputs(
+    outputs: list[Path | None], sinks: "list[list[Sink]]", kind: str, style: "SubtitleStyle", stack: ExitStack
+) -> None:
+    """A sink of each output, beside the others of its target."""
+    from simulst.sinks import open_sink
+
+    for path, own in zip(outputs, sinks, strict=True):
+        own.append(open_sink(kind, stack.enter_context(_output(path)), style))
+        stack.callback(own[-1].close)
 
 
 def _trace(file: TextIO, session: "Session", source: str, name: str) -> None:

@@ -1,8 +1,7 @@
 """Languages of a stream: chosen in `hello` and `switch`, and what is said where no model does them."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,32 +10,9 @@ from simulst.core.languages import Pair, Wanted, choose
 from simulst.core.translator import Translator
 from simulst.errors import ModelError
 from simulst.testing import ToyTranslator, toy_audio, toy_text
-from simulst.testing.scripted import ToyVocabulary
-from simulst.testing.toy import VOCABULARY
+from simulst.testing.tongues import TRANSCRIBE, TRANSLATE, TwoTongues
 
 WORDS = [3, 14, 15, 0, 9, 26, 30, 0, 5, 35, 8]
-TRANSLATE, TRANSCRIBE = Pair(source="en", target="de"), Pair(source="en", target="en")
-
-
-class Loud(ToyVocabulary):
-    """The same words in capitals: the toy's transcript."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names, self.pieces = VOCABULARY.names, VOCABULARY.pieces
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return super().decode(ids).upper()
-
-
-@dataclass(kw_only=True)
-class TwoTongues(ToyTranslator):
-    pairs: tuple[Pair, ...] = (TRANSLATE, TRANSCRIBE)
-    made: list[Pair] = field(default_factory=list)
-
-    def for_pair(self, pair: Pair) -> Translator:
-        self.made.append(pair)
-        return ToyTranslator(name=self.name, vocabulary=Loud()) if pair == TRANSCRIBE else self
 
 
 @pytest.mark.parametrize(

@@ -1,46 +1,17 @@
 """One stream written in several languages: each as it would be alone, told apart, resumed, watched and exported."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from simulst.core.languages import Pair
-from simulst.core.translator import Translator
 from simulst.testing import ToyTranslator, toy_audio, toy_text
-from simulst.testing.scripted import ToyVocabulary
-from simulst.testing.toy import VOCABULARY
+from simulst.testing.tongues import TRANSCRIBE, TRANSLATE, TwoTongues
 
 WORDS = [3, 14, 15, 0, 9, 26, 30, 0, 5, 35, 8]
 OTHERS = [7, 6, 5, 0, 31, 30, 29]
-DE, EN = Pair(source="en", target="de"), Pair(source="en", target="en")
 Message = dict[str, Any]
-
-
-class Loud(ToyVocabulary):
-    """The same words in capitals: the toy's transcript."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names, self.pieces = VOCABULARY.names, VOCABULARY.pieces
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return super().decode(ids).upper()
-
-
-@dataclass(kw_only=True)
-class TwoTongues(ToyTranslator):
-    pairs: tuple[Pair, ...] = (DE, EN)
-    together: list[list[Pair]] = field(default_factory=list)
-
-    def for_pair(self, pair: Pair) -> Translator:
-        return ToyTranslator(name=self.name, vocabulary=Loud()) if pair == EN else self
-
-    def side_by_side(self, pairs: Sequence[Pair]) -> list[Translator]:
-        self.together.append(list(pairs))
-        return [self.for_pair(pair) for pair in pairs]
 
 
 class Reader:
@@ -107,7 +78,7 @@ def test_the_model_is_asked_once_for_both(serve: Callable[..., Any], client: Cal
     model = TwoTongues()
     reader = Reader(client(serve({"both": model})), targets=["en", "de"])
     reader.until("ready")
-    assert model.together == [[EN, DE]]
+    assert model.together == [[TRANSCRIBE, TRANSLATE]]
 
 
 def test_a_stream_is_resumed_in_each_target(both: Any, client: Callable[..., Any]) -> None:

@@ -8,6 +8,7 @@ import torch
 from simulst import load_model
 from simulst.core.source import FloatArray
 from simulst.models.seq2seq.translator import Seq2SeqTranslator
+from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
 
 
@@ -71,3 +72,11 @@ def noise() -> FloatArray:
     generator = np.random.default_rng(7)
     level = np.repeat(generator.uniform(0.01, 0.5, 40), 1600)
     return (generator.normal(0, 0.3, 64_000) * level).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model() -> SpeechLLMTranslator:
+    """The embedded weights."""
+    loaded = load_model("tiny-en-de")
+    assert isinstance(loaded, SpeechLLMTranslator)
+    return loaded

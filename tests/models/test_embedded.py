@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from simulst import Session, load_model
+from simulst import Session
 from simulst.audio import open_file
 from simulst.core.events import WriteEvent
 from simulst.core.translator import FloatArray
@@ -14,13 +14,6 @@ from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.policies import load_policy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture(scope="module")
-def model() -> SpeechLLMTranslator:
-    loaded = load_model("tiny-en-de")
-    assert isinstance(loaded, SpeechLLMTranslator)
-    return loaded
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from simulst import Session, load_model
+from simulst import Session
 from simulst.audio import open_file
 from simulst.core.favoured import Favouring
 from simulst.core.glossary import Glossary, parse_glossary
@@ -21,13 +21,6 @@ from simulst.testing.scripted import ScriptedTranslator, ToyVocabulary
 TALK = Path(__file__).parents[2] / "examples" / "talk.flac"
 STORY = parse_glossary("story\tErzählung\nhouse\tHäuschen")
 SPEECH = parse_glossary("story\tHandlung")
-
-
-@pytest.fixture(scope="module")
-def model() -> SpeechLLMTranslator:
-    loaded = load_model("tiny-en-de")
-    assert isinstance(loaded, SpeechLLMTranslator)
-    return loaded
 
 
 @pytest.fixture(scope="module")

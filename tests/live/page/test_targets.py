@@ -1,40 +1,16 @@
 """The page with two languages side by side: panes, exports, overlay; and what a phone shows while it listens."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from simulst.core.languages import Pair
-from simulst.core.translator import Translator
 from simulst.live.captions import Captions
-from simulst.testing import ToyTranslator, toy_text
-from simulst.testing.scripted import ToyVocabulary
-from simulst.testing.toy import VOCABULARY
+from simulst.testing import toy_text
+from simulst.testing.tongues import TwoTongues
 
 WORDS = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7, 21, 22, 23, 24, 20, 1, 2, 4]
 Visit = Callable[[str], Any]
 Serve = Callable[..., Any]
-
-
-class Loud(ToyVocabulary):
-    """The same words in capitals: the toy's transcript."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names, self.pieces = VOCABULARY.names, VOCABULARY.pieces
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return super().decode(ids).upper()
-
-
-@dataclass(kw_only=True)
-class TwoTongues(ToyTranslator):
-    pairs: tuple[Pair, ...] = (Pair(source="en", target="de"), Pair(source="en", target="en"))
-
-    def for_pair(self, pair: Pair) -> Translator:
-        loud = Loud() if pair.target == "en" else VOCABULARY
-        return ToyTranslator(name=self.name, vocabulary=loud, before=self.before)
 
 
 def shown(page: Any, pane: int) -> str:
