@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulst.core.activity import SpeechActivity
+from simulst.core.commit import REPLACEMENT
 from simulst.core.deciding import Deciding
 from simulst.core.events import Event
 from simulst.core.forced import SILENCE_KEPT_S, segment_cut
@@ -88,7 +89,8 @@ class Session(Deciding):
     def transcript(self) -> str:
         """Recognised source text, "" where the model has none; of kept audio only unless `keep_transcript` is set."""
         kept = self._translator.transcript()
-        return self._transcript.text(kept) if self._keep_transcript else kept
+        text = self._transcript.text(kept) if self._keep_transcript else kept
+        return text.replace(REPLACEMENT, "")  # half a character that was recognised
 
     def feed(self, samples: npt.ArrayLike, *, catch_up: bool = False) -> list[Event]:
         """Take samples, decide for every complete chunk, and return what happened.

@@ -268,6 +268,12 @@ def test_transcript_of_the_whole_stream() -> None:
     assert session.transcript() == " ".join(f"s{word}" for word in words)
 
 
+def test_half_a_character_of_the_transcript_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(ToyTranslator(), load_policy("stream_att"))
+    monkeypatch.setattr(session._translator, "transcript", lambda: "more an\ufffd one")
+    assert session.transcript() == "more an one"
+
+
 def test_user_settings_go_over_those_of_the_preset() -> None:
     session = Session(ToyTranslator(), load_policy("stream_att-f4", f=2), chunk_ms=320, history="fixed_words")
     assert (session.chunk_ms, session.policy.f) == (320, 2)  # type: ignore[attr-defined]
