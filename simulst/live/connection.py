@@ -205,14 +205,14 @@ class Connection:
         self._follow(self._place.tracks())
 
     async def _resume(self, message: dict[str, object]) -> None:
+        seen = read_positions(message)  # before the stream is taken from whoever has it
         self._place = self._hub.resume(read_name(message, "session") or "", self)
         stream = self._place.stream
-        positions = read_positions(message, [track.target for track in stream.tracks])
         seq: object = {track.target: track.seq for track in stream.tracks}
         if not stream.hello.targets:
             seq = stream.tracks[0].seq
         await self._send({"type": "resumed", "session": stream.id, "seq": seq, "received": stream.received})
-        self._follow(dict(zip(stream.tracks, positions, strict=True)))
+        self._follow({track: seen(track.target) for track in stream.tracks})
 
     async def _switch(self, message: dict[str, object], place: Place) -> None:
         if place.stream.ended:

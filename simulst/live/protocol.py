@@ -83,7 +83,7 @@ many libraries take in one message unless told otherwise.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, TypeGuard
 
@@ -273,12 +273,14 @@ def read_count(message: dict[str, object], key: str) -> int:
     return value
 
 
-def read_positions(message: dict[str, object], targets: Sequence[str]) -> list[int]:
-    """`seq` of each target, or the one of a stream that names none. Raises ProtocolError."""
+def read_positions(message: dict[str, object]) -> Callable[[str], int]:
+    """The `seq` that was seen last, by target; one number is that of every target. Raises ProtocolError."""
     given = message.get("seq", 0)
-    if isinstance(given, dict):
-        return [read_count(given, target) for target in targets]
-    return [read_count(message, "seq")] * len(targets)
+    if not isinstance(given, dict):
+        count = read_count(message, "seq")
+        return lambda target: count
+    counts = {target: read_count(given, target) for target in given}
+    return lambda target: counts.get(target, 0)
 
 
 def _read_targets(message: dict[str, object]) -> tuple[str, ...]:

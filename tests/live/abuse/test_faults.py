@@ -67,7 +67,7 @@ def test_a_model_that_hangs_costs_one_stream_only(
     from simulst.live import server as module
     from simulst.live.pool import Pool
 
-    monkeypatch.setattr(module, "Pool", lambda workers: Pool(workers, patience_s=0.4))
+    monkeypatch.setattr(module, "Pool", lambda workers, **more: Pool(workers, patience_s=0.4, **more))
     hanging = Hanging()
     hanging.released = threading.Event()
     server = serve(models={"toy": ToyTranslator(), "hanging": hanging}, workers=1)
