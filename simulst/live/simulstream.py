@@ -78,6 +78,21 @@ class Stream:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     used_at: float = field(default_factory=time.monotonic)
 
+    def opened(self, catalogue: Catalogue) -> Session:
+        """The session, made where there is none yet. Raises ProtocolError for what nothing here can do."""
+        if self.session is None:
+            hello = Hello(
+                sample_rate=SAMPLE_RATE, format="f32le", hypotheses=False, transcript=False, wanted=self.wanted
+            )
+            self.session = catalogue.open(hello).sessions[0]
+        return self.session
+
+    def want(self, wanted: Wanted) -> None:
+        """Another language for what is not heard yet. Raises Refusal after audio came."""
+        if self.session is not None and self.session.audio_s:
+            raise _bad("The language of a stream cannot change after audio came; clear ends the stream.")
+        self.wanted, self.session = wanted, None
+
 
 class Harness:
     """Answers the harness; at most `size` sessions, each forgotten after `ttl_s` seconds without a request."""
@@ -164,27 +179,18 @@ class Harness:
         return self.streams[session_id]
 
     async def _session(self, stream: Stream) -> Session:
-        if stream.session is None:
-            hello = Hello(
-                sample_rate=SAMPLE_RATE, format="f32le", hypotheses=False, transcript=False, wanted=stream.wanted
-            )
-            stream.session = (await self._pool.run(functools.partial(self._catalogue.open, hello))).sessions[0]
-        return stream.session
+        if stream.session is not None:
+            return stream.session
+        return await self._pool.run(functools.partial(stream.opened, self._catalogue))
 
     async def _chunk_size(self, stream: Stream, message: Message) -> Message:
         return {"speech_chunk_size": (await self._session(stream)).chunk_ms / 1000}
 
     async def _source(self, stream: Stream, message: Message) -> None:
-        self._want(stream, replace(stream.wanted, source=_text(message, "language")))
+        stream.want(replace(stream.wanted, source=_text(message, "language")))
 
     async def _target(self, stream: Stream, message: Message) -> None:
-        self._want(stream, replace(stream.wanted, target=_text(message, "language")))
-
-    def _want(self, stream: Stream, wanted: Wanted) -> None:
-        """Another language for what is not heard yet."""
-        if stream.session is not None and stream.session.audio_s:
-            raise _bad("The language of a stream cannot change after audio came; clear ends the stream.")
-        stream.wanted, stream.session = wanted, None
+        stream.want(replace(stream.wanted, target=_text(message, "language")))
 
     async def _chunk(self, stream: Stream, message: Message) -> Message:
         samples = _samples(message.get("waveform"))

@@ -14,6 +14,7 @@ from simulst.models import FAMILIES, describe_model, load_model, option_names, o
 from simulst.models.fingerprint import fingerprint
 from simulst.models.registry import locate
 from simulst.policies import load_policy
+from simulst.testing.audio_checkpoints import tiny_granite_speech, tiny_qwen2_audio, tiny_voxtral
 from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.testing.text_checkpoints import tiny_causal, tiny_marian, tiny_nllb, tiny_t5
@@ -173,6 +174,9 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "marian": tiny_marian,
     "m2m_100": tiny_nllb,
     "t5": tiny_t5,
+    "qwen2_audio": tiny_qwen2_audio,
+    "voxtral": tiny_voxtral,
+    "granite_speech": tiny_granite_speech,
     **{kind: partial(tiny_causal, kind=kind) for kind in FAMILIES if FAMILIES[kind].endswith("causal_lm:FAMILY")},
 }
 

@@ -1,0 +1,91 @@
+"""The processor inside simulstream's own harness; its two names are stood in for here, as the harness defines them."""
+
+import importlib
+import sys
+from abc import ABC
+from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from simulst.errors import DataError
+from simulst.live.http import Refusal
+from simulst.testing import ToyTranslator, toy_audio, toy_text
+
+WORDS = [3, 14, 15, 0, 9, 26, 30, 0, 0, 5, 35, 8]
+PACKAGE = "simulstream.server.speech_processors"
+
+
+class SpeechProcessor(ABC):  # noqa: B024
+    pass
+
+
+@dataclass
+class IncrementalOutput:
+    new_tokens: list[str]
+    new_string: str
+    deleted_tokens: list[str]
+    deleted_string: str
+
+
+@pytest.fixture
+def processor(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The class, with a model of toy words under every name; counts how often one is loaded."""
+    for name in ("simulstream", "simulstream.server", PACKAGE, f"{PACKAGE}.incremental_output"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(sys.modules[PACKAGE], "SpeechProcessor", SpeechProcessor, raising=False)
+    outputs = sys.modules[f"{PACKAGE}.incremental_output"]
+    monkeypatch.setattr(outputs, "IncrementalOutput", IncrementalOutput, raising=False)
+    monkeypatch.delitem(sys.modules, "simulst.live.processor", raising=False)
+    module: Any = importlib.import_module("simulst.live.processor")
+    loads: list[str] = []
+
+    def load(name: str, **options: Any) -> ToyTranslator:
+        loads.append(name)
+        return ToyTranslator()
+
+    monkeypatch.setattr(module, "load_model", load)
+    yield SimpleNamespace(cls=module.SimulstProcessor, loads=loads)
+    del sys.modules["simulst.live.processor"]
+
+
+def config(**more: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{"type": "simulst.live.processor.SimulstProcessor", "policy": "wait_k", **more})
+
+
+def said(one: Any) -> str:
+    """The text of the toy's words, sent in pieces of the size that the processor asks for."""
+    audio, size, tokens = toy_audio(WORDS), round(16_000 * one.speech_chunk_size), list[str]()
+    outputs = [one.process_chunk(audio[at : at + size]) for at in range(0, len(audio), size)]
+    for output in [*outputs, one.end_of_stream()]:
+        assert (output.new_string, output.deleted_tokens) == ("".join(output.new_tokens), [])
+        tokens += output.new_tokens
+    return str(one.tokens_to_string(tokens)).strip()
+
+
+def test_recordings_one_after_the_other(processor: Any) -> None:
+    assert issubclass(processor.cls, SpeechProcessor)
+    asked = config(set=["k=2"], chunk_ms=320)
+    processor.cls.load_model(asked)
+    one = processor.cls(asked)
+    assert one.speech_chunk_size == 0.32
+    first = said(one)
+    one.clear()
+    assert first == said(one) == toy_text(WORDS)
+    assert processor.loads == ["tiny-en-de"]
+    processor.cls(config())
+    assert processor.loads == ["tiny-en-de"] * 2
+
+
+def test_what_cannot_be_used_is_one_sentence(processor: Any) -> None:
+    with pytest.raises(
+        DataError, match=r"^processor\.yaml: unknown key 'polcy'; known: model, policy, set, chunk_ms, "
+    ):
+        processor.cls(config(polcy="wait_k"))
+    one = processor.cls(config())
+    one.process_chunk(toy_audio(WORDS))
+    with pytest.raises(
+        Refusal, match=r"^The language of a stream cannot change after audio came; clear ends the stream\.$"
+    ):
+        one.set_target_language("fr")
