@@ -153,7 +153,7 @@ def new_server(
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Server]:
     """One server for all tests of a module."""
-    server = new_server(max_clients=4, hello_s=0.5, resume_s=0.3, idle_s=30.0)
+    server = new_server(max_clients=4, resume_s=0.3, idle_s=30.0)
     yield server
     server.stop()
 

@@ -42,8 +42,10 @@ def test_leaving_in_the_middle_of_a_word_frees_the_place(bystander: Any, way: st
         one.close()
 
 
-def test_a_client_that_says_nothing_is_sent_away(bystander: Any) -> None:
-    assert bystander[1]().until("error")["code"] == "hello_timeout"
+def test_a_client_that_says_nothing_is_sent_away(serve: Serve, client: Connect) -> None:
+    server = serve(max_clients=1, hello_s=0.3)
+    assert client(server).until("error")["code"] == "hello_timeout"
+    client(server).hello()  # its place is free
 
 
 def test_an_idle_stream_frees_its_place(serve: Serve, client: Connect) -> None:
