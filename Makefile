@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
+# one process of tests for every processor, each with one thread of torch
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help demo live test lint types unit clean
 
@@ -17,10 +19,10 @@ live: $(READY) ## serve live subtitles at http://127.0.0.1:8765
 	@$(BIN)/simulst live
 
 test: lint types ## lint, types and all tests; slow ones last, those of pretrained weights where they are found
-	@$(BIN)/python -m pytest -q
+	@$(PYTEST)
 
 unit: $(READY) ## the fast tests only
-	@$(BIN)/python -m pytest -q -m "not slow and not real"
+	@$(PYTEST) -m "not slow and not real"
 
 lint: $(READY) ## ruff
 	@$(BIN)/ruff check .

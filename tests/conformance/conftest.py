@@ -46,6 +46,8 @@ def speech_llm(**options: str) -> Translator:
     return model
 
 
+TALK = [5, 17, 0, 30, 2, 41, 8, 60, 11, 0, 0, 23, 40, 7, 33, 21, 50, 9]
+
 TRANSLATORS: dict[str, Callable[[], Translator]] = {
     "scripted": scripted,
     "toy": lambda: ToyTranslator(provides=frozenset(Evidence)),
@@ -70,6 +72,13 @@ def _params() -> list[object]:
 @pytest.fixture(params=_params())
 def translator(request: pytest.FixtureRequest) -> Iterator[Translator]:
     yield made(request.param)
+
+
+@pytest.fixture
+def talk(request: pytest.FixtureRequest) -> list[int]:
+    """Words of a talk, half as many where every one of them is decoded by a network."""
+    network = request.node.callspec.params["translator"].startswith("tiny-")
+    return TALK[: len(TALK) // 2] if network else TALK
 
 
 @pytest.fixture(params=list(POLICIES))
