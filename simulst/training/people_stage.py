@@ -1,5 +1,6 @@
 """The stage `recordings` of a recipe: transcripts with case, translated by the text model, clips in a shard."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from simulst.training.recordings import (
 )
 
 LONGEST_S = 24.0
+PORTION = 100
 
 
 def recordings(recipe: Recipe) -> None:
@@ -72,14 +74,23 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
 
 
 def _translate(recipe: Recipe, spoken: list[str], target: Path) -> None:
-    """Every sentence of a transcript by itself, with four beams; written whole or not at all."""
+    """Every sentence of a transcript by itself, with four beams; what is done is kept until all is."""
     vocabulary = read_pieces(recipe.folder / VOCABULARY_FILE)
     model = model_after(recipe, "incremental", "decoder", "text").eval().to(recipe.computing.device)
-    cut = [sentences_of(one) for one in spoken]
-    flat = [one for group in cut for one in group]
-    translated = iter(translate_texts(model, flat, vocabulary, recipe.marks(vocabulary), beams=4))
-    lines = (f"{one}\t{' '.join(next(translated) for _ in group)}\n" for one, group in zip(spoken, cut, strict=True))
-    write_text(target, "".join(lines))
+    part = target.with_suffix(".part")
+    done = [one for one in part.read_text().splitlines(keepends=True) if one.endswith("\n")] if part.exists() else []
+    began, first = time.monotonic(), len(done)
+    for at in range(first, len(spoken), PORTION):
+        portion = spoken[at : at + PORTION]
+        cut = [sentences_of(one) for one in portion]
+        flat = [one for group in cut for one in group]
+        translated = iter(translate_texts(model, flat, vocabulary, recipe.marks(vocabulary), beams=4))
+        done += [f"{one}\t{' '.join(next(translated) for _ in own)}\n" for one, own in zip(portion, cut, strict=True)]
+        write_text(part, "".join(done))
+        left = (len(spoken) - len(done)) * (time.monotonic() - began) / (len(done) - first) / 60
+        print(f"{len(done)}/{len(spoken)} transcripts translated, {left:.0f} min left", flush=True)
+    write_text(target, "".join(done))
+    part.unlink(missing_ok=True)
 
 
 def _clips(

@@ -160,11 +160,13 @@ def transcripts(
     left = [one for one in recordings if one.audio not in done]
     with cache.open("a", encoding="utf-8") as out:
         long = [one for one in left if recogniser is not None and one.text.isupper() and len(one.text.split()) > 12]
-        for one, samples in read_recordings(manifest, long):
+        for number, (one, samples) in enumerate(read_recordings(manifest, long), 1):
             assert recogniser is not None
             done[one.audio] = dressed(one.text, recogniser(samples), usual)
             out.write(f"{one.audio}\t{done[one.audio]}\n")
             out.flush()
+            if number % 50 == 0:
+                print(f"{number}/{len(long)} transcripts recognised", flush=True)
         for one in left:
             if one.audio not in done:
                 done[one.audio] = usual(one.text) if one.text.isupper() else one.text

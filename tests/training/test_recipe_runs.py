@@ -13,6 +13,7 @@ from simulst.errors import DataError
 from simulst.models import load_model
 from simulst.testing.speech_llm import SENTENCES, make_tiny_speech_llm
 from simulst.training.averaging import averaged, kept, newest
+from simulst.training.greedy import translate_texts
 from simulst.training.ranks import Ranks
 from simulst.training.recipe import read_recipe
 from simulst.training.run import run_recipe
@@ -150,3 +151,51 @@ def test_a_mean_of_what_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
         averaged({torn: 1.0})
     with pytest.raises(DataError, match=r"each with a weight above 0\.$"):
         averaged({one: 0.0})
+
+
+def manifest_of_people(folder: Path) -> Path:
+    """Three recordings of two speakers; one of them in capitals, as LibriSpeech writes."""
+    import soundfile
+
+    (folder / "people").mkdir()
+    rows = [("a", "lj", SENTENCES[0]), ("b", "lj", SENTENCES[1].upper().rstrip(".")), ("c", "held", SENTENCES[4])]
+    lines = ["audio\tseconds\tspeaker\ttext\n"]
+    for number, (name, speaker, text) in enumerate(rows, 1):
+        soundfile.write(folder / "people" / f"{name}.wav", torch.zeros(1_600 * number).numpy(), 16_000)
+        lines.append(f"people/{name}.wav\t{number / 10}\t{speaker}\t{text}\n")
+    (folder / "people.tsv").write_text("".join(lines))
+    return folder / "people.tsv"
+
+
+def test_recordings_of_people_are_translated_and_go_on_where_they_stopped(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from simulst.training import people_stage
+
+    manifest = manifest_of_people(place)
+    more = f"[data.recordings]\nmanifest = '{manifest}'\nheld_speakers = ['held']\n"
+    recipe = read_recipe(recipe_of(place, "people-run", steps=1, more=more))
+    asked = list[str]()
+
+    def stopped_at_the_second(model: object, source: list[str], *rest: object, **more: object) -> list[str]:
+        asked.extend(source)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return translate_texts(model, source, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(people_stage, "PORTION", 1)
+    monkeypatch.setattr(people_stage, "translate_texts", stopped_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe, "recordings")
+    run_recipe(recipe, "recordings")
+    first, second = SENTENCES[0], asked[1]
+    assert second.lower().rstrip(".") == SENTENCES[1].lower().rstrip(".") and not second.isupper()
+    assert asked == [first, second, second]  # the first is not translated again
+    texts = (recipe.folder / "people.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in texts] == [first, second]
+    assert [line.split("\t")[1:] for line in (recipe.folder / "speech" / "people.tsv").read_text().splitlines()] == [
+        ["people-lj", "0", "1600"],
+        ["people-lj", "1600", "3200"],
+    ]
+    assert (recipe.folder / "devspeech_people.txt").read_text() == f"{SENTENCES[4]}\n"
+    assert "2/2 transcripts translated, 0 min left" in capsys.readouterr().out
