@@ -25,6 +25,8 @@ def serve_simulstream(
     ttl_s: TtlS = 300.0,
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
+    glossary: options.Glossary = None,
+    glossary_boost: options.GlossaryBoost = options.DEFAULT_BOOST,
 ) -> None:
     """Answer simulstream's HTTP processor protocol until Ctrl-C: its harness drives this model and policy.
 
@@ -32,18 +34,17 @@ def serve_simulstream(
     """
     import asyncio
 
-    from simulst.chosen import load_policy_with, read_settings
-    from simulst.live.catalogue import Catalogue
+    from simulst.live.catalogue import load_catalogue
     from simulst.live.simulstream import serve_simulstream as serve
-    from simulst.models import load_model
 
     if not (sessions >= 1 and ttl_s > 0 and 0 <= port < 65536):
         raise SimulstError("--sessions must be at least 1, --ttl-s above 0, --port from 0 to 65535.")
-    settings = read_settings(set_ or [], policy=policy, model=model)
-    loaded = load_policy_with(policy, settings, chunk_ms)
+    terms = options.glossary_of(glossary, glossary_boost)
     workers = min(sessions, processors())
     _one_thread_each(workers)
-    catalogue = Catalogue({model: load_model(model, device=device, dtype=dtype, **settings.model)}, loaded)
+    catalogue = load_catalogue(
+        model, policy=policy, settings=set_ or [], chunk_ms=chunk_ms, device=device, dtype=dtype, glossary=terms
+    )
     asyncio.run(serve(catalogue, host=host, port=port, sessions=sessions, ttl_s=ttl_s, workers=workers, ready=_greet))
 
 

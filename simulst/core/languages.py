@@ -76,7 +76,7 @@ def side_by_side(model: Translator, pairs: Sequence[Pair]) -> list[Translator]:
     """Translators for one stream into several targets, sharing what the model can share."""
     if isinstance(model, SideBySide) and len(pairs) > 1:
         return model.side_by_side(pairs)
-    if not isinstance(model, Polyglot):
+    if not (isinstance(model, Polyglot) and model.pairs):
         return [model for _ in pairs]
     return [model if pair == model.pairs[0] else model.for_pair(pair) for pair in pairs]
 

@@ -63,11 +63,13 @@ class Silence:
     def feed(self, samples: FloatArray) -> FloatArray:
         """What is to be heard of the samples, and of those before them."""
         self._seen += len(samples)
-        self._rest = np.concatenate([self._rest, samples])
+        samples = np.concatenate([self._rest, samples])
+        blocks = samples[: len(samples) // _BLOCK * _BLOCK].reshape(-1, BLOCK_FRAMES, _BLOCK // BLOCK_FRAMES)
+        self._rest = samples[blocks.size :]
+        levels = 10 * np.log10(np.mean(np.square(blocks, dtype=np.float64), axis=2) + 1e-12)
         heard: list[FloatArray] = []
-        while len(self._rest) >= _BLOCK:
-            block, self._rest = self._rest[:_BLOCK], self._rest[_BLOCK:]
-            heard += self._judged(block)
+        for block, own in zip(blocks, levels, strict=True):
+            heard += self._judged(block.reshape(-1), own)
         return self._given(heard)
 
     def finish(self) -> FloatArray:
@@ -83,15 +85,13 @@ class Silence:
         skipped = next((skipped for heard, skipped in reversed(self._skips) if at > heard), 0)
         return heard_s + skipped / SAMPLE_RATE
 
-    def _judged(self, block: FloatArray) -> list[FloatArray]:
-        """The blocks that are heard now that this one has come."""
-        frames = block.reshape(BLOCK_FRAMES, -1)
-        levels = 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-12)
+    def _judged(self, block: FloatArray, levels: npt.NDArray[np.float64]) -> list[FloatArray]:
+        """The blocks that are heard now that this one, whose frames are so loud, has come."""
         self._levels = np.concatenate([self._levels, levels])[-round(FLOOR_S / FRAME_S) :]
-        was_pausing = self.pausing
+        was_pausing, loudest_db = self.pausing, float(levels.max())
         if not was_pausing:
-            self._peak_db = max(self._peak_db - FADE_DB_PER_S * FRAME_S * BLOCK_FRAMES, float(levels.max()))
-        self._quiet = 0 if levels.max() >= self._threshold_db() else self._quiet + BLOCK_FRAMES
+            self._peak_db = max(self._peak_db - FADE_DB_PER_S * FRAME_S * BLOCK_FRAMES, loudest_db)
+        self._quiet = 0 if loudest_db >= self._threshold_db() else self._quiet + BLOCK_FRAMES
         if self.pausing and was_pausing:
             self._keep(block)
             return []
@@ -100,10 +100,18 @@ class Silence:
         return waking
 
     def _threshold_db(self) -> float:
-        floor_db = float(np.quantile(self._levels, 0.1))
+        floor_db = self._floor_db()
         if self._peak_db - floor_db < LEAST_RANGE_DB:
             return QUIET_DB
         return max(QUIET_DB, floor_db + max(LEAST_ABOVE_DB, SHARE * (self._peak_db - floor_db)))
+
+    def _floor_db(self) -> float:
+        """The first decile of the levels; what `np.quantile` says, for a tenth of its cost."""
+        place = 0.1 * (len(self._levels) - 1)
+        below = int(place)
+        above = min(below + 1, len(self._levels) - 1)
+        ordered = np.partition(self._levels, (below, above))
+        return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
 
     def _keep(self, block: FloatArray) -> None:
         self._kept.append(block)

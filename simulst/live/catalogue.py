@@ -1,7 +1,9 @@
 """What a live server offers: its loaded models, and for each the policies and presets that fit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simulst.chosen import load_policy_with, read_settings
 from simulst.core.glossary import Glossary
 from simulst.core.languages import Pair, Polyglot, choose, choose_targets, pairs_of, side_by_side
 from simulst.core.loaded import favouring_of
@@ -152,3 +154,21 @@ class Catalogue:
 
 def _told(pair: Pair) -> dict[str, str]:
     return {"source": pair.source, "target": pair.target, "task": pair.task}
+
+
+def load_catalogue(
+    model: str,
+    *,
+    policy: str,
+    settings: Sequence[str] = (),
+    chunk_ms: int | None = None,
+    device: str = "cpu",
+    dtype: str | None = None,
+    glossary: Glossary | None = None,
+) -> Catalogue:
+    """A catalogue of one model and one policy by their names; `settings` are KEY=VALUE as `--set` takes them."""
+    from simulst.models import load_model
+
+    chosen = read_settings(list(settings), policy=policy, model=model)
+    loaded = load_policy_with(policy, chosen, chunk_ms)
+    return Catalogue({model: load_model(model, device=device, dtype=dtype, **chosen.model)}, loaded, glossary)

@@ -9,6 +9,7 @@ The harness makes the class that its `processor.yaml` names, once the module can
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,13 @@ import numpy as np
 from simulstream.server.speech_processors import SpeechProcessor
 from simulstream.server.speech_processors.incremental_output import IncrementalOutput
 
-from simulst.chosen import load_policy_with, read_settings
 from simulst.core.events import Event
+from simulst.core.glossary import read_glossary
 from simulst.core.settings import read
-from simulst.defaults import DEFAULT_MODEL, DEFAULT_POLICY
+from simulst.defaults import DEFAULT_BOOST, DEFAULT_MODEL, DEFAULT_POLICY
 from simulst.errors import DataError
-from simulst.live.catalogue import Catalogue
+from simulst.live.catalogue import Catalogue, load_catalogue
 from simulst.live.simulstream import Stream
-from simulst.models import load_model
 
 if TYPE_CHECKING:
     from simulst.core.translator import FloatArray
@@ -40,6 +40,9 @@ class ProcessorConfig:
     chunk_ms: int | None = None
     device: str = "cpu"
     dtype: str | None = None
+    glossary: str | None = None
+    """A file of terms, `source<TAB>target` on each line."""
+    glossary_boost: float = DEFAULT_BOOST
 
 
 class SimulstProcessor:
@@ -63,10 +66,11 @@ class SimulstProcessor:
         values = {key: value for key, value in vars(config).items() if key != "type"}
         asked = read(ProcessorConfig, values, "processor.yaml", DataError)
         if cls._loaded is None or cls._loaded[0] != asked:
-            settings = read_settings(list(asked.set), policy=asked.policy, model=asked.model)
-            policy = load_policy_with(asked.policy, settings, asked.chunk_ms)
-            model = load_model(asked.model, device=asked.device, dtype=asked.dtype, **settings.model)
-            cls._loaded = asked, Catalogue({asked.model: model}, policy)
+            terms = read_glossary(Path(asked.glossary), boost=asked.glossary_boost) if asked.glossary else None
+            cls._loaded = asked, load_catalogue(
+                asked.model, policy=asked.policy, settings=asked.set, chunk_ms=asked.chunk_ms, device=asked.device,
+                dtype=asked.dtype, glossary=terms,
+            )  # fmt: skip
         return cls._loaded[1]
 
     @property

@@ -40,7 +40,8 @@ class Together:
             self.models[name] = model
         if not self._batchers:
             raise SimulstError(
-                f"--batch needs a speech LLM or Whisper; {', '.join(models)} cannot decode several streams together."
+                "--batch needs a speech LLM, an encoder-decoder or a cascade of them; "
+                f"{', '.join(models)} cannot decode several streams together."
             )
 
     def __call__(self, model: Translator) -> AbstractContextManager[object]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulst.core.events import WriteEvent
-from simulst.core.languages import Pair
+from simulst.core.languages import Pair, side_by_side
 from simulst.core.translator import (
     DECODING,
     PLAIN,
@@ -26,6 +26,7 @@ from simulst.core.translator import (
 from simulst.errors import ModelError
 from simulst.models.ears import Listening, Rooms
 from simulst.models.halves import CascadeFamily, Options
+from simulst.models.meeting import Meeting
 from simulst.models.registry import can_provide
 from simulst.models.text.translator import TEXT, TextTranslatorSession, text_translator
 from simulst.models.word_clock import FRAME_S, TimedGate, WordClock
@@ -47,6 +48,8 @@ class Cascade(PlainTranslator):
 
     frame_s = FRAME_S
     max_source_s = MAX_SOURCE_S
+    meeting: Meeting | None = None
+    """Where its streams meet."""
 
     def __init__(self, recogniser: Translator, text: Translator, *, name: str, options: Options) -> None:
         from simulst.policies import load_policy
@@ -81,15 +84,26 @@ class Cascade(PlainTranslator):
 
     def for_pair(self, pair: Pair) -> "Cascade":
         """The same recogniser before the text model for another pair."""
+        return self._writing(self.text.for_pair(pair))
+
+    def of(self, recogniser: Translator, text: Translator, meeting: Meeting) -> "Cascade":
+        """The same with halves that are computed where streams meet."""
         other = copy.copy(self)
-        other.text = self.text.for_pair(pair)
-        other.vocabulary = other.text.vocabulary
+        other.recogniser, other.text, other.meeting = recogniser, text_translator(text), meeting
         return other
 
     def side_by_side(self, pairs: Sequence[Pair]) -> list[Translator]:
         """A text model for each pair, all after one recogniser."""
         rooms = Rooms(self.listen)
-        return [Listener(self.for_pair(pair), rooms) for pair in pairs]
+        texts = side_by_side(self.text, pairs)
+        return [Listener(self._writing(text), rooms) for text in texts]
+
+    def _writing(self, text: Translator) -> "Cascade":
+        """The same recogniser before another text model."""
+        other = copy.copy(self)
+        other.text = text_translator(text)
+        other.vocabulary = other.text.vocabulary
+        return other
 
 
 class Listener(PlainTranslator):
@@ -100,6 +114,10 @@ class Listener(PlainTranslator):
         self.name, self.vocabulary, self.provides = cascade.name, cascade.vocabulary, cascade.provides
         self.frame_s, self.max_source_s = cascade.frame_s, cascade.max_source_s
         self.tokens_per_second = cascade.tokens_per_second
+
+    @property
+    def meeting(self) -> Meeting | None:
+        return self.cascade.meeting
 
     def open(self) -> "CascadeSession":
         ear = self._rooms.enter(self._opened)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -58,6 +58,14 @@ class _Inside(threading.local):
     yes = False
 
 
+@runtime_checkable
+class Meets(Protocol):
+    """A translator that knows where its sessions meet."""
+
+    @property
+    def meeting(self) -> "Meeting | None": ...
+
+
 class Meeting:
     """Computes for all streams that wait, at most `streams` at a time.
 
@@ -67,7 +75,7 @@ class Meeting:
 
     translator: Translator
 
-    def __init__(self, *, streams: int, wait_s: float | None, lock: "threading.RLock | None" = None) -> None:
+    def __init__(self, *, streams: int, wait_s: float | None = None, lock: "threading.RLock | None" = None) -> None:
         if streams < 1:
             raise ModelError(f"A batch has at least one stream, not {streams}.")
         self.streams, self.wait_s = streams, wait_s
@@ -77,9 +85,20 @@ class Meeting:
         self._inside = _Inside()
         self._lanes: Sequence[Lane[Any]] = ()
 
+    def lane(self, compute: Callable[[list[R]], None]) -> Lane[R]:
+        """A lane for requests that are computed so."""
+        made = Lane(compute=compute)
+        self._lanes = (*self._lanes, made)
+        return made
+
+    @property
+    def computes_any(self) -> bool:
+        """Whether there is anything that is computed together."""
+        return bool(self._lanes)
+
     def computes(self, model: Translator) -> bool:
-        """Whether sessions of the model meet here."""
-        return model is self.translator
+        """Whether sessions of the model, which may be one for another pair of languages, meet here."""
+        return model is self.translator or (isinstance(model, Meets) and model.meeting is self)
 
     # -- streams meet -----------------------------------------------------------------------------------------------
 

@@ -2,39 +2,23 @@
 
 The model is loaded with `attention=ROWS`: the library's fused kernel, and beside it, only while somebody records, the
 rows of the chosen heads from the very queries and keys the kernel was given, after norm and rotation. They equal
-`output_attentions=True`.
+`output_attentions=True`. In a forward over several sequences (`simulst.models.packed`) each attends to its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from simulst.models.attention import Head, by_layer, check_heads, ordered_heads
+from simulst.models.packed import Packed, packed
+from simulst.models.recording import Recording
 
 ROWS = "simulst_rows"
 """Name of the attention function, for `load_pretrained(attention=ROWS)` after `register()`."""
-
-
-@dataclass(kw_only=True, eq=False)
-class Recording:
-    """What one caller wants of the forwards inside `RowsOfHeads.recording`."""
-
-    wanted: Mapping[nn.Module, tuple[int, Sequence[int]]]
-    """An attention module to its layer and heads."""
-    columns: Tensor | slice
-    """[keys, units]: which keys are added up to which unit of the source, later keys count for nothing; or the keys
-    that are a unit each."""
-    last: int
-    """How many of the newest queries give a row."""
-    causal: bool
-    """Whether a query sees no key after its own where no mask says anything."""
-    rows: dict[int, Tensor] = field(default_factory=dict)
-    """Per layer [batch, heads, last, units], float32."""
 
 
 _RECORDING: ContextVar[Recording | None] = ContextVar("recording", default=None)
@@ -76,10 +60,45 @@ def register() -> None:
     from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(ROWS, _attention)
-    AttentionMaskInterface.register(ROWS, sdpa_mask)
+
+    def masked(*given: Any, **named: Any) -> Tensor | None:
+        return sdpa_mask(*given, **named) if packed() is None else None
+
+    AttentionMaskInterface.register(ROWS, masked)
+
+
+def current() -> Recording | None:
+    """What the caller wants of its forward, for one that has it computed by others."""
+    return _RECORDING.get()
 
 
 def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    together = packed()
+    if together is None:
+        return _alone(module, query, key, value, attention_mask, **options)
+    return _each(together, module, query, key, value, options), None
+
+
+def _each(
+    together: Packed, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]
+) -> Tensor:
+    """Attention [1, entries, heads, dim] of every sequence to what it sees."""
+    found, width = [], query.shape[-1]
+    parts = zip(together.parts, torch.split(query, together.sizes, 2), together.seen(module, key, value), strict=True)
+    for part, queries, seen in parts:
+        keys, values = (nn.functional.pad(one, (0, width - one.shape[-1])) for one in (seen.keys, seen.values))
+        own = options | {"is_causal": False, "position_bias": seen.bias}
+        token = _RECORDING.set(part.recording)
+        try:
+            found.append(_alone(module, queries, keys, values, seen.mask, **own)[0])
+        finally:
+            _RECORDING.reset(token)
+    return torch.cat(found, dim=1)
+
+
+def _alone(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward

@@ -105,8 +105,8 @@ def test_a_model_without_batches_takes_one_at_a_time(
     said = evaluated(ToyTranslator(), lists, tmp_path / "out", batch=4)
     assert said == evaluated(ToyTranslator(), lists, tmp_path / "alone")
     assert caplog.messages == [
-        "Model toy cannot decode several streams together; speech LLMs and Whisper can. One item at a time, "
-        "without --batch."
+        "Model toy cannot decode several streams together; speech LLMs, encoder-decoders and cascades of them can. "
+        "One item at a time, without --batch."
     ]
 
 

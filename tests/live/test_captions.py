@@ -1,11 +1,10 @@
 """Captions of a server: one stream at a time, in its language, however the receiver behaves."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from simulst.errors import SimulstError
 from simulst.live import captions
 from simulst.live.captions import Captions
 from simulst.testing import toy_audio, toy_text
+from simulst.testing.posts import posts, reply
 
 WORDS = [3, 14, 15, 9, 26, 30, 5, 35, 8]
 SECRET = "very-secret-8271"
@@ -34,25 +34,16 @@ class Receiver:
 def receiver() -> Iterator[Receiver]:
     one = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            time.sleep(one.wait_s)
-            status = one.script.pop(0) if one.script else 200
-            if status == 200:
-                one.texts.append(json.loads(body)["text"])
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def take(handler: BaseHTTPRequestHandler, body: str) -> None:
+        time.sleep(one.wait_s)
+        status = one.script.pop(0) if one.script else 200
+        if status == 200:
+            one.texts.append(json.loads(body)["text"])
+        reply(handler, status)
 
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    one.address = f"http://127.0.0.1:{server.server_address[1]}/{SECRET}"
-    yield one
-    server.shutdown()
-    server.server_close()
+    with posts(take) as address:
+        one.address = f"{address}/{SECRET}"
+        yield one
 
 
 def until(condition: Callable[[], object], within_s: float = 20) -> None:

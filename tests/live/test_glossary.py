@@ -1,42 +1,19 @@
 """Glossaries of live streams: in `hello`, in `switch`, of the server; what is no glossary is one sentence."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from simulst.core.glossary import parse_glossary
-from simulst.core.translator import PLAIN, Hypothesis, Query
 from simulst.live.catalogue import Catalogue
 from simulst.live.protocol import Hello, ProtocolError, read_hello, read_switch
 from simulst.policies import load_policy
-from simulst.testing import ToyTranslator, toy_audio, toy_text
-from simulst.testing.toy import ToySession
+from simulst.testing import toy_audio, toy_text
+from simulst.testing.noting import Noting
 
 WORDS = [3, 14, 15, 9]
 HELLO = {"version": 1, "sample_rate": 16_000, "format": "f32le"}
-
-
-class NotingSession(ToySession):
-    """Notes which terms it was asked to favour."""
-
-    def __init__(self, model: "Noting") -> None:
-        super().__init__(model)
-        self.noted = model.noted
-
-    def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
-        if query.favoured is not None:
-            self.noted |= {term.target for term in query.favoured.heard}
-        return super().hypothesise(prefix, query)
-
-
-@dataclass(kw_only=True)
-class Noting(ToyTranslator):
-    noted: set[str] = field(default_factory=set)
-
-    def open(self) -> NotingSession:
-        return NotingSession(self)
 
 
 def test_a_stream_brings_its_terms_and_changes_them(serve: Callable[..., Any], client: Callable[..., Any]) -> None:

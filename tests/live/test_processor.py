@@ -4,12 +4,14 @@ import importlib
 import sys
 from abc import ABC
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from simulst.errors import DataError
+from simulst.core.glossary import Term
+from simulst.errors import DataError, GlossaryError
 from simulst.live.http import Refusal
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
@@ -45,7 +47,7 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Any:
         loads.append(name)
         return ToyTranslator()
 
-    monkeypatch.setattr(module, "load_model", load)
+    monkeypatch.setattr("simulst.models.load_model", load)
     yield SimpleNamespace(cls=module.SimulstProcessor, loads=loads)
     del sys.modules["simulst.live.processor"]
 
@@ -62,6 +64,18 @@ def said(one: Any) -> str:
         assert (output.new_string, output.deleted_tokens) == ("".join(output.new_tokens), [])
         tokens += output.new_tokens
     return str(one.tokens_to_string(tokens)).strip()
+
+
+def test_a_glossary_of_the_configuration_reaches_the_streams(processor: Any, tmp_path: Path) -> None:
+    terms = tmp_path / "terms.tsv"
+    terms.write_text("s14\tvierzehn\n")
+    one = processor.cls(config(policy="stream_att", glossary=str(terms), glossary_boost=4.0))
+    said(one)
+    catalogue = processor.cls._loaded[1]
+    assert catalogue.glossary is not None
+    assert (catalogue.glossary.terms, catalogue.glossary.boost) == ((Term(source="s14", target="vierzehn"),), 4.0)
+    with pytest.raises(GlossaryError, match=r"^The glossary .*none\.tsv cannot be read: no such file or directory\.$"):
+        processor.cls.load_model(config(glossary=str(tmp_path / "none.tsv")))
 
 
 def test_recordings_one_after_the_other(processor: Any) -> None:

@@ -68,6 +68,8 @@ def test_a_model_that_cannot_is_offered_as_it_is(model: Translator) -> None:
     assert together.models["tiny"] is not model
     with (
         together(toy),
-        pytest.raises(SimulstError, match=r"^--batch needs a speech LLM or Whisper; toy cannot decode several"),
+        pytest.raises(
+            SimulstError, match=r"^--batch needs a speech LLM, an encoder-decoder or a cascade of them; toy ca"
+        ),
     ):
         Together({"toy": toy}, streams=2)

@@ -17,6 +17,7 @@ from simulst.live.http import Refusal
 from simulst.live.openai.form import read_form
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio, toy_text
+from simulst.testing.noting import Noting
 
 WORDS = [3, 14, 15, 0, 9, 26, 30, 0, 0, 5, 35, 8, 9, 10, 7, 9, 0, 21, 22, 23, 24, 20, 1, 2]
 TRANSLATIONS, TRANSCRIPTIONS = "/v1/audio/translations", "/v1/audio/transcriptions"
@@ -61,6 +62,22 @@ def test_json_is_the_text_of_a_session(shared: Any, wav: Wav) -> None:
     assert status == 200
     assert found["text"] == session_of(WORDS) == toy_text(WORDS)
     assert found["usage"]["seconds"] == pytest.approx(0.32 * len(WORDS))
+
+
+def test_a_form_brings_a_glossary_as_a_field_or_as_a_file(serve: Serve, wav: Wav) -> None:
+    model = Noting()
+    server, audio = serve({"toy": model}), wav([3, 14, 15, 9])
+    assert send(server, TRANSLATIONS, audio, glossary="s14\tvierzehn\r\ns60\tsechzig") == send(
+        server, TRANSLATIONS, audio
+    )
+    assert model.noted == {"vierzehn"}
+    model.noted.clear()
+    body, kind = form_of(audio)
+    part = b'Content-Disposition: form-data; name="glossary"; filename="terms.tsv"\r\n\r\ns15\tf\xc3\xbcnfzehn\n\r\n'
+    assert post(server, TRANSLATIONS, b"--" + b"x" * 30 + b"\r\n" + part + body, kind)[0] == 200
+    assert model.noted == {"f\u00fcnfzehn"}
+    status, found = send(server, TRANSLATIONS, audio, glossary="dog Hund")
+    assert (status, found["error"]["message"]) == (400, "glossary, line 1: write the source, one tab and the target.")
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG"])

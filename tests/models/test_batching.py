@@ -4,19 +4,17 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from simulst.core.session import Session
 from simulst.core.translator import FloatArray, Translator
 from simulst.errors import ModelError
 from simulst.models import load_model
 from simulst.models.speech_llm.batching import Batcher
 from simulst.models.speech_llm.encoder_batch import Push, step_many
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
-from simulst.policies import load_policy
 from simulst.testing import ToyTranslator
+from simulst.testing.noise import noise, speak
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
 
@@ -29,19 +27,6 @@ def load(folder: Path, **options: Any) -> SpeechLLMTranslator:
     model = load_model(folder, **options)
     assert isinstance(model, SpeechLLMTranslator)
     return model
-
-
-def noise(seconds: float, seed: int) -> FloatArray:
-    rng = np.random.default_rng(seed)
-    return (0.1 * rng.standard_normal(int(16_000 * seconds))).astype(np.float32)
-
-
-def speak(model: Translator, policy: str, audio: FloatArray) -> str:
-    session = Session(model, load_policy(policy))
-    for at in range(0, len(audio), 9_000):
-        session.feed(audio[at : at + 9_000])
-    session.finish()
-    return session.text
 
 
 RECORDINGS = [noise(seconds, seed) for seed, seconds in enumerate((3.1, 0.7, 5.0, 2.2, 4.4))]

@@ -1,7 +1,8 @@
 """Several targets of one stream: each says what it says alone, and what they share is computed once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,25 @@ from torch import Tensor
 
 from simulst.core.beside import feed_all, finish_all
 from simulst.core.events import Event, WriteEvent
-from simulst.core.languages import Pair, Wanted, choose_targets, side_by_side
+from simulst.core.languages import Pair, Wanted, choose_targets, pairs_of, side_by_side
+from simulst.core.query import Query
 from simulst.core.session import Session
 from simulst.core.translator import Translator
 from simulst.models import load_model
+from simulst.models.cascade import Cascade
+from simulst.models.seq2seq.translator import ManyTongues
+from simulst.models.seq2seq.windows import EncodedWindow, Features, JointWindow
 from simulst.models.speech_llm.compute import Direct
 from simulst.models.speech_llm.encoder import EncoderState
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.models.text import compute as texts
+from simulst.models.text.encoder_decoder import EncoderDecoder
+from simulst.models.text.translator import TextTranslatorSession
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator
+from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
+from simulst.testing.text_checkpoints import tiny_marian, tiny_nllb, tiny_t5
 
 DE, EN = Pair(source="en", target="de"), Pair(source="en", target="en")
 Said = list[tuple[str, int, float, float | None, float | None]]
@@ -94,6 +104,91 @@ def test_the_audio_is_encoded_once(model: SpeechLLMTranslator, policy: str, monk
     heard.clear()
     Stream(side_by_side(model, [DE, EN]), policy).hear(noise(4), 5)
     assert heard == alone
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "pairs"),
+    [
+        (tiny_whisper, {"source": "de"}, [Pair(source="de", target="en"), Pair(source="de", target="de")]),
+        (tiny_seamless, {}, [Pair(source="", target="de"), Pair(source="", target="en")]),
+        (tiny_canary, {}, [Pair(source="en", target="de"), Pair(source="en", target="en")]),
+    ],
+)
+def test_an_encoder_decoder_encodes_a_window_once_for_all_targets(
+    make: Callable[[Path], Path],
+    options: dict[str, str],
+    pairs: list[Pair],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = load_model(make(tmp_path / "model"), **options)
+    assert isinstance(model, ManyTongues)
+    audio, windows = noise(5, 3.0), list[int]()
+    encode = JointWindow.windows
+
+    def counted(self: JointWindow, several: Sequence[Features]) -> list[EncodedWindow]:
+        windows.append(several[0].samples)
+        return encode(self, several)
+
+    monkeypatch.setattr(JointWindow, "windows", counted)
+    together = Stream(side_by_side(model, pairs), "hold_n").hear(audio, 5)
+    assert len(windows) == len(set(windows)) > 1
+    for pair, said in zip(pairs, together.said, strict=True):
+        assert said == Stream([model.for_pair(pair)], "hold_n").hear(audio, 3).said[0]
+    assert len({model.for_pair(pair).prompt() for pair in pairs}) == 2
+
+
+def test_a_text_model_lists_its_targets_and_reads_a_text_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_nllb(tmp_path / "nllb")
+    model = load_model(folder, target="de")
+    assert isinstance(model, EncoderDecoder)
+    codes = [pair.target for pair in model.pairs]
+    assert codes[0] == "de" and {"fr", "zho_Hans", "zho_Hant"} <= set(codes) and "en" not in codes
+    assert len(codes) == len(set(codes)) > 190
+    pairs, read = [Pair(source="en", target=code) for code in ("fr", "de")], list[int]()
+    encode = texts.Direct.encode
+
+    def counted(self: texts.Direct, source: Sequence[int]) -> Tensor:
+        read.append(len(source))
+        return encode(self, source)
+
+    monkeypatch.setattr(texts.Direct, "encode", counted)
+    said = [translated(one) for one in side_by_side(model, pairs)]
+    assert len(read) == 1
+    assert said == [translated(load_model(folder, target=pair.target)) for pair in pairs]
+    assert said[0] != said[1]
+
+
+def translated(model: Translator) -> tuple[int, ...]:
+    session = model.open()
+    assert isinstance(session, TextTranslatorSession)
+    session.extend_text("a text of a few words".split(), is_final=True)
+    return session.hypothesise((), Query(max_new=8))[0].ids
+
+
+@pytest.mark.parametrize(
+    ("make", "codes"),
+    [
+        (tiny_t5, ["fr", "de", "ro"]),
+        (partial(tiny_marian, targets=("deu", "fra", "zho")), ["fr", "de", "zh"]),
+        (tiny_marian, []),
+    ],
+)
+def test_targets_of_other_text_models(tmp_path: Path, make: Callable[[Path], Path], codes: list[str]) -> None:
+    model = load_model(make(tmp_path / "model"), target="fr")
+    assert [pair.target for pair in pairs_of(model)] == codes
+
+
+def test_a_cascade_has_one_recogniser_for_all_targets_of_its_text_model(tmp_path: Path) -> None:
+    tiny_moonshine(tmp_path / "asr")
+    tiny_nllb(tmp_path / "text")
+    model = load_model(f"{tmp_path}/asr+{tmp_path}/text")
+    assert isinstance(model, Cascade)
+    pairs, audio = [Pair(source="en", target=code) for code in ("fr", "es")], noise(6, 1.5)
+    together = Stream(side_by_side(model, pairs), "wait_k-3").hear(audio, 4)
+    for pair, said in zip(pairs, together.said, strict=True):
+        assert said == Stream([model.for_pair(pair)], "wait_k-3").hear(audio, 2).said[0]
+    assert together.said[0] != together.said[1]
 
 
 @dataclass(kw_only=True)

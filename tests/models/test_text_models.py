@@ -81,7 +81,7 @@ def reference(model: Any, directory: Path, ids: list[int]) -> tuple[torch.Tensor
         from transformers import AutoModelForSeq2SeqLM
 
         eager = AutoModelForSeq2SeqLM.from_pretrained(directory, attn_implementation="eager").eval()
-        source = model.tokenizer(model.languages.before + " ".join(WORDS), return_tensors="pt")
+        source = model.tokenizer(model.told.before + " ".join(WORDS), return_tensors="pt")
         with torch.no_grad():
             output = eager(**source, decoder_input_ids=given, output_attentions=True)
         attention = output.cross_attentions
@@ -117,7 +117,7 @@ def test_a_beam_search_and_greedy_end_where_generate_ends(loaded: Callable[[str]
     from transformers import AutoModelForSeq2SeqLM
 
     eager = AutoModelForSeq2SeqLM.from_pretrained(directory, attn_implementation="eager").eval()
-    source = model.tokenizer(model.languages.before + " ".join(WORDS), return_tensors="pt")
+    source = model.tokenizer(model.told.before + " ".join(WORDS), return_tensors="pt")
     prompt = torch.tensor([model.run("a", rows=False, every_head=False)[1]])
     banned = [i for i, no in enumerate(model.suppress.tolist()) if no]
     told = {"decoder_input_ids": prompt, "max_new_tokens": 8, "suppress_tokens": banned, "do_sample": False}
@@ -133,11 +133,11 @@ def test_a_beam_search_and_greedy_end_where_generate_ends(loaded: Callable[[str]
 
 def test_the_languages_reach_the_model(loaded: Callable[[str], Any]) -> None:
     many, nllb, t5, madlad = (loaded(kind)[0] for kind in ("marian of many", "nllb", "t5", "madlad"))
-    assert many.languages.before == ">>fra<< " and madlad.languages.before == "<2de> "
-    assert t5.languages.before == "translate English to French: "
-    assert nllb.languages.forced == nllb.tokenizer.convert_tokens_to_ids("deu_Latn")
+    assert many.told.before == ">>fra<< " and madlad.told.before == "<2de> "
+    assert t5.told.before == "translate English to French: "
+    assert nllb.told.forced == nllb.tokenizer.convert_tokens_to_ids("deu_Latn")
     assert nllb.tokenizer("a").input_ids[0] == nllb.tokenizer.convert_tokens_to_ids("eng_Latn")
-    assert not nllb.vocabulary.decode([nllb.languages.forced])
+    assert not nllb.vocabulary.decode([nllb.told.forced])
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_the_languages_reach_the_model(loaded: Callable[[str], Any]) -> None:
     [
         ("marian of many", "xx", "does not know the target language 'xx'; it knows: deu, fra."),
         ("madlad", "xx", "does not know the target language 'xx'; it knows: de, fr."),
-        ("nllb", "zh", "does not know the target language 'zho'; it knows: zho_Hans, zho_Hant."),
+        ("nllb", "zh", "does not know the target language 'zh'; it knows: zho_Hans, zho_Hant."),
     ],
 )
 def test_a_language_that_is_not_there_is_a_sentence(

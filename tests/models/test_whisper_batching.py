@@ -1,6 +1,7 @@
 """Several streams of one Whisper in one forward say what each says alone."""
 
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from simulst.live.protocol import Hello
 from simulst.live.together import Together
 from simulst.models import load_model
 from simulst.models.batchers import batcher_of
-from simulst.models.seq2seq.batching import WhisperBatcher
-from simulst.models.seq2seq.packed import PackedWhisper
+from simulst.models.packed import PackedDecoder, Part
 from simulst.models.seq2seq.whisper import Whisper
+from simulst.models.seq2seq.windows import EncodedWindow, Features, WhisperWindow
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator
 from simulst.testing.checkpoints import tiny_whisper
+from simulst.testing.noise import noise, speak
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +38,7 @@ def load(folder: Path, **options: str) -> Whisper:
     return model
 
 
-def noise(seconds: float, seed: int) -> FloatArray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(int(16_000 * seconds))).astype(np.float32)
-
-
 RECORDINGS = [noise(seconds, seed) for seed, seconds in enumerate((3.1, 0.7, 5.0, 2.4))]
-
-
-def speak(model: Translator, policy: str, audio: FloatArray) -> str:
-    session = Session(model, load_policy(policy))
-    for at in range(0, len(audio), 16_000):
-        session.feed(audio[at : at + 16_000])
-    session.finish()
-    return session.text
 
 
 @pytest.mark.parametrize(
@@ -97,18 +87,20 @@ def test_a_language_that_is_guessed_leaves_the_rows_as_they_are(folder: Path) ->
 
 def test_windows_share_one_call_and_steps_one_forward(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     windows, steps = list[int](), list[int]()
-    encode, feed = PackedWhisper.encode, PackedWhisper.feed
+    encode, step = WhisperWindow.windows, PackedDecoder.__call__
 
-    def counted_windows(self: PackedWhisper, features: list[torch.Tensor], valid: list[int]) -> object:
-        windows.append(len(features))
-        return encode(self, features, valid)
+    def counted_windows(self: WhisperWindow, several: Sequence[Features]) -> list[EncodedWindow]:
+        windows.append(len(several))
+        return encode(self, several)
 
-    def counted_steps(self: PackedWhisper, runs: list[object], ids: list[list[int]]) -> object:
-        steps.append(len(runs))
-        return feed(self, runs, ids)  # type: ignore[arg-type]
+    def counted_steps(
+        self: PackedDecoder, forward: Callable[..., torch.Tensor], parts: Sequence[Part], ids: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        steps.append(len(parts))
+        return step(self, forward, parts, ids)
 
-    monkeypatch.setattr(PackedWhisper, "encode", counted_windows)
-    monkeypatch.setattr(PackedWhisper, "feed", counted_steps)
+    monkeypatch.setattr(WhisperWindow, "windows", counted_windows)
+    monkeypatch.setattr(PackedDecoder, "__call__", counted_steps)
 
     def ask(translator: Translator, audio: FloatArray) -> int:
         session = translator.open()
@@ -116,15 +108,14 @@ def test_windows_share_one_call_and_steps_one_forward(folder: Path, monkeypatch:
         return len(session.hypothesise((), Query(max_new=4))[0].ids)
 
     batcher_of(load(folder, source="de"), streams=4).map(ask, [noise(3.0, seed) for seed in range(4)])
-    assert max(windows) == 4 and sum(windows) == 4
-    assert max(steps) == 4 and sum(steps) > 4
+    assert windows == [4] and steps == [4, 4, 4, 4]
 
 
 def test_an_error_of_one_window_reaches_all_that_shared_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> object:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(PackedWhisper, "encode", fail)
+    monkeypatch.setattr(WhisperWindow, "windows", fail)
     batcher = batcher_of(load(folder), streams=2)
     with pytest.raises(RuntimeError, match="no memory"):
         batcher.map(lambda translator, audio: speak(translator, "wait_k-3", audio), RECORDINGS[2:])
@@ -154,13 +145,13 @@ def test_live_streams_of_several_languages_meet(folder: Path, monkeypatch: pytes
     for thread in threads:
         thread.join()
     assert [texts[0], texts[1]] == alone and texts[0] != texts[1]
-    batcher = served.compute
-    assert isinstance(batcher, WhisperBatcher) and batcher.stats.mean > 1
+    assert served.meeting is not None and served.meeting.stats.mean > 1
 
 
 def test_models_that_cannot_are_one_sentence(folder: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"^Model toy cannot decode several streams together; speech LLMs and Whisper can"
+        ModelError,
+        match=r"^Model toy cannot decode several streams together; speech LLMs, encoder-decoders",
     ):
         batcher_of(ToyTranslator(), streams=2)
     with pytest.raises(ModelError, match=r"^A batch has at least one stream, not 0\.$"):

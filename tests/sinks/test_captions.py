@@ -2,12 +2,11 @@
 
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -24,6 +23,7 @@ from simulst.sinks.posting import Patience, PostedCaptions
 from simulst.sinks.teams import teams_captions
 from simulst.sinks.webhook import webhook_captions
 from simulst.sinks.zoom import zoom_captions
+from simulst.testing.posts import posts, reply
 
 SECRET = "very-secret-8271"
 QUICK = Patience(timeout_s=0.3, first_s=0.01, longest_s=0.05, give_up_s=5.0)
@@ -55,36 +55,21 @@ class Meeting:
         if status == 200 and act != "hang":
             self.taken.append((handler.path, dict(handler.headers), body))
         with suppress(OSError):
-            handler.send_response(status)
-            handler.send_header("Location", "/elsewhere")
-            handler.send_header("Content-Length", "0")
-            handler.end_headers()
+            reply(handler, status, Location="/elsewhere")
+
+    def number(self, handler: BaseHTTPRequestHandler, _: str) -> None:
+        """Zoom's, of the caption that came last."""
+        if not urlsplit(handler.path).path.endswith("/seq"):
+            self.tries.append(f"GET {handler.path}")
+        reply(handler, 200, b"41")
 
 
 @pytest.fixture
 def meeting() -> Iterator[Meeting]:
     one = Meeting()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            one.do(self, self.rfile.read(int(self.headers["Content-Length"])).decode())
-
-        def do_GET(self) -> None:
-            if not urlsplit(self.path).path.endswith("/seq"):
-                one.tries.append(f"GET {self.path}")
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"41")
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    one.address = f"http://127.0.0.1:{server.server_address[1]}/captions?token={SECRET}"
-    yield one
-    server.shutdown()
-    server.server_close()
+    with posts(one.do, one.number) as address:
+        one.address = f"{address}/captions?token={SECRET}"
+        yield one
 
 
 def said(text: str = SENTENCE, every_s: float = 0.32) -> Iterator[SinkEvent]:

@@ -77,6 +77,7 @@ class Request:
         if self.task == "transcribe":
             message |= {"task": self.task}
         message |= {key: form.text(key) for key in ("model", "policy")} | {"append_only": self.streamed}
+        message["glossary"] = form.text("glossary") or form.files.get("glossary", b"").decode("utf-8", "replace")
         return {"version": 1, "sample_rate": SAMPLE_RATE, "format": "f32le", "pace": "file", **message}
 
 

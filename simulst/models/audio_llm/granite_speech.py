@@ -14,11 +14,9 @@ from torch import Tensor
 from simulst.core.source import SAMPLE_RATE, FloatArray
 from simulst.models.audio_llm.encoder import Block, part
 from simulst.models.audio_llm.options import Options
-from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, chat_tokenizer, instruction, task_and_transcript
-from simulst.models.audio_llm.translator import AudioLLM, assemble, provides
-from simulst.models.checkpoint import load_pretrained
+from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, chat_tokenizer, instruction
+from simulst.models.audio_llm.translator import AudioLLM, provides, read_audio_llm
 from simulst.models.family import ModelFamily
-from simulst.models.recorded import ROWS, register
 from simulst.models.seq2seq.windows import EncodedWindow
 
 MARK = "<|audio|>"
@@ -29,14 +27,11 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     """A Granite Speech checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
     from transformers import GraniteSpeechForConditionalGeneration
 
-    register()
-    tokenizer = chat_tokenizer(directory)
-    prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
-    kind = GraniteSpeechForConditionalGeneration
-    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS, int8=True, adapter=True)
-    return assemble(
-        directory, options, name=name, model=model, tokenizer=tokenizer, encoder=GraniteSpeechWindow(model),
-        prompts=prompts, max_source_s=MAX_SOURCE_S, scale=float(model.get_decoder().config.logits_scaling),
+    return read_audio_llm(
+        GraniteSpeechForConditionalGeneration, directory, options, name=name, device=device, dtype=dtype,
+        tokenizer=chat_tokenizer(directory), read_prompt=read_prompt, window=GraniteSpeechWindow,
+        max_source_s=MAX_SOURCE_S,
+        scale=lambda config: float(config.logits_scaling), adapter=True,
     )  # fmt: skip
 
 

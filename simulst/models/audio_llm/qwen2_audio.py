@@ -11,11 +11,9 @@ import torch
 from simulst.core.source import SAMPLE_RATE, FloatArray
 from simulst.models.audio_llm.encoder import Block, part
 from simulst.models.audio_llm.options import Options
-from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, chat_tokenizer, instruction, task_and_transcript
-from simulst.models.audio_llm.translator import AudioLLM, assemble, provides
-from simulst.models.checkpoint import load_pretrained
+from simulst.models.audio_llm.prompts import AudioPrompt, chat_prompt, chat_tokenizer, instruction
+from simulst.models.audio_llm.translator import AudioLLM, provides, read_audio_llm
 from simulst.models.family import ModelFamily
-from simulst.models.recorded import ROWS, register
 from simulst.models.seq2seq.windows import EncodedWindow, whisper_states
 
 MARK = "<|AUDIO|>"
@@ -27,15 +25,10 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     """A Qwen2-Audio checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
     from transformers import Qwen2AudioForConditionalGeneration
 
-    register()
-    tokenizer = chat_tokenizer(directory)
-    prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
-    model = load_pretrained(
-        Qwen2AudioForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS, int8=True
-    )
-    return assemble(
-        directory, options, name=name, model=model, tokenizer=tokenizer, encoder=Qwen2AudioWindow(model),
-        prompts=prompts, max_source_s=MAX_SOURCE_S,
+    return read_audio_llm(
+        Qwen2AudioForConditionalGeneration, directory, options, name=name, device=device, dtype=dtype,
+        tokenizer=chat_tokenizer(directory), read_prompt=read_prompt, window=Qwen2AudioWindow,
+        max_source_s=MAX_SOURCE_S,
     )  # fmt: skip
 
 

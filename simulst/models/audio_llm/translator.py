@@ -3,18 +3,23 @@
 What differs between them (encoder, prompt) stands in `qwen2_audio.py`, `voxtral.py` and `granite_speech.py`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from simulst.core.translator import DECODING, Evidence
 from simulst.models.audio_llm.encoder import AudioEncoder
 from simulst.models.audio_llm.options import Options
-from simulst.models.audio_llm.prompts import AudioPrompt
+from simulst.models.audio_llm.prompts import AudioPrompt, task_and_transcript
 from simulst.models.audio_llm.session import AudioLLMSession
 from simulst.models.audio_llm.weights import AudioLLMWeights
+from simulst.models.checkpoint import load_pretrained
+from simulst.models.recorded import ROWS, register
 from simulst.models.text.languages import is_spaced
 from simulst.models.text.local import ends_of, read_pieces
 from simulst.models.vocabulary import PieceVocabulary
+
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class AudioLLM(AudioLLMWeights):
@@ -24,35 +29,45 @@ class AudioLLM(AudioLLMWeights):
         return AudioLLMSession(self)
 
 
-def assemble(
+def read_audio_llm(
+    kind: Any,
     directory: Path,
-    options: Options,
+    options: OptionsT,
     *,
     name: str,
-    model: Any,
+    device: str,
+    dtype: str | None,
     tokenizer: Any,
-    encoder: AudioEncoder,
-    prompts: tuple[AudioPrompt, AudioPrompt | None],
+    read_prompt: Callable[[Any, OptionsT, str], AudioPrompt],
+    window: Callable[[Any], AudioEncoder],
     max_source_s: float,
-    scale: float = 1.0,
+    scale: Callable[[Any], float] = lambda config: 1.0,
+    adapter: bool = False,
 ) -> AudioLLM:
-    """A translator of what a family has read; `prompts` are that of the task and that of the transcript."""
+    """A checkpoint of class `kind`; `window` and `scale` are made of the model and of its decoder's configuration.
+
+    Raises ModelError with one sentence for anything unusable.
+    """
+    register()
+    prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
+    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS, int8=True, adapter=adapter)
     pieces, special = read_pieces(tokenizer, directory)
     ends = ends_of(model, tokenizer, name)
     spaced = options.task == "transcribe" or is_spaced(options.target)
+    config = model.get_decoder().config
     return AudioLLM(
         name=name,
         directory=directory,
         model=model,
-        encoder=encoder,
+        encoder=window(model),
         vocabulary=PieceVocabulary(pieces, eos=min(ends), special=special, spaced=spaced),
         options=options,
         prompts=prompts[0],
         transcript=prompts[1],
         ends=ends,
-        scale=scale,
+        scale=scale(config),
         max_source_s=max_source_s,
-        positions=int(model.get_decoder().config.max_position_embeddings),
+        positions=int(config.max_position_embeddings),
     )
 
 

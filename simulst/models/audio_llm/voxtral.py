@@ -6,6 +6,7 @@ takes part, as published: `padding_s` below 30 encodes less of it.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,10 @@ from torch import Tensor
 from simulst.core.source import SAMPLE_RATE, FloatArray
 from simulst.models.audio_llm.encoder import Block, part
 from simulst.models.audio_llm.options import Options
-from simulst.models.audio_llm.prompts import AudioPrompt, instruction, prompt_of, task_and_transcript
-from simulst.models.audio_llm.translator import AudioLLM, assemble, provides
-from simulst.models.checkpoint import load_pretrained
+from simulst.models.audio_llm.prompts import AudioPrompt, instruction, prompt_of
+from simulst.models.audio_llm.translator import AudioLLM, provides, read_audio_llm
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
-from simulst.models.recorded import ROWS, register
 from simulst.models.seq2seq.windows import EncodedWindow, whisper_states
 from simulst.models.text.local import load_tokenizer
 
@@ -43,16 +42,10 @@ def load(directory: Path, options: VoxtralOptions, *, name: str, device: str, dt
     """A Voxtral checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
     from transformers import VoxtralForConditionalGeneration
 
-    register()
-    tokenizer = load_tokenizer(directory)
-    prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
-    model = load_pretrained(
-        VoxtralForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS, int8=True
-    )
-    encoder = VoxtralWindow(model, padding_s=options.padding_s)
-    return assemble(
-        directory, options, name=name, model=model, tokenizer=tokenizer, encoder=encoder, prompts=prompts,
-        max_source_s=MAX_SOURCE_S,
+    return read_audio_llm(
+        VoxtralForConditionalGeneration, directory, options, name=name, device=device, dtype=dtype,
+        tokenizer=load_tokenizer(directory), read_prompt=read_prompt,
+        window=partial(VoxtralWindow, padding_s=options.padding_s), max_source_s=MAX_SOURCE_S,
     )  # fmt: skip
 
 

@@ -5,11 +5,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from simulst.core.source import FloatArray
 from simulst.models.attention import CrossAttention
+from simulst.models.meeting import Meeting
+from simulst.models.once import Once
 from simulst.models.seq2seq.windows import EncodedWindow, WindowedEncoder
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ class Feeding(Protocol):
 class Compute(Protocol):
     """The computing that streams ask for; what it keeps of a stream lies in the window and in the run."""
 
+    meeting: Meeting | None
+    """Where streams meet, if they do."""
+
     def encode(self, samples: FloatArray) -> EncodedWindow:
         """Frames of 16 kHz samples, as many as the encoder takes."""
         ...
@@ -50,6 +56,8 @@ class Compute(Protocol):
 
 class Direct:
     """One stream at a time, in the thread that asks."""
+
+    meeting: Meeting | None = None
 
     def __init__(
         self, encoder: WindowedEncoder, decoder: "PreTrainedModel", scorer: nn.Module, attention: CrossAttention
@@ -72,3 +80,11 @@ class Direct:
             )
             hidden: Tensor = output.last_hidden_state
             return Fed(hidden=hidden, logits=self.scorer(hidden[:, -1]), queries=queries)
+
+
+class HeardOnce:
+    """Computes as `compute` does, and encodes no window twice that sessions beside each other ask for."""
+
+    def __init__(self, compute: Compute) -> None:
+        self.meeting, self.feed = compute.meeting, compute.feed
+        self.encode = Once(compute.encode, np.array_equal)

@@ -11,6 +11,7 @@ from simulst.core.languages import Pair
 from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
+from simulst.models.recorded import ROWS, register
 from simulst.models.seq2seq.session import Seq2SeqSession
 from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
 from simulst.models.seq2seq.weights import Seq2SeqOptions
@@ -31,7 +32,8 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     from transformers import MoonshineForConditionalGeneration
 
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
-    model = load_pretrained(MoonshineForConditionalGeneration, directory, device=device, dtype=dtype)
+    register()
+    model = load_pretrained(MoonshineForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
     config = model.config
     layers, num_heads = int(config.decoder_num_hidden_layers), int(config.decoder_num_attention_heads)
     # Layers 3 and 4 of Moonshine tiny follow the audio best; the first two not at all.

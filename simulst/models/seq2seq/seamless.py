@@ -4,9 +4,12 @@ Seamless Communication 2023, "SeamlessM4T: Massively Multilingual & Multimodal M
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from torch import Tensor
 
 from simulst.core.languages import Pair
 from simulst.errors import ModelError
@@ -14,9 +17,11 @@ from simulst.models.attention import choose_heads, middle_layer
 from simulst.models.checkpoint import load_pretrained, read_json
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
-from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
+from simulst.models.packed import filled_up
+from simulst.models.recorded import ROWS, register
+from simulst.models.seq2seq.translator import ManyTongues, decoding
 from simulst.models.seq2seq.weights import Seq2SeqOptions
-from simulst.models.seq2seq.windows import FilterbankWindow
+from simulst.models.seq2seq.windows import Features, FilterbankWindow
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
 
 MAX_SOURCE_S = 40.0
@@ -38,10 +43,11 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     """A SeamlessM4T checkpoint from a local directory; raises ModelError with one sentence for anything unusable."""
     from transformers import SeamlessM4TFeatureExtractor, SeamlessM4TForSpeechToText, SeamlessM4Tv2ForSpeechToText
 
+    register()
     second = read_json(directory / "config.json").get("model_type") == "seamless_m4t_v2"
     kind = SeamlessM4Tv2ForSpeechToText if second else SeamlessM4TForSpeechToText
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
-    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention="eager")
+    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS)
     config = model.config
     codes = model.generation_config.to_dict().get("text_decoder_lang_to_code_id") or {}
     languages = {str(code).strip("_"): int(token) for code, token in codes.items()}
@@ -51,7 +57,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
             f"{name} does not know the target language '{options.target}'; it knows: {', '.join(languages)}."
         )
     stride = 2 * int(config.adaptor_stride) ** int(config.num_adapter_layers)
-    window = FilterbankWindow(
+    window = SeamlessWindow(
         model.get_encoder(), SeamlessM4TFeatureExtractor(), frame_samples=160 * stride, max_s=1.5 * MAX_SOURCE_S
     )
     vocabulary = TokenizerVocabulary(
@@ -77,7 +83,25 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     )
 
 
-class Seamless(Seq2SeqTranslator):
+class SeamlessWindow(FilterbankWindow):
+    """SeamlessM4T's conformer, and the adapter that shortens what it says."""
+
+    def together(self, several: Sequence[Features]) -> list[Tensor]:
+        """The adapter, which has no mask for its convolutions, sees each window alone."""
+        values, mask = filled_up([one.values for one in several])
+        projected = self.encoder.feature_projection(values)
+        hidden = self.encoder.encoder(projected, attention_mask=mask.long())
+        return [self._shortened(own[None, : one.values.shape[1]]) for own, one in zip(hidden, several, strict=True)]
+
+    def _shortened(self, hidden: Tensor) -> Tensor:
+        hidden = hidden + 0.5 * self.encoder.intermediate_ffn(hidden)
+        if self.encoder.adapter is not None:
+            hidden = self.encoder.adapter(hidden, attention_mask=None)
+        states: Tensor = self.encoder.inner_layer_norm(hidden)
+        return states
+
+
+class Seamless(ManyTongues):
     """Weights of SeamlessM4T's speech encoder and text decoder; the prompt ends in the target language."""
 
     cross_attention = "cross_attention"
@@ -96,7 +120,7 @@ class Seamless(Seq2SeqTranslator):
         codes = sorted(self._languages, key=lambda code: code != self._target)
         return tuple(Pair(source="", target=_LONG.get(code, code)) for code in codes)
 
-    def for_pair(self, pair: Pair) -> "Seamless":
+    def for_pair(self, pair: Pair) -> Self:
         """The same weights with another prompt."""
         other = copy.copy(self)
         other._target = _SHORT.get(pair.target, pair.target)

@@ -3,18 +3,23 @@
 Wang et al. 2020, "fairseq S2T: Fast Speech-to-Text Modeling with fairseq".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from simulst.errors import ModelError
 from simulst.models.attention import choose_heads, middle_layer
 from simulst.models.checkpoint import load_pretrained, read_json
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
+from simulst.models.recorded import ROWS, register
 from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
 from simulst.models.seq2seq.weights import Seq2SeqOptions
-from simulst.models.seq2seq.windows import FilterbankWindow
+from simulst.models.seq2seq.windows import Features, FilterbankWindow, apart
 from simulst.models.vocabulary import PieceVocabulary
 
 MAX_SOURCE_S = 40.0
@@ -31,9 +36,8 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     from transformers import Speech2TextFeatureExtractor, Speech2TextForConditionalGeneration
 
     table = read_json(directory / "vocab.json")
-    model = load_pretrained(
-        Speech2TextForConditionalGeneration, directory, device=device, dtype=dtype, attention="eager"
-    )
+    register()
+    model = load_pretrained(Speech2TextForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
     config = model.config
     languages = {text[6:-1]: token for text, token in table.items() if text.startswith("<lang:")}
     prompt = [int(config.decoder_start_token_id)]
@@ -50,7 +54,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         name=name,
         directory=directory,
         model=model,
-        encoder=FilterbankWindow(
+        encoder=Speech2TextWindow(
             model.get_encoder(), Speech2TextFeatureExtractor(), frame_samples=frame, max_s=1.5 * MAX_SOURCE_S
         ),
         vocabulary=PieceVocabulary(_pieces(table, name), eos=int(config.eos_token_id), special=special),
@@ -66,6 +70,25 @@ def _pieces(table: dict[str, Any], name: str) -> list[bytes]:
     if not table or sorted(table.values()) != list(range(len(table))):
         raise ModelError(f"The vocabulary (vocab.json) of {name} does not number its pieces from 0 on.")
     return [text.replace("\u2581", " ").encode() for text, _ in sorted(table.items(), key=lambda entry: entry[1])]
+
+
+class Speech2TextWindow(FilterbankWindow):
+    """Convolutions that shorten the window, and layers of a Transformer."""
+
+    def together(self, several: Sequence[Features]) -> list[Tensor]:
+        return apart([self._entries(one.values) for one in several], self._layers)
+
+    def _entries(self, values: Tensor) -> Tensor:
+        hidden = self.encoder.conv(values) * self.encoder.embed_scale
+        nothing_padded = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
+        placed: Tensor = hidden + self.encoder.embed_positions(nothing_padded)
+        return placed
+
+    def _layers(self, hidden: Tensor) -> Tensor:
+        for layer in self.encoder.layers:
+            hidden = layer(hidden, None)
+        states: Tensor = self.encoder.layer_norm(hidden)
+        return states
 
 
 class Speech2Text(Seq2SeqTranslator):

@@ -1,18 +1,20 @@
 """What the streams of one model share: weights, vocabulary, options of decoding, heads that are read."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 
 from simulst.core.source import SAMPLE_RATE
 from simulst.core.translator import DECODING, PlainTranslator
 from simulst.models.attention import HEADS_FILE, CrossAttention, Head, median_width
+from simulst.models.meeting import Meeting
 from simulst.models.options import check_options, option
 from simulst.models.seq2seq.compute import Compute, Direct
-from simulst.models.seq2seq.windows import WindowedEncoder
+from simulst.models.seq2seq.windows import JointWindow, WindowedEncoder
 from simulst.models.vocabulary import PieceVocabulary
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ class Seq2SeqWeights(WindowWeights):
     cross_attention = "encoder_attn"
     """Name of the cross-attention module in a layer of the decoder."""
     attention: CrossAttention
+    encoder: JointWindow
 
     def __init__(
         self, *, model: "PreTrainedModel", heads: Sequence[Sequence[int]], num_heads: int | None = None, **shared: Any
@@ -115,6 +118,17 @@ class Seq2SeqWeights(WindowWeights):
             num_heads = int(config.get("decoder_attention_heads") or config["decoder_num_attention_heads"])
         self.attention = CrossAttention(layers, num_heads=num_heads, heads=heads)
         self.compute: Compute = Direct(self.encoder, self.decoder, self.scorer, self.attention)
+
+    @property
+    def meeting(self) -> Meeting | None:
+        """Where its streams meet."""
+        return self.compute.meeting
+
+    def computed_by(self, compute: Compute) -> Self:
+        """The same weights under the same name, run by `compute`."""
+        other = copy.copy(self)
+        other.compute = compute
+        return other
 
     def prompt(self) -> tuple[int, ...]:
         """The ids before the translation, for a stream about which nothing is known."""

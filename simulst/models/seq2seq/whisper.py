@@ -8,7 +8,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 
@@ -21,10 +21,10 @@ from simulst.models.checkpoint import load_pretrained
 from simulst.models.decoding import Candidate
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
-from simulst.models.seq2seq.compute import Compute
+from simulst.models.recorded import ROWS, register
 from simulst.models.seq2seq.decoder_run import DecoderRun
 from simulst.models.seq2seq.session import Seq2SeqSession
-from simulst.models.seq2seq.translator import Seq2SeqTranslator
+from simulst.models.seq2seq.translator import ManyTongues
 from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import EncodedWindow, WhisperWindow
 from simulst.models.vocabulary import TOKENIZER_FILE, TokenizerVocabulary, read_tokenizer
@@ -71,12 +71,13 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     pieces, _ = read_tokenizer(directory / TOKENIZER_FILE)
-    model = load_pretrained(WhisperForConditionalGeneration, directory, device=device, dtype=dtype)
+    register()
+    model = load_pretrained(WhisperForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
     extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
     return Whisper(name, directory, model, extractor, pieces, options)
 
 
-class Whisper(Seq2SeqTranslator):
+class Whisper(ManyTongues):
     """Weights of Whisper with a prompt of language and task."""
 
     provides = PROVIDES
@@ -105,7 +106,7 @@ class Whisper(Seq2SeqTranslator):
         vocabulary = TokenizerVocabulary(
             directory / TOKENIZER_FILE, pieces, eos=eos, special=range(eos, int(config.vocab_size)), spaced=self._spaced
         )
-        self.window = window = WhisperWindow(model.get_encoder(), extractor, padding_s=options.padding_s)
+        window = WhisperWindow(model.get_encoder(), extractor, padding_s=options.padding_s)
         layers = int(config.decoder_layers)
         default = generation.get("alignment_heads") or whole_layers(
             range(layers // 2, layers), int(config.decoder_attention_heads)
@@ -143,18 +144,12 @@ class Whisper(Seq2SeqTranslator):
         known += [Pair(source=code, target=code) for code in codes]
         return (own, *(pair for pair in known if pair != own))
 
-    def for_pair(self, pair: Pair) -> "Whisper":
+    def for_pair(self, pair: Pair) -> Self:
         """The same weights with another prompt."""
         other = copy.copy(self)
         other.task, other.source = pair.task, pair.source or None
         other.vocabulary = copy.copy(self.vocabulary)
         other.vocabulary.spaced = other._spaced
-        return other
-
-    def computed_by(self, compute: Compute) -> "Whisper":
-        """The same weights under the same name, run by `compute`."""
-        other = copy.copy(self)
-        other.compute = compute
         return other
 
     @property

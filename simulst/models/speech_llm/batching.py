@@ -24,7 +24,7 @@ from torch import Tensor
 
 from simulst.core.translator import Translator
 from simulst.errors import ModelError
-from simulst.models.meeting import Lane, Meeting
+from simulst.models.meeting import Meeting
 from simulst.models.speech_llm.batch_group import Pack, Request, prepare
 from simulst.models.speech_llm.cache import Fed, Slab, StreamCache, Tally
 from simulst.models.speech_llm.compute import Computed, Direct
@@ -47,8 +47,7 @@ class Batcher(Meeting):
         self.translator = translator.computed_by(self)
         self._direct = Direct(self.weights)
         prepare(self.weights.model.decoder)
-        self._encoding, self._decoding = Lane(compute=self._encode), Lane(compute=self._decode)
-        self._lanes = (self._encoding, self._decoding)
+        self._encoding, self._decoding = self.lane(self._encode), self.lane(self._decode)
 
     # -- caches in rows of one slab ---------------------------------------------------------------------------------
 

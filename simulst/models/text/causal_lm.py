@@ -153,10 +153,11 @@ class CausalRun(TextRun):
             self._cache.reorder_cache(torch.tensor(parents, device=self.device))
             self._batch = len(parents)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
         model = self._model
+        given = torch.tensor(ids, device=self.device)
         logits: Tensor = (
-            model.model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+            model.model(input_ids=given, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
             .logits[:, -1]
             .float()
         )

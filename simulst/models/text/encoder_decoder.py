@@ -4,40 +4,35 @@ Rows of cross-attention are told over the words of the source. Tiedemann & Thott
 "Beyond English-Centric Multilingual Machine Translation"; NLLB Team 2022; Kudugunta et al. 2023, "MADLAD-400".
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from simulst.core.translator import Evidence
+from simulst.core.languages import Pair
+from simulst.core.translator import Evidence, Translator
 from simulst.errors import ModelError
 from simulst.models.checkpoint import load_pretrained, read_json
 from simulst.models.family import ModelFamily
+from simulst.models.meeting import Meeting
+from simulst.models.packed import CROSS_ATTENTION
 from simulst.models.recorded import ROWS, register
-from simulst.models.text.languages import is_spaced, language_name, long_code
+from simulst.models.text.compute import Compute, Direct, ReadOnce
+from simulst.models.text.languages import is_spaced
 from simulst.models.text.local import SEARCHED, LocalModel, LocalOptions, TextRun, load_tokenizer, read_pieces
+from simulst.models.text.marks import Asked, Told, told_targets
 from simulst.models.text.translator import TEXT
 from simulst.models.text.words import columns_of_words, words_of_pieces
 from simulst.models.vocabulary import PieceVocabulary
-
-CROSS_ATTENTION = ("encoder_attn", "EncDecAttention")
-"""What the module is called in a layer of the decoder: of the BART kind, and of T5."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(LocalOptions):
     pass
-
-
-@dataclass(frozen=True, kw_only=True)
-class Languages:
-    """How a checkpoint is told its languages: text before the source, a token before the translation."""
-
-    before: str = ""
-    forced: int | None = None
 
 
 def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> "EncoderDecoder":
@@ -47,76 +42,27 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     register()
     tokenizer = load_tokenizer(directory)
     kind = str(read_json(directory / "config.json").get("model_type"))
-    languages = choose_languages(tokenizer, options, name, kind=kind)
+    wanted = Asked(source=options.source, target=options.target)
+    targets = told_targets(tokenizer, wanted, name, kind=kind)
     model = load_pretrained(AutoModelForSeq2SeqLM, directory, device=device, dtype=dtype, attention=ROWS)
-    return EncoderDecoder(name, directory, model, tokenizer, languages, options)
-
-
-def choose_languages(tokenizer: Any, options: Options, name: str, *, kind: str) -> Languages:
-    """What tells the languages of the options; ModelError for one that the checkpoint does not know.
-
-    Many languages share a code with a script (`deu_Latn`, `de_DE`): their beginning is enough where one fits alone.
-    """
-    marks = {str(text): int(token) for text, token in tokenizer.get_vocab().items()}
-    for shape in (">>{}<<", "<2{}>"):
-        known = [text for text in marks if _inside(text, shape)]
-        if known:
-            return Languages(before=f"{_chosen(options.target, known, shape, name)} ")
-    codes = [text for text in marks if text in tokenizer.all_special_tokens or _inside(text, "__{}__")]
-    codes = [code for code in codes if _is_code(code)]
-    if codes:
-        shape = "__{}__" if codes[0].startswith("__") else "{}"
-        tokenizer.src_lang = _chosen(options.source, codes, shape, name, "source").strip("_")
-        return Languages(forced=marks[_chosen(options.target, codes, shape, name)])
-    if kind == "t5":
-        source, target = language_name(options.source), language_name(options.target)
-        return Languages(before=f"translate {source} to {target}: ")
-    return Languages()
-
-
-def _inside(text: str, shape: str) -> str:
-    """The language that a mark names; "" where it is no such mark."""
-    before, after = shape.split("{}")
-    inner = text[len(before) : len(text) - len(after)]
-    return inner if text == shape.format(inner) and inner.replace("_", "").isalnum() else ""
-
-
-def _is_code(mark: str) -> bool:
-    """`deu_Latn`, `de_DE` or `__de__`."""
-    head, _, tail = mark.strip("_").partition("_")
-    named = mark.startswith("__") or bool(tail and tail.isalpha() and tail[:1].isupper())
-    return named and 2 <= len(head) <= 4 and head.isalpha() and head.islower()
-
-
-def _chosen(language: str, known: Sequence[str], shape: str, name: str, option: str = "target") -> str:
-    """The mark of a language: its own, or the only one that begins with its code."""
-    exact = shape.format(language)
-    if exact in known or language in known:
-        return exact if exact in known else language
-    long = long_code(language)
-    if long != language:
-        return _chosen(long, known, shape, name, option)
-    begun = [mark for mark in known if mark.startswith(shape.split("{}")[0] + language + "_")]
-    if len(begun) == 1:
-        return begun[0]
-    listed = ", ".join(sorted(_inside(mark, shape) or mark for mark in (begun or known))[:60])
-    raise ModelError(f"{name} does not know the {option} language '{language}'; it knows: {listed}.")
+    return EncoderDecoder(name, directory, model, tokenizer, targets, options)
 
 
 class EncoderDecoder(LocalModel):
     """Weights of a text encoder-decoder."""
 
     def __init__(
-        self, name: str, directory: Path, model: Any, tokenizer: Any, languages: Languages, options: Options
+        self, name: str, directory: Path, model: Any, tokenizer: Any, targets: dict[str, Told], options: Options
     ) -> None:
         config = model.config.to_dict()
         modules = [one for at, one in model.get_decoder().named_modules() if at.endswith(CROSS_ATTENTION)]
         if not modules:
             raise ModelError(f"{name} is of type {config['model_type']}, whose cross-attention is not known here.")
         pieces, special = read_pieces(tokenizer, directory)
-        self.languages, self.tokenizer, self.encoder = languages, tokenizer, model.get_encoder()
+        self.targets, self.tokenizer, self.target = targets, tokenizer, options.target
+        self.compute: Compute = Direct(model)
         self.start_id = int(config.get("decoder_start_token_id") or model.generation_config.decoder_start_token_id or 0)
-        forced = {languages.forced} if languages.forced is not None else set()
+        forced = {told.forced for told in targets.values() if told.forced is not None}
         padding = {int(config["pad_token_id"])} if config.get("pad_token_id") is not None else set()
         super().__init__(
             name=name,
@@ -135,8 +81,44 @@ class EncoderDecoder(LocalModel):
             size=int(model.get_output_embeddings().weight.shape[0]),
         )
 
+    @property
+    def meeting(self) -> Meeting | None:
+        """Where its streams meet."""
+        return self.compute.meeting
+
+    def computed_by(self, compute: Compute) -> Self:
+        """The same weights under the same name, run by `compute`."""
+        other = copy.copy(self)
+        other.compute = compute
+        return other
+
+    @property
+    def told(self) -> Told:
+        """What tells the target language."""
+        return self.targets[self.target]
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Into every target that the checkpoint can be told; none where it is told nothing."""
+        if self.told == Told():
+            return ()
+        codes = sorted(self.targets, key=lambda code: code != self.target)
+        return tuple(Pair(source=self.options.source, target=code) for code in codes)
+
+    def for_pair(self, pair: Pair) -> Self:
+        """The same weights, told another target."""
+        other = copy.copy(self)
+        other.target, other.vocabulary = pair.target, copy.copy(self.vocabulary)
+        other.vocabulary.spaced = is_spaced(pair.target)
+        return other
+
+    def side_by_side(self, pairs: Sequence[Pair]) -> list[Translator]:
+        """The weights told each target; a source text that is the same for all is encoded once."""
+        compute = ReadOnce(self.compute)
+        return [self.for_pair(pair).computed_by(compute) for pair in pairs]
+
     def run(self, text: str, *, rows: bool, every_head: bool) -> tuple["EncoderDecoderRun", Sequence[int]]:
-        given = [int(token) for token in self.tokenizer(self.languages.before + text).input_ids]
+        given = [int(token) for token in self.tokenizer(self.told.before + text).input_ids]
         columns = None
         if rows:
             special = self.vocabulary.special
@@ -144,7 +126,7 @@ class EncoderDecoder(LocalModel):
             pieces = [None if token in special else str(piece) for token, piece in zip(given, names, strict=True)]
             count = len(text.split())
             columns = columns_of_words(words_of_pieces(pieces, count), count, self.device)
-        forced = () if self.languages.forced is None else (self.languages.forced,)
+        forced = () if self.told.forced is None else (self.told.forced,)
         return EncoderDecoderRun(self, given, columns, every_head=every_head), (self.start_id, *forced)
 
 
@@ -157,30 +139,21 @@ class EncoderDecoderRun(TextRun):
         from transformers import DynamicCache, EncoderDecoderCache
 
         super().__init__(model.rows, columns, every_head=every_head)
-        self._model, self._cache = model, EncoderDecoderCache(DynamicCache(), DynamicCache())
-        with torch.inference_mode():
-            self._states: Tensor = model.encoder(torch.tensor([source], device=self.device)).last_hidden_state
+        self._model, self.cache = model, EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self.states = model.compute.encode(source)
 
     @property
     def device(self) -> torch.device:
         return self._model.device
 
     def reorder(self, parents: Sequence[int]) -> None:
-        if list(parents) != list(range(len(self._states))):
+        if list(parents) != list(range(len(self.states))):
             order = torch.tensor(parents, device=self.device)
-            self._cache.reorder_cache(order)
-            self._states = self._states[order]
+            self.cache.reorder_cache(order)
+            self.states = self.states[order]
 
-    def forward(self, ids: Tensor) -> Tensor:
-        from transformers.modeling_outputs import BaseModelOutput
-
-        logits: Tensor = self._model.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=self._states),
-            decoder_input_ids=ids,
-            past_key_values=self._cache,
-            use_cache=True,
-        ).logits
-        return logits[:, -1]
+    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        return self._model.compute.feed(self, ids)
 
 
 def _provides(directory: Path, options: Options) -> frozenset[Evidence]:

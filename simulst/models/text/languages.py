@@ -19,6 +19,7 @@ _LONG = {
     "no": "nob", "pl": "pol", "pt": "por", "ro": "ron", "ru": "rus", "sk": "slk", "sl": "slv", "sr": "srp",
     "sv": "swe", "sw": "swh", "ta": "tam", "th": "tha", "tr": "tur", "uk": "ukr", "vi": "vie", "zh": "zho",
 }  # fmt: skip
+_SHORT = {long: short for short, long in _LONG.items()}
 _UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo", "zho", "cmn", "jpn", "tha", "mya", "khm"})
 _UNSPACED_NAMES = frozenset({"chinese", "japanese", "thai", "lao", "burmese", "khmer"})
 
@@ -31,6 +32,11 @@ def language_name(language: str) -> str:
 def long_code(language: str) -> str:
     """The code of three letters for one of two; any other stays as it is."""
     return _LONG.get(language, language)
+
+
+def short_code(language: str) -> str:
+    """The code of two letters for one of three; any other stays as it is."""
+    return _SHORT.get(language, language)
 
 
 def is_spaced(language: str) -> bool:

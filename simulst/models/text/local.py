@@ -62,25 +62,20 @@ class TextRun(Run, ABC):
         return Step(logits=logits, weights=None if rows is None else rows[:, 0])
 
     def _feed(self, ids: Sequence[Sequence[int]], *, last: int) -> tuple[Tensor, Tensor | None]:
-        given = torch.tensor(ids, device=self.device)
         with torch.inference_mode():
             if self._columns is None:
-                return self.forward(given), None
+                return self.forward(ids), None
             with self._heads.recording(self._columns, last) as recording:
-                logits = self.forward(given)
+                logits = self.forward(ids)
             return logits, self._heads.joined(recording, every_head=self._every)
-
-    @property
-    @abstractmethod
-    def device(self) -> torch.device: ...
 
     @abstractmethod
     def reorder(self, parents: Sequence[int]) -> None:
         """Let sequence i of the batch go on where sequence `parents[i]` stood."""
 
     @abstractmethod
-    def forward(self, ids: Tensor) -> Tensor:
-        """Scores [batch, vocabulary] after the ids [batch, new]."""
+    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Scores [batch, vocabulary] after the ids [batch][new]."""
 
 
 class LocalModel(TextModel):
