@@ -24,6 +24,9 @@ from simulst.models.speech_llm.cache import Fed, StreamCache
 from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
 from simulst.models.speech_llm.weights import Weights
 
+PROMPT = 3
+"""Entries before the first vector."""
+
 Kind = Literal["prompt", "sink", "vector", "write", "read", "token"]
 """A sink is an entry that only the cache still holds: what it stood for is forgotten."""
 

@@ -14,7 +14,7 @@ from simulst.core.languages import Pair
 from simulst.core.translator import DECODING, Evidence, PlainTranslator, Translator
 from simulst.errors import ModelError
 from simulst.models import kernels
-from simulst.models.attention import Head, choose_heads, middle_layer
+from simulst.models.attention import STREAMING_FILE, Head, choose_heads, middle_layer, read_heads
 from simulst.models.checkpoint import torch_device
 from simulst.models.family import ModelFamily
 from simulst.models.precision import choose_precision
@@ -108,7 +108,8 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
         kernel=kernels.chosen(options.kernel, model.embeddings),
         short_encoder=precision.int8 and options.kernel == "auto" and kernels.bfloat16_gains(),
     )
-    return Weights(model, vocabulary, options=options, heads=chosen, arithmetic=arithmetic)
+    streaming = read_heads(directory / STREAMING_FILE) if (directory / STREAMING_FILE).is_file() else []
+    return Weights(model, vocabulary, options=options, heads=chosen, arithmetic=arithmetic, streaming=streaming)
 
 
 def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> SpeechLLMTranslator:
