@@ -151,11 +151,14 @@ class SpeechLLMSession(PlainSession):
         if not len(self._hearing.vectors) or cap <= 0:
             nothing = Candidate(stop="eos" if not len(self._hearing.vectors) else "length")
             return [self._hypothesis(nothing, self._no_history(len(prefix), every_head) if rows else None, query.want)]
-        wanted = Rows(wanted=rows, every_head=every_head)
+        write = Evidence.P_CHOOSE in query.want
+        wanted = Rows(wanted=rows, every_head=every_head, p_choose=write)
         if self._context is None:
             self._context = self._new_context()
         run, step, history = self._context.begin(self._hearing.vectors, self._hearing.first, prefix, wanted)
         rules, options, n_valid = self._rules(prefix, cap), self.weights.options, len(self._hearing.vectors)
+        if write:  # which are those of one sequence
+            options = replace(options, beams=1)
         found = search(run, step, rules, options, query, n_valid=n_valid)
         self._context.end(run)
         return [self._hypothesis(one, history, query.want) for one in found]

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from simulst.errors import ModelError
 from simulst.models.attention import STREAMING_FILE, Head, check_heads, median_width
 from simulst.models.speech_llm.arithmetic import Arithmetic
+from simulst.models.speech_llm.monotonic import MonotonicHeads
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.rotary import Rotary
@@ -32,6 +33,7 @@ class Weights:
         heads: Sequence[Sequence[int]],
         arithmetic: Arithmetic,
         streaming: Sequence[Sequence[int]] = (),
+        monotonic: MonotonicHeads | None = None,
     ) -> None:
         config = model.config
         self.written = written_out(model.decoder)
@@ -48,6 +50,7 @@ class Weights:
         self.text_target_mark = vocabulary.mark(config.languages[config.target])
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
+        self.monotonic = monotonic
         self._streaming = self._key_heads(streaming) if streaming else frozenset()
         self.evicts = options.cache == "evict"
         self.rotary = self._rotary(required=self.evicts or options.positions == "grouped")
