@@ -134,6 +134,11 @@ def test_other_decoders_are_refused(tmp_path: Path) -> None:
         Session(load_model(made), load_policy("infinite-heads"))
 
 
+def test_beams_are_refused(folder: Path) -> None:
+    with pytest.raises(ModelError, match="A budget by head is for greedy decoding; load with beams=1"):
+        Session(load_model(folder, beams=4), load_policy("infinite-heads"))
+
+
 def test_calibration_finds_the_cheapest_heads(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(2):
         noise = 0.1 * np.random.default_rng(number).standard_normal(48_000)

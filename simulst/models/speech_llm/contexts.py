@@ -73,7 +73,11 @@ class SpeechRun:
     def scores(self, fed: Fed) -> Tensor:
         """Scores of the next token, [1, vocabulary]."""
         assert fed.logits is not None
-        return fed.logits
+        return self.scored(fed.logits)
+
+    def scored(self, logits: Tensor) -> Tensor:
+        """Scores of the next token as the search is to see them, [sequences, vocabulary]."""
+        return logits
 
     def _p_choose(self, fed: Fed) -> Tensor | None:
         monotonic = self.weights.monotonic
@@ -116,7 +120,7 @@ class SpeechRun:
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state[:, -1]
-            logits = weights.model.output.scores(hidden)
+            logits = self.scored(weights.model.output.scores(hidden))
             if not self.rows.wanted:
                 return Step(logits=logits)
             rows = weights.attention.rows(

@@ -274,6 +274,10 @@ class SpeechLLMSession(PlainSession):
     def _budget(self) -> HeadBudget | None:
         if self._recent is None:
             return None
+        if self.weights.options.beams > 1:
+            raise ModelError(
+                "A budget by head is for greedy decoding; load with beams=1 or use history.method = turns."
+            )
         return HeadBudget(streaming=self.weights.streaming_heads(), first=PROMPT + self._sinks, recent=self._recent)
 
     def _heard(self) -> Heard:
