@@ -18,6 +18,10 @@ def calibrate(
     top: Annotated[int, typer.Option(help="Maximum number of heads to keep.", min=1, max=256)] = 8,
     limit: Annotated[int, typer.Option(help="Maximum number of examples to use.", min=1)] = 50,
     join: Annotated[int, typer.Option(help="Clips that are joined into one example.", min=2, max=16)] = 4,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Find the heads that need only the first and newest entries instead.")
+    ] = False,
+    share: Annotated[float, typer.Option(help="Share of the heads that --streaming chooses.", min=0, max=1)] = 0.5,
     settings: options.Set = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
@@ -29,6 +33,7 @@ def calibrate(
     from simulst.models import load_model
     from simulst.training.calibration import calibrate as choose
     from simulst.training.calibration import default_path, write_heads
+    from simulst.training.streaming_heads import choose_streaming_heads, streaming_path
 
     chosen: dict[str, str] = {}
     for pair in settings or []:
@@ -38,6 +43,12 @@ def calibrate(
         chosen[key] = value
     one_thread_per_stream()
     loaded = load_model(model, device=device, dtype=dtype, **chosen)
+    if streaming:
+        costs = choose_streaming_heads(loaded, data, share=share, join=join, limit=limit)
+        path = output or streaming_path(loaded)
+        write_heads(costs, path)
+        print(json.dumps({**costs.to_json(), "file": str(path)}, indent=1) if json_ else costs.text(path))
+        return
     found = choose(loaded, data, join=join, limit=limit, top=top)
     path = output or default_path(loaded)
     write_heads(found, path)

@@ -89,10 +89,11 @@ class ReadWriteSession(Protocol):
         """The turns that are over, oldest first, and the number of cache entries after the last of them."""
         ...
 
-    def keep_first(self, count: int) -> None:
+    def keep_first(self, count: int, recent: int | None = None) -> None:
         """Keep the first `count` entries after the prompt in the cache although their source and text are forgotten.
 
-        Raises ModelError where forgetting empties the cache.
+        With `recent`, the streaming heads of the model hold nothing but the prompt, those and the newest `recent`
+        entries. Raises ModelError where forgetting empties the cache, or no heads are known to be of that kind.
         """
         ...
 

@@ -22,9 +22,19 @@ AUDIO_MARGIN_S = 0.5
 
 _NOT_OPENING = CLOSERS + "".join(STRONG_MARKS) + " "
 
-METHOD_NAMES = ("auto", "keep_all", "fixed_words", "fixed_tokens", "punctuation", "segment_reset", "turns", "sinks")
+METHOD_NAMES = (
+    "auto",
+    "keep_all",
+    "fixed_words",
+    "fixed_tokens",
+    "punctuation",
+    "segment_reset",
+    "turns",
+    "sinks",
+    "heads",
+)
 """`auto` and the keys of METHODS."""
-CACHE_METHODS = ("turns", "sinks")
+CACHE_METHODS = ("turns", "sinks", "heads")
 """Those that look at what a read/write stream has cached."""
 AudioRule = Literal["auto", "attention", "proportional", "fixed"]
 
@@ -36,8 +46,9 @@ class HistoryConfig:
     method: str = setting(
         "auto",
         "what text is kept: all, the last words or tokens, what follows the last sentence end, nothing after a "
-        "segment, whole newest turns, first and newest entries of the cache (sinks); auto: punctuation where the model "
-        "aligns, else fixed_words",
+        "segment, whole newest turns, first and newest entries of the cache (sinks), whole newest turns with only the "
+        "first and newest entries for streaming heads (heads); auto: punctuation where the model aligns, else "
+        "fixed_words",
         choices=METHOD_NAMES,
         published="fixed_words, punctuation",
     )
@@ -57,13 +68,20 @@ class HistoryConfig:
     )
     max_entries: int = setting(
         320,
-        "cache entries (speech vectors, tokens, marks) above which turns forgets whole oldest turns and sinks the "
-        "oldest entries",
+        "cache entries (speech vectors, tokens, marks) above which turns and heads forget whole oldest turns and sinks "
+        "the oldest entries",
         unit="entries",
         at_least=1,
     )
     sinks: int = setting(
-        4, "first entries after the prompt that sinks keeps for good", unit="entries", at_least=0, published="4"
+        4,
+        "first entries after the prompt that sinks and heads keep for good",
+        unit="entries",
+        at_least=0,
+        published="4",
+    )
+    recent: int = setting(
+        64, "newest entries that streaming heads see under heads", unit="entries", at_least=1, published="64"
     )
     segment_s: float | None = setting(
         None,
@@ -153,6 +171,7 @@ METHODS: dict[str, Method] = {
     "segment_reset": segment_reset,
     "turns": turns,
     "sinks": turns,
+    "heads": turns,
 }
 
 

@@ -5,9 +5,12 @@ model is loaded with `cache=evict`.
 
 `sinks` is StreamingLLM's rule (2309.17453) on the same streams: the prompt, the first entries after it and the newest
 ones stay. A turn may be cut, a word of text not.
+
+`heads` forgets whole turns too, and the streaming heads of the model see nothing but the prompt, the first entries
+after it and the newest ones (DuoAttention, 2410.10819).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from simulst.core.commit import CommittedToken
@@ -28,7 +31,7 @@ def selector_of_stream(selector: Selector, session: TranslatorSession) -> Select
         raise PolicyError(
             f"history.method = {method} needs session_tokens, which the model lacks; use punctuation or fixed_words"
         )
-    return SinkSelector(selector.config, able) if method == "sinks" else TurnSelector(selector.config, able)
+    return SELECTORS[method](selector.config, able)
 
 
 class TurnSelector:
@@ -71,6 +74,21 @@ class SinkSelector(TurnSelector):
         excess = newest + sum(turn.entries for turn in turns) - self.config.max_entries
         return oldest_entries(turns, excess, [token.starts_word for token in kept])
 
+
+class HeadSelector(TurnSelector):
+    """Whole turns, with less for the streaming heads."""
+
+    def __init__(self, config: HistoryConfig, session: ReadWriteSession) -> None:
+        super().__init__(config, session)
+        self.session.keep_first(config.sinks, config.recent)
+
+
+SELECTORS: dict[str, Callable[[HistoryConfig, ReadWriteSession], TurnSelector]] = {
+    "turns": TurnSelector,
+    "sinks": SinkSelector,
+    "heads": HeadSelector,
+}
+"""One for each of `CACHE_METHODS`."""
 
 MARKS = 2
 """Entries of a turn that are neither source nor text."""

@@ -19,6 +19,8 @@ Head = tuple[int, int]
 """Layer and head, both counted from 0."""
 
 HEADS_FILE = "alignment_heads.json"
+STREAMING_FILE = "streaming_heads.json"
+"""Heads of keys that need nothing but the first and the newest entries of a cache."""
 
 _QUERIES: ContextVar[dict[int, Tensor] | None] = ContextVar("queries", default=None)
 
@@ -147,24 +149,22 @@ def middle_layer(layers: int, num_heads: int) -> list[Head]:
     return whole_layers([layers // 2], num_heads)
 
 
-def check_heads(heads: Sequence[Sequence[int]], *, layers: int, num_heads: int) -> list[Head]:
+def check_heads(heads: Sequence[Sequence[int]], *, layers: int, num_heads: int, what: str = "alignment") -> list[Head]:
     """The heads as pairs of int, in order; ModelError where one does not exist or none is named."""
     chosen: list[Head] = []
     for entry in heads:
         try:
             layer, head = (int(number) for number in entry)
         except (TypeError, ValueError, OverflowError):
-            raise ModelError(f"Alignment heads are pairs [layer, head], not {entry!r}.") from None
+            raise ModelError(f"{what.capitalize()} heads are pairs [layer, head], not {entry!r}.") from None
         if not (0 <= layer < layers and 0 <= head < num_heads):
             raise ModelError(
-                f"Alignment head [{layer}, {head}] does not exist: the decoder has layers 0 to {layers - 1} "
+                f"{what.capitalize()} head [{layer}, {head}] does not exist: the decoder has layers 0 to {layers - 1} "
                 f"with heads 0 to {num_heads - 1}."
             )
         chosen.append((layer, head))
     if not chosen:
-        raise ModelError(
-            "The list of alignment heads is empty; run `simulst calibrate` on the model or name some heads."
-        )
+        raise ModelError(f"The list of {what} heads is empty; run `simulst calibrate` on the model or name some heads.")
     return chosen
 
 

@@ -28,6 +28,8 @@ class Step:
     weights: Tensor | None = None
     """The attention that produced the logits, [sequences, frames], or [sequences, heads, frames] where every head is
     wanted, where the model computes; None where nobody asked for alignment."""
+    p_choose: Tensor | None = None
+    """Probability that the next token may be written, a number; None where nobody asked, and for several sequences."""
 
     def rows(self) -> FloatArray | None:
         """The same as an array."""
@@ -154,10 +156,13 @@ class Candidate:
         )
 
 
-def _seen(index: int, token: int, logprob: float, row: FloatArray | None, n_valid: int) -> TokenStep:
+def _seen(
+    index: int, token: int, logprob: float, row: FloatArray | None, n_valid: int, p_choose: Tensor | None = None
+) -> TokenStep:
     """What a gate is shown: the mean row where there is one per head."""
     weights = row.mean(axis=0) if row is not None and row.ndim == 2 else row
-    return TokenStep(index=index, token=token, logprob=logprob, weights=weights, n_valid=n_valid)
+    p = None if p_choose is None else float(p_choose)
+    return TokenStep(index=index, token=token, logprob=logprob, weights=weights, n_valid=n_valid, p_choose=p)
 
 
 def greedy(
@@ -172,7 +177,7 @@ def greedy(
         if token == rules.eos:
             return best.ended(token, logprob)
         if gate is not None:
-            verdict = gate(_seen(len(best.ids), token, logprob, row, n_valid))
+            verdict = gate(_seen(len(best.ids), token, logprob, row, n_valid, step.p_choose))
             if verdict == "stop_drop":
                 return replace(best, stop="gate", next_id=token)
             if verdict == "stop_keep":

@@ -216,7 +216,7 @@ class ScriptedSession(PlainSession, TextSide):
     def turns(self) -> tuple[Sequence[Turn], int]:
         return (), 0
 
-    def keep_first(self, count: int) -> None:
+    def keep_first(self, count: int, recent: int | None = None) -> None:
         """Nothing is cached."""
 
     @property

@@ -229,7 +229,7 @@ class ToySession(PlainSession, TextSide):
     def turns(self) -> tuple[Sequence[Turn], int]:
         return self._turns, 0
 
-    def keep_first(self, count: int) -> None:
+    def keep_first(self, count: int, recent: int | None = None) -> None:
         """Nothing is cached."""
 
     @property

@@ -101,8 +101,12 @@ def calibrate(model: Translator, data: Path, *, join: int = 4, limit: int = 50, 
     )
 
 
-def write_heads(calibration: Calibration, path: Path) -> None:
-    """Store the heads as `alignment_heads.json`; DataError where the place cannot be written."""
+class Calibrated(Protocol):
+    def to_json(self) -> dict[str, object]: ...
+
+
+def write_heads(calibration: Calibrated, path: Path) -> None:
+    """Store the heads, as `alignment_heads.json` for one; DataError where the place cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(calibration.to_json(), indent=1) + "\n", encoding="utf-8")

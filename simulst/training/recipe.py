@@ -12,6 +12,7 @@ from simulst.training.computing import Computing
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import FeatureConfig
 from simulst.training.imitation import ImitationConfig
+from simulst.training.monotonic import MonotonicConfig
 from simulst.training.pieces import Pieces
 from simulst.training.recordings import RecordingsConfig
 from simulst.training.sample import Marks
@@ -91,6 +92,8 @@ class Recipe:
     incremental: DecoderTrainingConfig | None = None
     """Training that goes on from the decoder with the tasks of `simulst.training.incremental`."""
     export: ExportConfig = field(default_factory=ExportConfig)
+    monotonic: MonotonicConfig | None = None
+    """Write probabilities for the exported model, its decoder frozen."""
     base: Path = Path(".")
     threads: int = 2
     device: str = "auto"

@@ -338,7 +338,11 @@ def test_what_is_wrong_is_known_before_any_work(run: Run, lists: Path, tmp_path:
         (("{lists}", "--set", "nope=1"), "Unknown setting 'nope'"),
         (("{lists}", "--unit", "syllable"), "--unit must be word or char, not 'syllable'."),
         (("{lists}", "--profile", "nope"), "Unknown profile 'nope'"),
-        pytest.param(("{lists}", "--policy", "emma"), "Policy emma needs p_choose", marks=pytest.mark.slow),
+        pytest.param(
+            ("{lists}", "--policy", "confidence", "--set", "signal=no_speech"),
+            "Policy confidence needs no_speech",
+            marks=pytest.mark.slow,
+        ),
         (("{lists}", "--workers", "0"), "Invalid value for '--workers'"),
         (("{lists}", "--long"), "--long needs a MuST-C split"),
     ],

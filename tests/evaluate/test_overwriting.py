@@ -65,7 +65,9 @@ def test_fresh_looks_for_files_of_others_before_it_clears(run: Run, lists: Path,
         pytest.param(("--model", "toy", "--policy", "emma"), marks=pytest.mark.slow),
         pytest.param(("--model", "tiny-en-de", "--dtype", "float17"), marks=pytest.mark.slow),
         pytest.param(("--model", "tiny-en-de", "--dtype", "float17", "--workers", "2"), marks=pytest.mark.slow),
-        pytest.param(("--model", "tiny-en-de", "--policy", "emma"), marks=pytest.mark.slow),
+        pytest.param(
+            ("--model", "tiny-en-de", "--policy", "confidence", "--set", "signal=no_speech"), marks=pytest.mark.slow
+        ),
         pytest.param(("--model", "tiny-en-de", "--set", "source=xx"), marks=pytest.mark.slow),
     ],
 )

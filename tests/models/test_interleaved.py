@@ -286,3 +286,32 @@ def test_unknown_tags_are_refused(folder: Path) -> None:
         session.read_write([], ReadWrite(latency="x"))
     with pytest.raises(ModelError, match="A turn has 1 or 2 or 3 or 4 blocks of audio, not 9"):
         session.read_write([], ReadWrite(turn=9))
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_what_is_cached_is_what_was_said_whatever_searched(folder: Path, beams: int) -> None:
+    session = Session(load(folder, beams=beams), load_policy("infinite-1"), chunk_ms=672)
+    for step in range(8):
+        session.feed(noise(0.672, step))
+    stream, hearing = session._translator._interleaved, session._translator._hearing  # type: ignore[attr-defined]
+    weights = stream.weights
+    fed = stream.entries[: len(stream.cache)]
+    assert any(entry.kind == "token" for entry in fed)
+    parts = [
+        hearing.vectors[entry.value - hearing.first][None] if entry.kind == "vector" else weights.embed([entry.value])
+        for entry in fed
+    ]
+    fresh = load(folder).compute.new_cache(Tally())
+    fresh.extend(torch.cat(parts))
+    for layer, expected in zip(stream.cache.layers, fresh.layers, strict=True):
+        assert layer.keys.sub(expected.keys).abs().max() < 1e-2
+
+
+def test_beams_are_searched_inside_a_turn(folder: Path) -> None:
+    found = {}
+    for beams in (1, 4):
+        session = load(folder, beams=beams).open()
+        session.extend_source(noise(2.0))
+        written = session.read_write((), ReadWrite(turn=1, max_new=lambda words: 4, most=100), want=WANT)
+        found[beams] = written.ids
+    assert found[4] and found[4] != found[1]

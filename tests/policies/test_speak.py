@@ -14,7 +14,7 @@ from simulst.errors import PolicyError
 from simulst.policies import load_policy
 from simulst.policies.confidence import Confidence
 from simulst.policies.consensus import Consensus, edit_ratio
-from simulst.policies.emma import Emma
+from simulst.policies.emma import Emma, before_repetition
 from simulst.policies.greedy import Greedy
 from simulst.testing import Scripted, ToyTranslator, ToyVocabulary, play
 
@@ -117,6 +117,34 @@ def test_emma_appends_tokens_until_the_model_would_rather_wait() -> None:
 def test_emma_ends_a_hypothesis_but_not_the_stream_at_its_end_mark() -> None:
     script = [says("_a", p=(0.9,)), says("_b", p=(0.9,))]
     assert play(Emma(min_start_s=0.0), script, WORDS)[1] == ["a", "a b"]
+
+
+def test_emma_does_not_write_what_it_has_just_written() -> None:
+    sure = (0.9,) * 5
+    script = [says("_a _b _c", p=sure), says("_b _c _d", p=sure), says("_d _a", p=sure)]
+    assert play(Emma(min_start_s=0.0), script, WORDS)[1] == ["a b c", "a b c", "a b c d a"]
+    assert play(Emma(min_start_s=0.0, block_ngrams=False), script[:2], WORDS)[1][-1] == "a b c b c d"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "new", "kept"),
+    [
+        ((), (1, 2, 3), 3),
+        ((), (1, 2, 3, 1, 2), 3),  # 1 2 comes again
+        ((), (1, 1, 1), 1),  # the second pair is the first one again
+        ((1, 2), (3, 1, 2, 4), 1),
+        ((1, 2, 9, 9, 8, 7), (1, 2), 2),  # said too long ago
+        ((5, 6), (5, 6), 0),
+    ],
+)
+def test_what_stands_before_a_repetition(prefix: tuple[int, ...], new: tuple[int, ...], kept: int) -> None:
+    assert before_repetition(prefix, new) == kept
+
+
+def test_emma_lets_a_model_repeat_itself_in_the_end() -> None:
+    sure = (0.9,) * 5
+    script = [says("_a _b", p=sure), *[says("_a _b", p=sure)] * 6]
+    assert play(Emma(min_start_s=0.0), script, WORDS)[1][-2:] == ["a b", "a b a b"]
 
 
 def test_emma_waits_for_its_start_and_finish_is_not_gated() -> None:

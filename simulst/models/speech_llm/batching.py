@@ -30,6 +30,7 @@ from simulst.models.speech_llm.cache import Fed, Slab, StreamCache, Tally
 from simulst.models.speech_llm.compute import Computed, Direct
 from simulst.models.speech_llm.encoder import EncoderState
 from simulst.models.speech_llm.encoder_batch import Push, step_many
+from simulst.models.speech_llm.head_budget import HeadBudget
 
 
 class Batcher(Meeting):
@@ -51,9 +52,14 @@ class Batcher(Meeting):
 
     # -- caches in rows of one slab ---------------------------------------------------------------------------------
 
-    def new_cache(self, tally: Tally) -> StreamCache:
-        """An empty cache in a free row; the row is free again once nobody holds the cache."""
+    def new_cache(self, tally: Tally, budget: HeadBudget | None = None) -> StreamCache:
+        """An empty cache in a free row; the row is free again once nobody holds the cache.
+
+        A stream whose heads have a budget decodes alone.
+        """
         weights = self.weights
+        if budget is not None:
+            return self._direct.new_cache(tally, budget)
         with self._turn:
             if not self._free:
                 self._free = list(range(self._slab.rows, self._slab.rows + self.streams))

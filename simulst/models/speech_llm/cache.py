@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from simulst.models.speech_llm.output import OutputLayer
@@ -79,6 +80,22 @@ class RowLayer(DynamicLayer):  # type: ignore[misc]
             self.slab.values[self.layer][self.row, :, start:end] = values[0]
             self.length = end
 
+    def keep(self, index: Sequence[int], rotary: Rotary, old: Sequence[int], new: Sequence[int]) -> None:
+        """Evict all entries but those at `index`; their keys move from the positions `old` to `new`."""
+        chosen = torch.tensor(list(index), device=self.keys.device, dtype=torch.long)
+        keys, values = self.keys.index_select(2, chosen), self.values.index_select(2, chosen)
+        self.write(0, rotary.move(keys, old, new), values)
+
+    def attend(self, queries: Tensor, mask: Tensor | None) -> Tensor:
+        """What the queries [1, heads, n, dim] of the newest n entries see; without a mask, each up to itself."""
+        return attended(queries, self.keys, self.values, mask)
+
+
+def attended(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention [1, heads, n, dim]; without a mask the entries are as many as the queries, or all are seen."""
+    causal, grouped = mask is None and queries.shape[2] > 1, queries.shape[1] != keys.shape[1]
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fed:
@@ -120,7 +137,7 @@ class Tally:
 class StreamCache:
     """The entries of one stream; each remembers the position it stands at.
 
-    One that `forgets` is emptied by its context before every call.
+    One that `forgets` is emptied by its context before every call. `layers_of` makes a layer of another kind.
     """
 
     def __init__(
@@ -133,12 +150,14 @@ class StreamCache:
         slab: Slab | None = None,
         row: int = 0,
         forgets: bool = False,
+        layers_of: Callable[[int], RowLayer] | None = None,
     ) -> None:
         self.forward, self.rotary, self.forgets = forward, rotary, forgets
         self.tally = tally or Tally()
         self.slab, self.row = slab or Slab(), row
         self.hf = DynamicCache()
-        self.hf.layers = [RowLayer(self.slab, row, layer) for layer in range(layers)]
+        made = layers_of or (lambda layer: RowLayer(self.slab, row, layer))
+        self.hf.layers = [made(layer) for layer in range(layers)]
         self.positions: list[int] = []
 
     def __len__(self) -> int:
@@ -177,9 +196,7 @@ class StreamCache:
             raise ValueError("this cache cannot move entries: it was made without rotary positions")
         with torch.inference_mode():
             for layer in self.layers:
-                chosen = torch.tensor(list(index), device=layer.keys.device, dtype=torch.long)
-                keys, values = layer.keys.index_select(2, chosen), layer.values.index_select(2, chosen)
-                layer.write(0, self.rotary.move(keys, old, new), values)
+                layer.keep(index, self.rotary, old, new)
         self.positions = new
 
     def take(self, start: int) -> Held:

@@ -12,6 +12,7 @@ from torch import Tensor
 from simulst.core.translator import Translator
 from simulst.models.speech_llm.cache import DirectForward, Forward, StreamCache, Tally
 from simulst.models.speech_llm.encoder import FRAME_SAMPLES, EncoderState
+from simulst.models.speech_llm.head_budget import HeadBudget
 from simulst.models.speech_llm.weights import Weights
 from simulst.models.speech_llm.written import WrittenForward
 
@@ -27,8 +28,11 @@ class Compute(Protocol):
         """The oldest kept vectors of a stream are gone."""
         ...
 
-    def new_cache(self, tally: Tally) -> StreamCache:
-        """An empty cache for one stream."""
+    def new_cache(self, tally: Tally, budget: HeadBudget | None = None) -> StreamCache:
+        """An empty cache for one stream; with a budget some heads hold only part of it.
+
+        ModelError where the decoder has no attention by head.
+        """
         ...
 
 
@@ -59,10 +63,16 @@ class Direct:
     def forget(self, state: EncoderState, vectors: int) -> None:
         """An encoder state does not grow."""
 
-    def new_cache(self, tally: Tally) -> StreamCache:
+    def new_cache(self, tally: Tally, budget: HeadBudget | None = None) -> StreamCache:
         weights = self.weights
-        forgets = weights.options.cache == "none"
-        return StreamCache(self.forward, weights.attention.layers, rotary=weights.rotary, tally=tally, forgets=forgets)
+        return StreamCache(
+            self.forward,
+            weights.attention.layers,
+            rotary=weights.rotary,
+            tally=tally,
+            forgets=weights.options.cache == "none",
+            layers_of=None if budget is None else budget.layers_of(weights.written),
+        )
 
 
 class Recompute(Direct):
@@ -85,7 +95,7 @@ class Recompute(Direct):
         state.samples = state.samples[frames * FRAME_SAMPLES :].clone()
         state.frames -= frames
 
-    def new_cache(self, tally: Tally) -> StreamCache:
-        cache = super().new_cache(tally)
+    def new_cache(self, tally: Tally, budget: HeadBudget | None = None) -> StreamCache:
+        cache = super().new_cache(tally, budget)
         cache.forgets = True
         return cache

@@ -23,6 +23,13 @@ class Rows:
 
     wanted: bool
     every_head: bool
+    p_choose: bool = False
+    """Write probabilities, of a single sequence."""
+
+    @property
+    def queries(self) -> bool:
+        """Whether the queries of a forward are looked at."""
+        return self.wanted or self.p_choose
 
 
 class SpeechRun:
@@ -42,20 +49,21 @@ class SpeechRun:
     def start(self, embeds: Tensor, positions: Sequence[int], *, text: int) -> tuple[Step, FloatArray | None]:
         """Feed entries whose last `text` are the target mark and the prefix; the scores of the first new token, and
         the rows of those entries, the last of which predicts it."""
-        fed = self.cache.extend(embeds, positions, record=self.rows.wanted, score=True)
+        fed = self.cache.extend(embeds, positions, record=self.rows.queries, score=True)
         rows = self._rows_of(fed, text)
-        step = Step(logits=self.scores(fed), weights=None if rows is None else rows[-1:])
+        last = None if rows is None else rows[-1:]
+        step = Step(logits=self.scores(fed), weights=last, p_choose=self._p_choose(fed))
         return step, None if rows is None else rows.cpu().numpy()
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         if self._several is not None or len(tokens) > 1:
             return self._advance_several(tokens, parents)
-        fed = self.cache.extend(self.weights.embed(tokens), record=self.rows.wanted, score=True)
+        fed = self.cache.extend(self.weights.embed(tokens), record=self.rows.queries, score=True)
         rows = self._rows_of(fed, 1)
         self.tokens += tokens
         if rows is not None:
             self._rows.append(rows[0])
-        return Step(logits=self.scores(fed), weights=rows)
+        return Step(logits=self.scores(fed), weights=rows, p_choose=self._p_choose(fed))
 
     def token_rows(self) -> FloatArray:
         """Rows of the tokens that were fed, [tokens, (heads,) frames]."""
@@ -65,7 +73,18 @@ class SpeechRun:
     def scores(self, fed: Fed) -> Tensor:
         """Scores of the next token, [1, vocabulary]."""
         assert fed.logits is not None
-        return fed.logits
+        return self.scored(fed.logits)
+
+    def scored(self, logits: Tensor) -> Tensor:
+        """Scores of the next token as the search is to see them, [sequences, vocabulary]."""
+        return logits
+
+    def _p_choose(self, fed: Fed) -> Tensor | None:
+        monotonic = self.weights.monotonic
+        if not self.rows.p_choose or monotonic is None:
+            return None
+        end = self.source[1] if isinstance(self.source, tuple) else int(self.source[-1]) + 1
+        return monotonic.least(fed.queries, self.cache, end)
 
     def _rows_of(self, fed: Fed, count: int) -> Tensor | None:
         """Rows of the last `count` entries, [count, frames] or [count, heads, frames]."""
@@ -101,7 +120,7 @@ class SpeechRun:
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state[:, -1]
-            logits = weights.model.output.scores(hidden)
+            logits = self.scored(weights.model.output.scores(hidden))
             if not self.rows.wanted:
                 return Step(logits=logits)
             rows = weights.attention.rows(

@@ -7,6 +7,7 @@ when they were written; training with the same visibility (`simulst.training.gro
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -104,9 +105,7 @@ class GroupedContext:
             reuse = next((i for i in range(reuse) if self.rows[i] is None), reuse)
         grouped.pop(grouped.target - reuse)
         self.first, self.rows = first, self.rows[:reuse]
-        run = SpeechRun(
-            weights, grouped.cache, source=(1, grouped.source), rows=Rows(wanted=rows.wanted, every_head=True)
-        )
+        run = SpeechRun(weights, grouped.cache, source=(1, grouped.source), rows=replace(rows, every_head=True))
         fresh = sequence[reuse:]
         step, found = run.start(weights.embed(fresh), grouped.next_positions(len(fresh)), text=len(fresh))
         self.ids = sequence

@@ -9,6 +9,7 @@ from torch import Tensor
 from simulst.models.speech_llm.cache import StreamCache, Tally
 from simulst.models.speech_llm.compute import Compute
 from simulst.models.speech_llm.encoder import EncoderState
+from simulst.models.speech_llm.head_budget import HeadBudget
 
 REMEMBERED = 2
 """Steps; sessions in step need one, and one more where the end is heard twice."""
@@ -53,5 +54,5 @@ class HeardOnce:
     def forget(self, state: EncoderState, vectors: int) -> None:
         self.compute.forget(state, vectors)
 
-    def new_cache(self, tally: Tally) -> StreamCache:
-        return self.compute.new_cache(tally)
+    def new_cache(self, tally: Tally, budget: HeadBudget | None = None) -> StreamCache:
+        return self.compute.new_cache(tally, budget)

@@ -18,11 +18,14 @@ from torch import Tensor
 from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS
 from simulst.core.translator import FloatArray, ReadWrite, Turn
 from simulst.errors import ModelError
-from simulst.models.decoding import Candidate, Rules, greedy, refuse_nan
+from simulst.models.decoding import Candidate, Rules, Step, beam_search, greedy, refuse_nan
 from simulst.models.search import RECENT_IDS
-from simulst.models.speech_llm.cache import Fed, StreamCache
+from simulst.models.speech_llm.cache import StreamCache
 from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
 from simulst.models.speech_llm.weights import Weights
+
+PROMPT = 3
+"""Entries before the first vector."""
 
 Kind = Literal["prompt", "sink", "vector", "write", "read", "token"]
 """A sink is an entry that only the cache still holds: what it stood for is forgotten."""
@@ -60,8 +63,8 @@ class Written:
 class WriteRun(SpeechRun):
     """Decoding of one write: the end of the text counts as the end of the write."""
 
-    def scores(self, fed: Fed) -> Tensor:
-        logits = super().scores(fed).clone()
+    def scored(self, logits: Tensor) -> Tensor:
+        logits = logits.clone()
         read, eos = self.weights.read_mark, self.weights.vocabulary.eos
         logits[:, read] = torch.maximum(logits[:, read], logits[:, eos])
         return logits
@@ -163,7 +166,7 @@ class InterleavedStream:
             recent=tuple(self.tokens[-RECENT_IDS:]),
             favoured=None if self.plan.favoured is None else self.plan.favoured.after(self.tokens),
         )
-        found = greedy(run, step, rules)
+        found = self._searched(run, step, rules, start)
         self.read_since = self.next
         if not found.ids and not self.plan.turn:
             self._cut(start)  # nothing was said: as if it had gone on reading
@@ -172,6 +175,15 @@ class InterleavedStream:
         written.ids += found.ids
         written.logprobs += found.logprobs
         written.stop = "eos" if found.stop == "eos" else "length"
+
+    def _searched(self, run: WriteRun, step: Step, rules: Rules, start: int) -> Candidate:
+        """One write, greedy or by beams; what beams say stays in copies, so that all but the mark waits to be fed."""
+        beams = self.weights.options.beams
+        if beams == 1:
+            return greedy(run, step, rules)
+        found = beam_search(run, step, rules, beams=beams)[0]
+        self.cache.crop(start + 1)
+        return found
 
     def _append(self, found: Candidate, first: int) -> None:
         """Entries of one write; what decoding has not fed (the last token of a full one, the mark) waits."""

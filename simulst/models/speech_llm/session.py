@@ -26,8 +26,9 @@ from simulst.models.speech_llm.chain import translate_after, write_source
 from simulst.models.speech_llm.compute import Compute
 from simulst.models.speech_llm.contexts import BatchContext, Context, Rows
 from simulst.models.speech_llm.grouped import GroupedContext
+from simulst.models.speech_llm.head_budget import HeadBudget
 from simulst.models.speech_llm.hearing import Hearing, SourceWord
-from simulst.models.speech_llm.interleaved import Heard, InterleavedStream, tag
+from simulst.models.speech_llm.interleaved import PROMPT, Heard, InterleavedStream, tag
 from simulst.models.speech_llm.text import SpeechLLMText
 from simulst.models.speech_llm.weights import Weights
 
@@ -46,6 +47,7 @@ class SpeechLLMSession(PlainSession):
         self._chained: BatchContext | None = None
         self._interleaved: InterleavedStream | None = None
         self._sinks = 0
+        self._recent: int | None = None
         self._received = 0
         self._before_end: tuple[Hearing, torch.Tensor] | None = None
         """What was known before the last piece of audio, and that piece."""
@@ -149,11 +151,14 @@ class SpeechLLMSession(PlainSession):
         if not len(self._hearing.vectors) or cap <= 0:
             nothing = Candidate(stop="eos" if not len(self._hearing.vectors) else "length")
             return [self._hypothesis(nothing, self._no_history(len(prefix), every_head) if rows else None, query.want)]
-        wanted = Rows(wanted=rows, every_head=every_head)
+        write = Evidence.P_CHOOSE in query.want
+        wanted = Rows(wanted=rows, every_head=every_head, p_choose=write)
         if self._context is None:
             self._context = self._new_context()
         run, step, history = self._context.begin(self._hearing.vectors, self._hearing.first, prefix, wanted)
         rules, options, n_valid = self._rules(prefix, cap), self.weights.options, len(self._hearing.vectors)
+        if write:  # which are those of one sequence
+            options = replace(options, beams=1)
         found = search(run, step, rules, options, query, n_valid=n_valid)
         self._context.end(run)
         return [self._hypothesis(one, history, query.want) for one in found]
@@ -240,7 +245,8 @@ class SpeechLLMSession(PlainSession):
         if final:
             self._hear_silence()
         if self._interleaved is None or tag(self._interleaved.plan) != tag(plan):
-            self._interleaved = InterleavedStream(self.weights, self.compute.new_cache(self.tally), plan)
+            cache = self.compute.new_cache(self.tally, self._budget())
+            self._interleaved = InterleavedStream(self.weights, cache, plan)
         stream, count = self._interleaved, len(self._hearing.vectors)
         stream.plan, stream.sinks = plan, self._sinks
         stream.follow(prefix)
@@ -259,10 +265,20 @@ class SpeechLLMSession(PlainSession):
     def turns(self) -> tuple[Sequence[Turn], int]:
         return ((), 0) if self._interleaved is None else self._interleaved.turns()
 
-    def keep_first(self, count: int) -> None:
+    def keep_first(self, count: int, recent: int | None = None) -> None:
         if count and not self.weights.evicts_turns:
             raise ModelError("Attention sinks are cached entries that outlive their source; load with cache=evict.")
-        self._sinks = count
+        self._sinks, self._recent = count, recent
+        self.compute.new_cache(Tally(), self._budget())
+
+    def _budget(self) -> HeadBudget | None:
+        if self._recent is None:
+            return None
+        if self.weights.options.beams > 1:
+            raise ModelError(
+                "A budget by head is for greedy decoding; load with beams=1 or use history.method = turns."
+            )
+        return HeadBudget(streaming=self.weights.streaming_heads(), first=PROMPT + self._sinks, recent=self._recent)
 
     def _heard(self) -> Heard:
         hearing, marks = self._hearing, self.weights.sentence_marks

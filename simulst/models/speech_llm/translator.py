@@ -14,13 +14,14 @@ from simulst.core.languages import Pair
 from simulst.core.translator import DECODING, Evidence, PlainTranslator, Translator
 from simulst.errors import ModelError
 from simulst.models import kernels
-from simulst.models.attention import Head, choose_heads, middle_layer
+from simulst.models.attention import STREAMING_FILE, Head, choose_heads, middle_layer, read_heads
 from simulst.models.checkpoint import torch_device
 from simulst.models.family import ModelFamily
 from simulst.models.precision import choose_precision
 from simulst.models.speech_llm.arithmetic import Arithmetic
 from simulst.models.speech_llm.compute import Compute, Direct
 from simulst.models.speech_llm.heard_once import HeardOnce
+from simulst.models.speech_llm.monotonic import MONOTONIC_FILE, MonotonicHeads, load_heads
 from simulst.models.speech_llm.network import SpeechLLMConfig, load_weights, read_config
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.session import SpeechLLMSession
@@ -43,7 +44,7 @@ class SpeechLLMTranslator(PlainTranslator):
         self.weights, self.name, self.directory = weights, name, directory
         self.compute = compute or Direct(weights)
         self.vocabulary = weights.vocabulary
-        self.provides = evidence(config, weights.options)
+        self.provides = evidence(config, weights.options, monotonic=weights.monotonic is not None)
         self.frame_s, self.max_source_s = config.frame_s, config.max_source_s
 
     @property
@@ -79,12 +80,13 @@ class SpeechLLMTranslator(PlainTranslator):
         return self.weights.attention.use(heads)
 
 
-def evidence(config: SpeechLLMConfig, options: Options) -> frozenset[Evidence]:
-    """What a model provides by its training and its options."""
+def evidence(config: SpeechLLMConfig, options: Options, *, monotonic: bool) -> frozenset[Evidence]:
+    """What a model provides by its training, its options and the write probabilities in its folder."""
     grouped = {Evidence.GROUPED} if options.positions == "grouped" else set()
     marked = {Evidence.SESSION_TOKENS} if config.reads_and_writes else set()
     chained = {Evidence.CHAIN} if "chain" in config.tasks else set()
-    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked | chained
+    chooses = {Evidence.P_CHOOSE} if monotonic else set()
+    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked | chained | chooses
 
 
 def read_weights(directory: Path, options: Options, *, device: str, dtype: str | None) -> Weights:
@@ -108,7 +110,29 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
         kernel=kernels.chosen(options.kernel, model.embeddings),
         short_encoder=precision.int8 and options.kernel == "auto" and kernels.bfloat16_gains(),
     )
-    return Weights(model, vocabulary, options=options, heads=chosen, arithmetic=arithmetic)
+    streaming = read_heads(directory / STREAMING_FILE) if (directory / STREAMING_FILE).is_file() else []
+    return Weights(
+        model,
+        vocabulary,
+        options=options,
+        heads=chosen,
+        arithmetic=arithmetic,
+        streaming=streaming,
+        monotonic=_monotonic(directory, config, where),
+    )
+
+
+def _monotonic(directory: Path, config: SpeechLLMConfig, device: torch.device) -> MonotonicHeads | None:
+    """The write probabilities in the model's folder, if there are any."""
+    path = directory / MONOTONIC_FILE
+    if not path.is_file():
+        return None
+    decoder = config.decoder
+    heads = int(decoder["num_attention_heads"])
+    head_dim = int(decoder.get("head_dim") or int(decoder["hidden_size"]) // heads)
+    key_width = int(decoder.get("num_key_value_heads", heads)) * head_dim
+    layers = int(decoder["num_hidden_layers"])
+    return load_heads(path, layers=layers, query_width=heads * head_dim, value_width=key_width).to(device)
 
 
 def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> SpeechLLMTranslator:
@@ -118,7 +142,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
 
 
 def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
-    return evidence(read_config(directory), options)
+    return evidence(read_config(directory), options, monotonic=(directory / MONOTONIC_FILE).is_file())
 
 
 FAMILY = ModelFamily(

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulst.errors import ModelError
-from simulst.models.attention import median_width
+from simulst.models.attention import STREAMING_FILE, Head, check_heads, median_width
 from simulst.models.speech_llm.arithmetic import Arithmetic
+from simulst.models.speech_llm.monotonic import MonotonicHeads
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.rotary import Rotary
@@ -31,6 +32,8 @@ class Weights:
         options: Options,
         heads: Sequence[Sequence[int]],
         arithmetic: Arithmetic,
+        streaming: Sequence[Sequence[int]] = (),
+        monotonic: MonotonicHeads | None = None,
     ) -> None:
         config = model.config
         self.written = written_out(model.decoder)
@@ -47,6 +50,8 @@ class Weights:
         self.text_target_mark = vocabulary.mark(config.languages[config.target])
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
+        self.monotonic = monotonic
+        self._streaming = self._key_heads(streaming) if streaming else frozenset()
         self.evicts = options.cache == "evict"
         self.rotary = self._rotary(required=self.evicts or options.positions == "grouped")
         self.evicts_turns = self.evicts or (options.cache == "auto" and self.rotary is not None)
@@ -64,6 +69,24 @@ class Weights:
             self.suppress_in_write = suppress.clone()
             self.suppress_in_write[vocabulary.eos] = True
             self.suppress_in_write[self.read_mark] = False
+
+    def _key_heads(self, heads: Sequence[Sequence[int]]) -> frozenset[Head]:
+        count = int(self.model.decoder.config.num_key_value_heads)
+        return frozenset(check_heads(heads, layers=self.attention.layers, num_heads=count, what="streaming"))
+
+    def streaming_heads(self) -> frozenset[Head]:
+        """Heads of keys that need only the first and the newest entries; those that alignment is read from need all.
+
+        ModelError where the model's folder names none.
+        """
+        if not self._streaming:
+            raise ModelError(
+                f"The model's folder has no {STREAMING_FILE}; make it with `simulst calibrate MODEL --data DATA "
+                "--streaming`, or use history.method = turns."
+            )
+        config = self.model.decoder.config
+        group = int(config.num_attention_heads) // int(config.num_key_value_heads)
+        return self._streaming - {(layer, head // group) for layer, head in self.attention.heads}
 
     def _target_mark(self) -> int:
         config = self.model.config

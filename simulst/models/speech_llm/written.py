@@ -47,15 +47,7 @@ class WrittenLayer(nn.Module):
 
     def forward(self, x: Tensor, q: Tensor, cached: RowLayer, mask: Tensor | None) -> Tensor:
         """What comes after the projections, [n, width]."""
-        attended = F.scaled_dot_product_attention(
-            q,
-            cached.keys,
-            cached.values,
-            attn_mask=mask,
-            is_causal=mask is None and len(x) > 1,
-            enable_gqa=self.heads != self.key_heads,
-        )
-        x = x + self.output(attended[0].transpose(0, 1).reshape(len(x), -1))
+        x = x + self.output(cached.attend(q, mask)[0].transpose(0, 1).reshape(len(x), -1))
         gate, up = self.gate_up(_normed(x, self.mlp_norm)).chunk(2, dim=-1)
         after: Tensor = x + self.down(F.silu(gate) * up)
         return after
@@ -67,7 +59,8 @@ class WrittenDecoder(nn.Module):
     def __init__(self, decoder: Any) -> None:
         super().__init__()
         config, base = decoder.config, decoder.model
-        heads, key_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
+        self.heads, self.key_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
+        heads, key_heads = self.heads, self.key_heads
         head_dim = base.layers[0].self_attn.q_proj.out_features // heads
         self.layers = nn.ModuleList(WrittenLayer(layer, heads, key_heads, head_dim) for layer in base.layers)
         self.norm = base.norm
