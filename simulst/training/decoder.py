@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from warnings import catch_warnings
 
 import torch
 from torch import Tensor
@@ -92,7 +93,8 @@ class DecoderTraining:
         if not model.adapted:
             model.decoder.tie_weights()  # where moving made two of one
         if config.gradient_checkpointing:
-            model.decoder.gradient_checkpointing_enable({"use_reentrant": False})
+            with catch_warnings(action="ignore"):  # the name that transformers 5 prefers is not in 4
+                model.decoder.gradient_checkpointing_enable({"use_reentrant": False})
         model.encoder.requires_grad_(False)
         if computing.on_cpu:  # whose fused attention takes 1.3 times as long a step of sentences
             model.decoder.set_attn_implementation("eager")
