@@ -14,8 +14,7 @@ from torch import Tensor
 
 from simulst.core.settings import setting
 from simulst.models.speech_llm.network import SpeechLLM
-from simulst.outputs import whole_file
-from simulst.training.averaging import keep_newest
+from simulst.training.averaging import keep_newest, write_checkpoint
 from simulst.training.batch import Batch, collate
 from simulst.training.computing import ON_CPU, Computing, adam, ahead
 from simulst.training.objective import cross_entropy, ctc_loss, forward
@@ -124,8 +123,7 @@ class DecoderTraining:
         self._since = now
         weights = trainable_state(self.model)
         state = {"model": weights, "optimiser": self.optimiser.state_dict(), "base": base_of(self.model)}
-        with whole_file(self.checkpoint) as file:
-            torch.save(state | asdict(self.progress), file)
+        write_checkpoint(state | asdict(self.progress), self.checkpoint)
         keep_newest(weights, self.folder, self.progress.step, self.config.keep)
 
     def loss(self, batch: Batch, number: int = 0) -> Tensor:

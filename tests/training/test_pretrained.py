@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +318,21 @@ def test_decoders_that_cannot_be_are_refused_in_a_sentence(
     path = made(place, "unknown-layers", model='lora = { layers = ["query"] }')
     trained(path, "vocabulary")
     assert "has no linear layers named 'query' for LoRA; it has down_proj, " in refusal(path, "decoder", capsys)
+
+
+def test_a_full_disk_is_a_sentence_and_keeps_the_last_checkpoint(place: Path) -> None:
+    samples = "samples = { text_share_start = 1.0, text_share_end = 1.0 }"
+    path = made(place, "full", training=samples)
+    trained(path, "vocabulary", "decoder")
+    checkpoint = place / "full" / "decoder" / "decoder.pt"
+    before = checkpoint.read_bytes()
+    path.write_text(path.read_text().replace("steps = 4", "steps = 5"))
+    for stage, named in (("decoder", "decoder.pt"), ("export", "model.safetensors")):
+        command = f"ulimit -f 20; exec {sys.executable} -m simulst train {path} --stage {stage}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+        said = done.stderr.strip().splitlines()
+        assert done.returncode == 2 and len(said) == 1 and f"{named} cannot be written" in said[0], done.stderr
+    assert checkpoint.read_bytes() == before
 
 
 def test_a_checkpoint_on_another_base_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from simulst.models.speech_llm.base import Base, find_base, load_adapted
 from simulst.models.speech_llm.description import check_description
 from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
 from simulst.models.speech_llm.output import OutputLayer
+from simulst.outputs import OutputError, whole_file, write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -175,14 +176,21 @@ def stored_tensors(model: SpeechLLM) -> dict[str, Tensor]:
 
 
 def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write `simulst.json` and `model.safetensors`; the vocabulary is copied by the caller."""
+    """Write `simulst.json` and `model.safetensors`; the vocabulary is copied by the caller. OutputError where it cannot
+    be written."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: one.detach().to(dtype).contiguous() for name, one in stored_tensors(model).items()}
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner can read
-    (folder / "simulst.json").write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
+    path = folder / "model.safetensors"
+    with whole_file(path) as file:
+        try:
+            save_file(tensors, file)
+        except SafetensorError as error:
+            raise OutputError(f"{path} cannot be written: {error}") from error
+        file.chmod(0o644)  # safetensors writes files that only their owner can read
+    write_text(folder / "simulst.json", json.dumps(model.config.to_dict(), indent=1) + "\n")
 
 
 def read_config(folder: Path) -> SpeechLLMConfig:
