@@ -1,6 +1,7 @@
 """Recipes with a pretrained decoder: marks in its tokenizer, what is trained, what is exported, what is refused."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from simulst.cli import run as run_command
 from simulst.core.events import WriteEvent
@@ -21,6 +23,7 @@ from simulst.models import load_model
 from simulst.models.speech_llm.adapted import added, merge
 from simulst.models.speech_llm.network import SpeechLLM, load_weights, read_config, save_model
 from simulst.models.speech_llm.vocabulary import TokenizerVocabulary, copy_vocabulary
+from simulst.models.speech_llm.written import written_out
 from simulst.policies import POLICIES, load_policy
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.testing.text_checkpoints import tiny_causal
@@ -207,6 +210,28 @@ def test_without_additions_the_scores_are_those_of_the_library(place: Path) -> N
     assert set(added(adapted.decoder)) == {"model.embed_tokens.rows", "lm_head.own"}
 
 
+@pytest.mark.real
+def test_smollm2_scores_as_the_library_and_is_written_out(place: Path) -> None:
+    directory = (
+        Path(os.environ.get("SIMULST_WEIGHTS", "~/.cache/simulst/weights")).expanduser() / "smollm2-135m-instruct"
+    )
+    if not (directory / "config.json").is_file():
+        pytest.skip(f"{directory} is absent")
+    path = made(place, "smollm2", decoder=str(directory), model="")
+    trained(path, "vocabulary")
+    model = new_model(read_recipe(path)).eval()
+    vocabulary = TokenizerVocabulary(place / "smollm2" / "tokenizer.json", eos=2, size=49_179)
+    text = "The weather is fine today, and das Wetter ist schön."
+    ids = torch.tensor([vocabulary.encode(text)])
+    assert vocabulary.decode(ids[0].tolist()) == " " + text and vocabulary.mark("<sp>") == 49_152
+    with torch.no_grad():
+        plain = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)(ids).logits
+    torch.testing.assert_close(scores(model, ids)[..., :49_152], plain, atol=1e-4, rtol=0)
+    merge(model.decoder)
+    torch.testing.assert_close(scores(model, ids)[..., :49_152], plain, atol=1e-4, rtol=0)
+    assert written_out(model.decoder) is not None
+
+
 def test_an_adapter_alone_finds_its_base_and_no_other(place: Path, tmp_path: Path) -> None:
     adapted, ids = built(place, "alone"), torch.tensor([[5, 80, 90, 300, 270, 310]])
     expected = scores(adapted, ids)
@@ -262,10 +287,24 @@ def steps_of(place: Path, name: str, training: str, **changes: str) -> dict[str,
     return state
 
 
-def test_gradient_checkpointing_trains_the_same(place: Path) -> None:
-    usual, thrifty = (steps_of(place, f"thrifty-{on}", f"gradient_checkpointing = {on}") for on in ("false", "true"))
-    for name, one in usual.items():
-        torch.testing.assert_close(thrifty[name], one, atol=1e-4, rtol=0)
+def test_gradient_checkpointing_computes_layers_again_and_trains_the_same(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, calls, forward = [], list[int](), LlamaMLP.forward
+    for on in ("false", "true"):
+        seen: list[LlamaMLP] = []
+
+        def counted(layer: LlamaMLP, x: torch.Tensor, seen: list[LlamaMLP] = seen) -> torch.Tensor:
+            seen.append(layer)
+            result: torch.Tensor = forward(layer, x)
+            return result
+
+        monkeypatch.setattr(LlamaMLP, "forward", counted)
+        states.append(steps_of(place, f"thrifty-{on}", f"gradient_checkpointing = {on}"))
+        calls.append(len(seen))
+    assert calls[1] - calls[0] == 4 * 3
+    for name, one in states[0].items():
+        torch.testing.assert_close(states[1][name], one, atol=1e-4, rtol=0)
 
 
 def test_ctc_alone_trains_projector_and_blank(place: Path) -> None:
