@@ -20,11 +20,20 @@ def fingerprint(name_or_dir: str) -> str:
         return ""
     if place.entry == CASCADE:
         return "+".join(fingerprint(part) for part in name_or_dir.split("+", 1))
+    return _of([place.file] if place.file is not None else _files(place.directory, _KINDS))
+
+
+def fingerprint_of_weights(directory: Path) -> str:
+    """The same of the weights alone, whatever describes them."""
+    return _of(_files(directory, (".safetensors",)))
+
+
+def _files(directory: Path, kinds: tuple[str, ...]) -> list[Path]:
+    return [path for path in directory.iterdir() if path.suffix in kinds and path.is_file()]
+
+
+def _of(files: list[Path]) -> str:
     found = hashlib.sha256()
-    if place.file is not None:
-        files = [place.file]
-    else:
-        files = [path for path in place.directory.iterdir() if path.suffix in _KINDS and path.is_file()]
     for path in sorted(files):
         found.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         _read(path, found)

@@ -103,17 +103,28 @@ CHATML = (
 )
 
 
-def tiny_causal(directory: Path, *, kind: str = "llama", template: str | None = CHATML, seed: int = 0) -> Path:
-    """A causal language model of 3 layers with 4 heads on 2 of keys: `kind` is llama, qwen2, qwen3 or gemma3_text."""
+def tiny_causal(
+    directory: Path,
+    *,
+    kind: str = "llama",
+    template: str | None = CHATML,
+    tied: bool = False,
+    unused: int = 0,
+    seed: int = 0,
+) -> Path:
+    """A causal language model of 3 layers with 4 heads on 2 of keys: `kind` is llama, qwen2, qwen3 or gemma3_text.
+
+    With `tied` its output layer is that of the embeddings; `unused` embeddings have no token.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     pieces = [*marks, *byte_pieces(), *("\u0120" + letter for letter in _LETTERS)]
     config = AutoConfig.for_model(
-        kind, vocab_size=len(pieces), hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=8, initializer_range=0.4, tie_word_embeddings=False, bos_token_id=0,
-        eos_token_id=2, pad_token_id=0, max_position_embeddings=2048,
+        kind, vocab_size=len(pieces) + unused, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, initializer_range=0.4, tie_word_embeddings=tied,
+        bos_token_id=0, eos_token_id=2, pad_token_id=0, max_position_embeddings=2048,
     )  # fmt: skip
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)

@@ -8,17 +8,25 @@ import torch
 from torch import Tensor
 
 from simulst.errors import DataError
-from simulst.outputs import whole_file
+from simulst.outputs import OutputError, whole_file
 
 KEPT = "step-*.pt"
+
+
+def write_checkpoint(content: Mapping[str, object], path: Path) -> None:
+    """Write a file of tensors whole or not at all; OutputError where the system refuses."""
+    with whole_file(path) as file:
+        try:
+            torch.save(dict(content), file)
+        except RuntimeError as error:  # torch says nothing of the system's reason
+            raise OutputError(f"{path} cannot be written; is there room on the disk?") from error
 
 
 def keep_newest(state: dict[str, Tensor], folder: Path, step: int, count: int) -> None:
     """Write the weights of a step beside the checkpoint and remove all but the newest `count`; with 1 there is only
     the checkpoint itself."""
     if count > 1:
-        with whole_file(folder / f"step-{step:07}.pt") as file:
-            torch.save({"model": state}, file)
+        write_checkpoint({"model": state}, folder / f"step-{step:07}.pt")
     for old in kept(folder)[: -count if count > 1 else None]:
         old.unlink()
 

@@ -1,13 +1,19 @@
 """The model of a recipe as its stages leave it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from simulst.errors import DataError
+from simulst.models.registry import OWN_FORMAT, locate
+from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
+from simulst.models.speech_llm.moonshine_weights import load_moonshine_encoder
 from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, load_weights, read_config, tiny_decoder_config
 from simulst.training.averaging import averaged, newest
+from simulst.training.pretrained import adapted_model
 from simulst.training.recipe import Recipe
+from simulst.training.state import fill
 from simulst.training.vocabulary import language_mark
 
 
@@ -28,11 +34,35 @@ def new_model(recipe: Recipe) -> SpeechLLM:
     """The model of a recipe before its first stage."""
     if recipe.model.start:
         return started(recipe)
-    decoder_config = tiny_decoder_config(recipe.model.vocabulary_size) | recipe.model.decoder
     torch.manual_seed(recipe.decoder.seed if recipe.decoder else 0)
+    sizes = _encoder_sizes(recipe)
+    if isinstance(recipe.model.decoder, str):
+        return adapted_model(recipe, recipe.model.decoder, sizes)
+    decoder_config = tiny_decoder_config(recipe.model.vocabulary_size) | recipe.model.decoder
     source, target = recipe.data.source, recipe.data.target
     languages = {code: language_mark(code) for code in (source, target)}
-    return SpeechLLM(SpeechLLMConfig(decoder=decoder_config, languages=languages, source=source, target=target))
+    made = SpeechLLMConfig(encoder=sizes, decoder=decoder_config, languages=languages, source=source, target=target)
+    return SpeechLLM(made)
+
+
+def _encoder_folder(recipe: Recipe) -> Path:
+    return locate(recipe.place(recipe.model.encoder)).directory
+
+
+def _encoder_sizes(recipe: Recipe) -> BlockCausalConfig:
+    if not recipe.model.encoder or not (folder := _encoder_folder(recipe) / OWN_FORMAT).is_file():
+        return BlockCausalConfig()
+    return read_config(folder.parent).encoder
+
+
+def first_encoder(recipe: Recipe) -> BlockCausalEncoder:
+    """The encoder that a recipe begins with: of a simulst model, or Moonshine's as published. Raises ModelError."""
+    if recipe.model.start:
+        return started(recipe).encoder
+    folder = _encoder_folder(recipe)
+    if (folder / OWN_FORMAT).is_file():
+        return load_weights(folder, read_config(folder)).encoder.requires_grad_(True)
+    return load_moonshine_encoder(folder)
 
 
 def exported(recipe: Recipe) -> SpeechLLM:
@@ -46,10 +76,7 @@ def exported(recipe: Recipe) -> SpeechLLM:
         trained = [folder for name in stages if (folder := recipe.folder / name).is_dir()]
         chosen = newest(trained[0] if trained else recipe.folder, average)
     model = new_model(recipe)
-    try:
-        model.load_state_dict(averaged(chosen), strict=False)
-    except RuntimeError as error:
-        raise DataError(f"The checkpoints of [export] average are not of the recipe's model: {error}") from error
+    fill(model, averaged(chosen), "The mean of [export] average")
     return model
 
 
@@ -60,6 +87,6 @@ def model_after(recipe: Recipe, *names: str) -> SpeechLLM:
         checkpoint = recipe.folder / name / "decoder.pt"
         if checkpoint.exists():
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-            model.load_state_dict(state["model"], strict=False)
+            fill(model, state["model"], str(checkpoint), base=state.get("base", ""))
             return model
     return model

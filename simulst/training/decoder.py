@@ -7,20 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from warnings import catch_warnings
 
 import torch
 from torch import Tensor
 
 from simulst.core.settings import setting
-from simulst.models.speech_llm.network import OUTPUT_WEIGHT, SpeechLLM
-from simulst.outputs import whole_file
-from simulst.training.averaging import keep_newest
+from simulst.models.speech_llm.network import SpeechLLM
+from simulst.training.averaging import keep_newest, write_checkpoint
 from simulst.training.batch import Batch, collate
 from simulst.training.computing import ON_CPU, Computing, adam, ahead
 from simulst.training.objective import cross_entropy, ctc_loss, forward
 from simulst.training.ranks import Ranks
 from simulst.training.sample import Marks, SampleConfig
 from simulst.training.samples import Sampler, batches, open_vectors
+from simulst.training.state import base_of, fill, trainable_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,15 @@ class DecoderTrainingConfig:
     """The last part of the steps in which the learning rate falls linearly to 3 %."""
     label_smoothing: float = 0.1
     ctc_weight: float = 0.3
+    ctc_steps: int = setting(
+        0,
+        "first steps that train CTC alone, for which the decoder computes nothing: a cheap begin for the projector",
+        at_least=0,
+    )
     ctc_random_tokens: int = 400
     weight_decay: float = 0.01
+    gradient_checkpointing: bool = False
+    """Whether what the decoder's layers compute is computed again on the way back: more time, less memory."""
     checkpoint_steps: int = 250
     keep: int = setting(1, "newest checkpoints that stay, for means of them", at_least=1)
     samples: SampleConfig = field(default_factory=SampleConfig)
@@ -53,12 +61,6 @@ def learning_rate_scale(step: int, config: DecoderTrainingConfig) -> float:
         return (step + 1) / config.warmup_steps
     start = config.steps * (1 - config.decay_share)
     return 1.0 if step < start else max(0.03, 1 - 0.97 * (step - start) / max(1.0, config.steps - start))
-
-
-def trainable_state(model: SpeechLLM) -> dict[str, Tensor]:
-    """Projector and decoder; the encoder is frozen and stored apart."""
-    left_out = OUTPUT_WEIGHT if model.tied else None
-    return {k: v for k, v in model.state_dict().items() if not k.startswith("encoder.") and k != left_out}
 
 
 @dataclass
@@ -87,7 +89,11 @@ class DecoderTraining:
         self.model, self.folder, self.config, self.blank = model.to(computing.device), folder, config, blank
         self.computing, self.ranks = computing, Ranks(computing.device)
         self.own = self.ranks.share(config.accumulate)
-        model.decoder.tie_weights()  # where moving made two of one
+        if not model.adapted:
+            model.decoder.tie_weights()  # where moving made two of one
+        if config.gradient_checkpointing:
+            with catch_warnings(action="ignore"):  # the name that transformers 5 prefers is not in 4
+                model.decoder.gradient_checkpointing_enable({"use_reentrant": False})
         model.encoder.requires_grad_(False)
         if computing.on_cpu:  # whose fused attention takes 1.3 times as long a step of sentences
             model.decoder.set_attn_implementation("eager")
@@ -103,7 +109,7 @@ class DecoderTraining:
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"], strict=False)
+        fill(self.model, state["model"], str(self.checkpoint), base=state.get("base", ""))
         self.optimiser.load_state_dict(state["optimiser"])
         step = int(state["step"])
         self.progress = Progress(
@@ -115,22 +121,27 @@ class DecoderTraining:
         now = time.monotonic()
         self.progress.hours += (now - self._since) / 3600
         self._since = now
-        state = {"model": trainable_state(self.model), "optimiser": self.optimiser.state_dict()}
-        with whole_file(self.checkpoint) as file:
-            torch.save(state | asdict(self.progress), file)
-        keep_newest(state["model"], self.folder, self.progress.step, self.config.keep)
+        weights = trainable_state(self.model)
+        state = {"model": weights, "optimiser": self.optimiser.state_dict(), "base": base_of(self.model)}
+        write_checkpoint(state | asdict(self.progress), self.checkpoint)
+        keep_newest(weights, self.folder, self.progress.step, self.config.keep)
 
     def loss(self, batch: Batch, number: int = 0) -> Tensor:
         """What one step minimises over its batch `number`: smoothed cross-entropy of the weighted tokens, and CTC."""
-        config = self.config
+        config, alone = self.config, self.progress.step < self.config.ctc_steps
         with self.computing.autocast():
-            logits, projected = forward(self.model, batch)
-            loss = cross_entropy(logits, batch, smoothing=config.label_smoothing)
+            if alone:
+                projected, loss = self.model.projector(batch.stacked.float()), None
+            else:
+                logits, projected = forward(self.model, batch)
+                loss = cross_entropy(logits, batch, smoothing=config.label_smoothing)
             rng = random.Random(f"{config.seed}/{self.progress.step}/ctc" + (f"/{number}" if number else ""))
             ctc = ctc_loss(self.model, projected, batch, self.blank, rng, config.ctc_random_tokens)
-        self.losses.append(loss.detach())
         if len(batch.lengths):
             self.ctc.append(ctc.detach())
+        if loss is None:
+            return ctc
+        self.losses.append(loss.detach())
         return loss + config.ctc_weight * ctc
 
     def step(self, own: list[Batch]) -> None:

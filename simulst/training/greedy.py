@@ -23,21 +23,22 @@ def translate_texts(
     for at in range(0, len(order), batch):
         rows = order[at : at + batch]
         for i, ids in zip(rows, _generate(model, [prompts[i] for i in rows], marks, beams), strict=True):
-            found[i] = vocabulary.decode([token for token in ids if token != marks.eos and token != 0])
+            found[i] = vocabulary.decode([token for token in ids if token != marks.eos])
     model.train(was_training)
     return found
 
 
 def _generate(model: SpeechLLM, prompts: list[list[int]], marks: Marks, beams: int) -> list[list[int]]:
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(one)) + one for one in prompts], device=model.embeddings.device)
+    longest, device = max(map(len, prompts)), model.device
+    ids = torch.tensor([[0] * (longest - len(one)) + one for one in prompts], device=device)
+    mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in prompts], device=device)
     made: Tensor = model.decoder.generate(
         ids,
-        attention_mask=(ids != 0).long(),
+        attention_mask=mask,
         max_new_tokens=longest + longest // 2 + 10,
         do_sample=False,
         num_beams=beams,
-        pad_token_id=0,
+        pad_token_id=marks.eos,
         eos_token_id=marks.eos,
     )
     return [[int(token) for token in row] for row in made[:, longest:].tolist()]

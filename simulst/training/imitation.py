@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from simulst.audio.samples import SAMPLE_RATE
 from simulst.models.speech_llm.encoder import FRAME_SAMPLES, TAIL_SAMPLES, BlockCausalEncoder, padded_samples
-from simulst.outputs import whole_file
+from simulst.training.averaging import write_checkpoint
 from simulst.training.computing import ON_CPU, Computing, adam, ahead
 from simulst.training.speech import SpeechStore, augment, joined
 
@@ -126,6 +126,5 @@ def imitate(
             losses = []
         if step % 100 == 99 or step + 1 == config.steps:
             state = {"encoder": encoder.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            with whole_file(checkpoint) as file:
-                torch.save(state, file)
+            write_checkpoint(state, checkpoint)
     encoder.eval()

@@ -94,7 +94,7 @@ class WordClock:
         if self.model is not None and vectors is not None:
             stored = np.asarray(vectors[talk.first : talk.first + talk.count])
             stacked = torch.from_numpy(stored.copy()).view(torch.bfloat16).float()
-            projected = self.model.projector(stacked.to(self.model.embeddings.device))
+            projected = self.model.projector(stacked.to(self.model.device))
         ends = list[list[int]]()
         for (_, begin, finish), ids in zip(talk.sentences, source, strict=True):
             first, last = max(0, int(begin) - 1), min(talk.count, int(np.ceil(finish)) + 2)
@@ -112,7 +112,7 @@ class WordClock:
     def _by_ctc(self, projected: torch.Tensor, ids: Sequence[int]) -> list[int] | None:
         assert self.model is not None
         columns = [self.blank, *sorted(set(ids))]  # other tokens would change every path by the same amount
-        scores = F.linear(projected, self.model.embeddings[columns]).cpu().numpy()
+        scores = F.linear(projected, self.model.embed(torch.tensor(columns, device=projected.device))).cpu().numpy()
         opens = opens_word(self.vocabulary)
         return ends_by_ctc(scores, [columns.index(t) for t in ids], 0, lambda column: opens(columns[column]))
 

@@ -2,7 +2,6 @@
 
 import torch
 
-from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.training.checkpoints import model_after
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import read_talks
@@ -15,7 +14,8 @@ from simulst.training.incremental import (
     annotate_needs,
     annotate_words,
 )
-from simulst.training.pieces import Pieces, read_pieces
+from simulst.training.pieces import Pieces
+from simulst.training.pretrained import pieces_of
 from simulst.training.recipe import Recipe
 from simulst.training.sample import Marks
 from simulst.training.samples import open_vectors
@@ -42,7 +42,7 @@ def tasks(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _vocabulary(recipe: Recipe) -> Pieces:
-    return read_pieces(recipe.folder / VOCABULARY_FILE)
+    return pieces_of(recipe)
 
 
 def sampler(

@@ -14,7 +14,7 @@ from simulst.training.computing import Computing
 
 def forward(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor]:
     """(logits of the tokens that count [T, V], projected vectors [M, width])."""
-    embeds = F.embedding(batch.ids, model.embeddings)
+    embeds = model.embed(batch.ids)
     projected = model.projector(batch.stacked.float())
     if len(projected):
         embeds = embeds.masked_scatter(batch.is_speech[..., None], projected.to(embeds.dtype))
@@ -66,12 +66,12 @@ def ctc_loss(
     if not rows:
         return projected.sum() * 0.0
     used = sorted({t for i in rows for t in batch.sources[i] or ()})
-    others = rng.sample(range(model.embeddings.shape[0]), random_tokens)
+    others = rng.sample(range(int(model.config.decoder["vocab_size"])), random_tokens)
     tokens = [blank, *used, *sorted(set(others) - set(used) - {blank})]
     index = {token: k for k, token in enumerate(tokens)}
     pieces, device = torch.split(projected, batch.lengths), projected.device
     padded = torch.nn.utils.rnn.pad_sequence([pieces[i] for i in rows])
-    columns = F.embedding(torch.tensor(tokens, device=device), model.embeddings)
+    columns = model.embed(torch.tensor(tokens, device=device))
     scores = F.linear(padded, columns).float().log_softmax(-1)
     targets = torch.tensor([index[t] for i in rows for t in batch.sources[i] or ()], device=device)
     lengths, sizes = [batch.lengths[i] for i in rows], [len(batch.sources[i] or ()) for i in rows]

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
 from simulst.outputs import write_text
 from simulst.training.checkpoints import model_after
 from simulst.training.greedy import translate_texts
-from simulst.training.pieces import read_pieces
+from simulst.training.pretrained import pieces_of
 from simulst.training.recipe import PEOPLE_TEXT, Recipe
 from simulst.training.recordings import (
     PEOPLE,
@@ -75,7 +74,7 @@ def _recogniser(config: RecordingsConfig) -> Recogniser | None:
 
 def _translate(recipe: Recipe, spoken: list[str], target: Path) -> None:
     """Every sentence of a transcript by itself, with four beams; what is done is kept until all is."""
-    vocabulary = read_pieces(recipe.folder / VOCABULARY_FILE)
+    vocabulary = pieces_of(recipe)
     model = model_after(recipe, "incremental", "decoder", "text").eval().to(recipe.computing.device)
     part = target.with_suffix(".part")
     done = [one for one in part.read_text().splitlines(keepends=True) if one.endswith("\n")] if part.exists() else []

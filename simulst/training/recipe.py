@@ -8,6 +8,7 @@ from typing import Literal
 
 from simulst.core.settings import read
 from simulst.errors import DataError
+from simulst.models.speech_llm.adapted import LoraConfig
 from simulst.training.computing import Computing
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import FeatureConfig
@@ -58,13 +59,25 @@ class ModelSection:
     """The model that is made."""
 
     encoder: str
-    """Folder of the Moonshine checkpoint whose encoder is taken."""
+    """A Moonshine checkpoint (folder or hub name) whose encoder is taken, or a simulst model with its trained one."""
     vocabulary_size: int = 8000
     licence: str = "Apache-2.0"
     start: str = ""
     """Folder of a simulst model whose vocabulary, encoder and decoder training goes on from; empty: from scratch."""
-    decoder: dict[str, object] = field(default_factory=dict)
-    """Changes to the decoder's Hugging Face configuration."""
+    decoder: str | dict[str, object] = field(default_factory=dict)
+    """A pretrained causal language model (folder or hub name), frozen but for what is added to it; or changes to the
+    Hugging Face configuration of a small one that begins from nothing."""
+    decoder_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the frozen weights of a pretrained decoder are held in."""
+    lora: LoraConfig | None = None
+    """Additions to the layers of a pretrained decoder; without them only the projector and the marks are trained."""
+
+    def __post_init__(self) -> None:
+        pretrained = isinstance(self.decoder, str)
+        if pretrained and self.start:
+            raise DataError("[model] start goes on from a whole model; leave it out, or the decoder.")
+        if not pretrained and (self.lora is not None or self.decoder_dtype != "float32"):
+            raise DataError("[model] lora and decoder_dtype are for a pretrained decoder; name one in decoder.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +87,8 @@ class ExportConfig:
     average: int | dict[str, float] = 1
     """The mean of that many checkpoints, the newest of the last stage (which keeps them with `keep`), or of checkpoints
     by path, each with its weight relative to the others'; 1: the last checkpoint alone."""
+    adapter_only: bool = False
+    """Of a pretrained decoder only what was trained is written, with the decoder's name and fingerprint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +120,11 @@ class Recipe:
         """A path of the recipe, relative to its file."""
         expanded = Path(value).expanduser()
         return expanded if expanded.is_absolute() else self.base / expanded
+
+    def place(self, value: str) -> str:
+        """A folder of the recipe, or else the name of a model as it stands there."""
+        folder = self.path(value)
+        return str(folder.resolve()) if folder.is_dir() else value
 
     @property
     def computing(self) -> Computing:

@@ -1,28 +1,25 @@
 """The stages of a training recipe, each a function of the recipe that resumes what it finds in the work folder."""
 
 import random
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
-from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
-from simulst.models.speech_llm.moonshine_weights import load_moonshine_encoder
-from simulst.models.speech_llm.network import (
-    SpeechLLM,
-    save_model,
-)
-from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE
+from simulst.models.speech_llm.adapted import merge
+from simulst.models.speech_llm.encoder import BlockCausalEncoder
+from simulst.models.speech_llm.network import SpeechLLM, save_model
+from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, copy_vocabulary
 from simulst.training import features as feature_stage
 from simulst.training import incremental_stages
 from simulst.training.batch import Batch, collate
-from simulst.training.checkpoints import exported, model_after, new_model, started
+from simulst.training.checkpoints import exported, first_encoder, model_after, new_model
 from simulst.training.decoder import DecoderTrainingConfig, train_decoder
 from simulst.training.greedy import text_bleu
 from simulst.training.imitation import imitate
 from simulst.training.objective import dev_losses
-from simulst.training.pieces import Pieces, read_pieces
+from simulst.training.pieces import Pieces
+from simulst.training.pretrained import begin, pieces_of
 from simulst.training.recipe import Recipe
 from simulst.training.sample import Marks, Sample
 from simulst.training.samples import Sampler, open_vectors
@@ -33,12 +30,14 @@ from simulst.training.vocabulary import train_vocabulary
 
 
 def vocabulary(recipe: Recipe) -> None:
-    """Joint SentencePiece model of all training text."""
-
-    target = recipe.folder / VOCABULARY_FILE
+    """Joint SentencePiece model of all training text; of a pretrained decoder its own tokenizer with marks."""
     if recipe.model.start:
-        shutil.copy(recipe.path(recipe.model.start) / VOCABULARY_FILE, target)
+        copy_vocabulary(recipe.path(recipe.model.start), recipe.folder)
         return
+    if isinstance(recipe.model.decoder, str):
+        begin(recipe, recipe.model.decoder)
+        return
+    target = recipe.folder / VOCABULARY_FILE
     sentences = ((said, *translations) for _, part in recipe.sentences() for said, translations in part.items())
     lines = (line for group in sentences for line in group)
     data = recipe.data
@@ -70,18 +69,15 @@ def encoder(recipe: Recipe) -> None:
     torch.set_num_threads(recipe.threads)
     if recipe.imitation.steps == 0:
         return
-    model = started(recipe).encoder if recipe.model.start else load_moonshine_encoder(recipe.path(recipe.model.encoder))
     store = SpeechStore(recipe.folder / "speech")
-    imitate(model, store, recipe.folder / "encoder", recipe.imitation, recipe.computing)
+    imitate(first_encoder(recipe), store, recipe.folder / "encoder", recipe.imitation, recipe.computing)
 
 
 def trained_encoder(recipe: Recipe) -> BlockCausalEncoder:
     """The encoder that the recipe has made, or the one it starts with."""
-    checkpoint = recipe.folder / "encoder" / "encoder.pt"
-    if recipe.model.start and not checkpoint.exists():
-        return started(recipe).encoder.eval().requires_grad_(False)
-    model = BlockCausalEncoder(BlockCausalConfig())
-    model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["encoder"])
+    checkpoint, model = recipe.folder / "encoder" / "encoder.pt", first_encoder(recipe)
+    if checkpoint.exists():
+        model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["encoder"])
     return model.eval().requires_grad_(False)
 
 
@@ -149,7 +145,8 @@ def scorer(recipe: Recipe, vocabulary: Pieces, marks: Marks, width: int) -> Call
     sets = {name: [batch.on(computing) for batch in batches] for name, batches in made.items()}
 
     def score(model: SpeechLLM) -> dict[str, float]:
-        bleu = {f"bleu_{name}": text_bleu(model, pairs, vocabulary, marks) for name, pairs in texts.items()}
+        with computing.autocast():
+            bleu = {f"bleu_{name}": text_bleu(model, pairs, vocabulary, marks) for name, pairs in texts.items()}
         return dev_losses(model, sets, computing) | bleu
 
     return score
@@ -157,7 +154,7 @@ def scorer(recipe: Recipe, vocabulary: Pieces, marks: Marks, width: int) -> Call
 
 def _train(recipe: Recipe, name: str, config: DecoderTrainingConfig, model: SpeechLLM) -> None:
     torch.set_num_threads(recipe.threads)
-    pieces = read_pieces(recipe.folder / VOCABULARY_FILE)
+    pieces = pieces_of(recipe)
     marks = recipe.marks(pieces)
     corpus = Corpus.of(recipe.texts, pieces)
     where = recipe.folder / "features"
@@ -196,6 +193,9 @@ def export(recipe: Recipe) -> None:
     model.encoder.load_state_dict(trained_encoder(recipe).state_dict())
     learned = (*model.config.tasks, *incremental_stages.learned(recipe))
     model.config = replace(model.config, tasks=tuple(dict.fromkeys(learned)))
+    if not recipe.export.adapter_only:
+        merge(model.decoder)
+        model.config = replace(model.config, base=None)
     folder = recipe.folder / "model"
     save_model(model, folder)
-    shutil.copy(recipe.folder / VOCABULARY_FILE, folder / VOCABULARY_FILE)
+    copy_vocabulary(recipe.folder, folder)

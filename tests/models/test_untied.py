@@ -17,9 +17,9 @@ from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.policies import load_policy
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.training.batch import collate
-from simulst.training.decoder import trainable_state
 from simulst.training.objective import forward
 from simulst.training.sample import Sample
+from simulst.training.state import trainable_state
 
 WANT = frozenset({Evidence.LOGPROBS})
 PREFIX = [20, 21]

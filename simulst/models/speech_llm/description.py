@@ -14,7 +14,7 @@ ENCODER_MAY_BE_ZERO = ("lookahead_frames",)
 
 def check_description(values: Mapping[str, object], where: str = "simulst.json") -> None:
     """Raises ModelError, naming the key, for a value that no model can have; keys that are not there are fine."""
-    for key in ("encoder", "decoder", "languages"):
+    for key in ("encoder", "decoder", "languages", "base"):
         if not isinstance(values.get(key, {}), dict):
             raise ModelError(f"{where}: {key} must be an object.")
     if "vocab_size" not in _table(values, "decoder"):

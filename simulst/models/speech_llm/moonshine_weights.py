@@ -37,5 +37,8 @@ def load_moonshine_encoder(folder: Path, config: BlockCausalConfig | None = None
     if not path.is_file():
         raise ModelError(f"{folder} holds no model.safetensors; give the folder of a Moonshine checkpoint.")
     encoder = BlockCausalEncoder(config or BlockCausalConfig())
-    encoder.load_state_dict(convert_encoder(load_file(path)), strict=True)
+    try:
+        encoder.load_state_dict(convert_encoder(load_file(path)), strict=True)
+    except RuntimeError as error:
+        raise ModelError(f"{folder} is not of the shape of Moonshine tiny, whose encoder is taken.") from error
     return encoder.eval()

@@ -8,15 +8,21 @@ text. The projector's output is also scored against the token embeddings by CTC,
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from simulst.errors import ModelError
+from simulst.models.speech_llm.adapted import added, is_adapted, merge
+from simulst.models.speech_llm.base import Base, find_base, load_adapted
 from simulst.models.speech_llm.description import check_description
 from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
 from simulst.models.speech_llm.output import OutputLayer
+from simulst.outputs import OutputError, whole_file, write_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 OUTPUT_WEIGHT = "decoder.lm_head.weight"
 
@@ -39,6 +45,8 @@ class SpeechLLMConfig:
     tasks: tuple[str, ...] = ()
     """What else it was trained on: `read_write` and `turns` (its own READ and WRITE tokens), `grouped` positions,
     `chain` (a transcript before the translation)."""
+    base: Base | None = None
+    """The pretrained decoder that an adapter rests on; None where all weights are stored."""
 
     @property
     def frame_s(self) -> float:
@@ -51,7 +59,10 @@ class SpeechLLMConfig:
         return bool({"read_write", "turns"} & set(self.tasks))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"format": FORMAT, **asdict(self)}
+        values = {"format": FORMAT, **asdict(self)}
+        if self.base is None:
+            del values["base"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SpeechLLMConfig":
@@ -64,6 +75,8 @@ class SpeechLLMConfig:
             raise ModelError(f"simulst.json: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}.")
         values["encoder"] = BlockCausalConfig.from_dict(values.get("encoder", {}))
         values["tasks"] = tuple(values.get("tasks", ()))
+        if "base" in values:
+            values["base"] = Base.from_dict(values["base"])
         config = cls(**values)
         if missing := {config.source, config.target} - set(config.languages):
             raise ModelError(f"simulst.json: languages has no {', '.join(map(repr, sorted(missing)))}.")
@@ -103,16 +116,18 @@ class Projector(nn.Module):
 
 
 class SpeechLLM(nn.Module):
-    """Weights only."""
+    """Weights only; those of the decoder are drawn anew where none is given."""
 
-    def __init__(self, config: SpeechLLMConfig) -> None:
+    def __init__(self, config: SpeechLLMConfig, decoder: "PreTrainedModel | None" = None) -> None:
         super().__init__()
         from transformers import AutoConfig, AutoModelForCausalLM
 
         self.config = config
-        decoder_config = AutoConfig.for_model(**config.decoder)
         self.encoder = BlockCausalEncoder(config.encoder)
-        self.decoder = AutoModelForCausalLM.from_config(decoder_config, attn_implementation="sdpa")
+        if decoder is None:
+            decoder_config = AutoConfig.for_model(**config.decoder)
+            decoder = AutoModelForCausalLM.from_config(decoder_config, attn_implementation="sdpa")
+        self.decoder = decoder
         width = self.decoder.get_input_embeddings().weight.shape[1]
         self.projector = Projector(config.stack * config.encoder.model_dim, config.projector_dim, width)
 
@@ -120,6 +135,20 @@ class SpeechLLM(nn.Module):
     def embeddings(self) -> Tensor:
         """Token embeddings [V, width], which CTC scores speech vectors against too."""
         return self.decoder.get_input_embeddings().weight  # type: ignore[no-any-return]
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """What the decoder reads for tokens [..], [.., width]."""
+        found: Tensor = self.decoder.get_input_embeddings()(ids)
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        return self.projector.output.weight.device
+
+    @property
+    def adapted(self) -> bool:
+        """Whether only a part of the decoder is trained, the rest being that of a pretrained one."""
+        return is_adapted(self.decoder)
 
     @property
     def output(self) -> OutputLayer:
@@ -137,18 +166,31 @@ class SpeechLLM(nn.Module):
         return frames.reshape(*batch, count // self.config.stack, self.config.stack * width)
 
 
+def stored_tensors(model: SpeechLLM) -> dict[str, Tensor]:
+    """What is stored of a model: all but an output layer that is the embeddings, and the weights of a base."""
+    tensors = model.state_dict()
+    if model.adapted:
+        kept = {name: one for name, one in tensors.items() if not name.startswith("decoder.")}
+        return kept | {f"decoder.{name}": one for name, one in added(model.decoder).items()}
+    return {name: one for name, one in tensors.items() if not (model.tied and name == OUTPUT_WEIGHT)}
+
+
 def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write `simulst.json` and `model.safetensors`; the vocabulary is copied by the caller."""
+    """Write `simulst.json` and `model.safetensors`; the vocabulary is copied by the caller. OutputError where it cannot
+    be written."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        if not (model.tied and name == OUTPUT_WEIGHT):
-            tensors[name] = tensor.detach().to(dtype).contiguous()
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner can read
-    (folder / "simulst.json").write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
+    tensors = {name: one.detach().to(dtype).contiguous() for name, one in stored_tensors(model).items()}
+    path = folder / "model.safetensors"
+    with whole_file(path) as file:
+        try:
+            save_file(tensors, file)
+        except SafetensorError as error:
+            raise OutputError(f"{path} cannot be written: {error}") from error
+        file.chmod(0o644)  # safetensors writes files that only their owner can read
+    write_text(folder / "simulst.json", json.dumps(model.config.to_dict(), indent=1) + "\n")
 
 
 def read_config(folder: Path) -> SpeechLLMConfig:
@@ -169,9 +211,12 @@ def read_config(folder: Path) -> SpeechLLMConfig:
         raise ModelError(f"{folder}/simulst.json is not a valid model description: {error}.") from error
 
 
-def _built(folder: Path, config: SpeechLLMConfig, numbers: int) -> SpeechLLM:
+def _built(folder: Path, config: SpeechLLMConfig, numbers: int, base: str | None) -> SpeechLLM:
     """The model of `config` with weights still to come, of which the file holds `numbers`."""
     decoder, encoder = config.decoder, config.encoder
+    if config.base is not None:
+        size = int(decoder["vocab_size"])
+        return SpeechLLM(config, load_adapted(find_base(base or config.base.name), config.base, size))
     wide = max(decoder.get("vocab_size", 1), decoder.get("intermediate_size", 1), config.projector_dim)
     if max(decoder.get("hidden_size", 1) * wide, encoder.model_dim * encoder.inner_dim) > max(numbers, 1):
         raise ModelError(f"{folder}/simulst.json describes a model larger than its model.safetensors.")
@@ -184,8 +229,11 @@ def _built(folder: Path, config: SpeechLLMConfig, numbers: int) -> SpeechLLM:
         ) from error
 
 
-def load_weights(folder: Path, config: SpeechLLMConfig, *, dtype: torch.dtype = torch.float32) -> SpeechLLM:
-    """Build the model of `config` and fill it from `model.safetensors`."""
+def load_weights(
+    folder: Path, config: SpeechLLMConfig, *, dtype: torch.dtype = torch.float32, base: str | None = None
+) -> SpeechLLM:
+    """Build the model of `config` and fill it from `model.safetensors`; an adapter becomes part of the weights of its
+    base, which is found by the name in `config` or by that in `base`."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -193,17 +241,19 @@ def load_weights(folder: Path, config: SpeechLLMConfig, *, dtype: torch.dtype = 
         tensors = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder}/model.safetensors cannot be read: {error}.") from error
-    model = _built(folder, config, sum(tensor.numel() for tensor in tensors.values()))
+    model = _built(folder, config, sum(tensor.numel() for tensor in tensors.values()), base)
+    expected = set(stored_tensors(model))
     try:
-        missing, unexpected = model.load_state_dict(tensors, strict=False)
+        _, unexpected = model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{folder}/model.safetensors does not fit simulst.json: {reason.rstrip('.')}.") from error
-    missing = [name for name in missing if not (model.tied and name == OUTPUT_WEIGHT)]
+    missing = sorted(expected - set(tensors))
     if missing or unexpected:
         raise ModelError(
             f"{folder}/model.safetensors does not fit simulst.json: {len(missing)} tensors missing "
             f"({', '.join(missing[:3])}), {len(unexpected)} unknown ({', '.join(unexpected[:3])})."
         )
+    merge(model.decoder)
     model.decoder.tie_weights()
     return model.to(dtype).eval().requires_grad_(False)

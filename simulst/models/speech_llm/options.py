@@ -36,6 +36,9 @@ class Options:
         "what multiplies matrices on a CPU: torch's own choice (plain) or oneDNN; auto: the one that is quicker "
         "when the model is loaded, with dtype=int8 also bfloat16 in the encoder; results differ in the last digits",
     )
+    base: str | None = option(
+        None, "folder or hub name of the decoder that an adapter rests on; none: where it was when it was trained"
+    )
     heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json in the model's folder")
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ class TextRun:
         positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         with torch.inference_mode():
             hidden = model.decoder.model(
-                inputs_embeds=F.embedding(ids, model.embeddings),
+                inputs_embeds=model.embed(ids),
                 attention_mask=self.mask,
                 position_ids=positions,
                 past_key_values=self.cache,

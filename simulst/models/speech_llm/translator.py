@@ -12,7 +12,6 @@ import torch
 
 from simulst.core.languages import Pair
 from simulst.core.translator import DECODING, Evidence, PlainTranslator, Translator
-from simulst.errors import ModelError
 from simulst.models import kernels
 from simulst.models.attention import STREAMING_FILE, Head, choose_heads, middle_layer, read_heads
 from simulst.models.checkpoint import torch_device
@@ -25,7 +24,7 @@ from simulst.models.speech_llm.monotonic import MONOTONIC_FILE, MonotonicHeads, 
 from simulst.models.speech_llm.network import SpeechLLMConfig, load_weights, read_config
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.session import SpeechLLMSession
-from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, SentencePieceVocabulary
+from simulst.models.speech_llm.vocabulary import read_vocabulary
 from simulst.models.speech_llm.weights import Weights
 
 UNLOCKS = {Evidence.GROUPED: "positions=grouped"}
@@ -90,17 +89,13 @@ def evidence(config: SpeechLLMConfig, options: Options, *, monotonic: bool) -> f
 
 
 def read_weights(directory: Path, options: Options, *, device: str, dtype: str | None) -> Weights:
-    """What a simulst model directory holds: `simulst.json`, `model.safetensors`, `vocabulary.model`."""
+    """What a simulst model directory holds: `simulst.json`, `model.safetensors`, the vocabulary."""
     config = read_config(directory)
-    vocabulary = SentencePieceVocabulary(directory / VOCABULARY_FILE)
-    if len(vocabulary) != int(config.decoder["vocab_size"]):
-        raise ModelError(
-            f"{directory}/{VOCABULARY_FILE} has {len(vocabulary)} pieces "
-            f"but the decoder has {config.decoder['vocab_size']}."
-        )
+    end = int(config.decoder.get("eos_token_id", 0))
+    vocabulary = read_vocabulary(directory, eos=end, size=int(config.decoder["vocab_size"]))
     where = torch_device(device)
     precision = choose_precision(dtype, where, int8=True)
-    model = load_weights(directory, config, dtype=precision.dtype).to(where)
+    model = load_weights(directory, config, dtype=precision.dtype, base=options.base).to(where)
     if options.encoder == "full":
         model.encoder.config = replace(config.encoder, block_frames=FULL_CONTEXT, lookahead_frames=0, left_frames=0)
     layers, heads = int(config.decoder["num_hidden_layers"]), int(config.decoder["num_attention_heads"])

@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from simulst.errors import ModelError
 from simulst.models.attention import STREAMING_FILE, Head, check_heads, median_width
@@ -17,7 +16,7 @@ from simulst.models.speech_llm.network import SpeechLLM
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.rotary import Rotary
 from simulst.models.speech_llm.self_attention import SelfAttention
-from simulst.models.speech_llm.vocabulary import SentencePieceVocabulary
+from simulst.models.speech_llm.vocabulary import SpeechVocabulary
 from simulst.models.speech_llm.written import written_out
 
 
@@ -27,7 +26,7 @@ class Weights:
     def __init__(
         self,
         model: SpeechLLM,
-        vocabulary: SentencePieceVocabulary,
+        vocabulary: SpeechVocabulary,
         *,
         options: Options,
         heads: Sequence[Sequence[int]],
@@ -118,7 +117,7 @@ class Weights:
     def embed(self, ids: Sequence[int]) -> Tensor:
         """Token embeddings [n, width]."""
         with torch.inference_mode():
-            return F.embedding(torch.tensor(ids, dtype=torch.long, device=self.device), self.model.embeddings)
+            return self.model.embed(torch.tensor(ids, dtype=torch.long, device=self.device))
 
     def read_frames(self, frames: Tensor) -> tuple[Tensor, list[int]]:
         """Speech vectors of encoder frames [frames, D], and the likeliest CTC token (or blank) of each."""
