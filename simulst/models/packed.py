@@ -143,7 +143,7 @@ class PackedDecoder:
         new = [part for part in own if not part.filled]
         joint = _joint(own, new, layers=len(self._places) // 2)
         states = torch.cat([_states(part) for part in new], dim=1) if new else _states(own[0])
-        with packing(found), self._placed(flat[1]):
+        with packing(found), self._placed(flat[1], max(places) + 1):
             output = forward(flat[:1], states, joint, **extra)
         for part in new:
             assert part.cache is not None
@@ -157,11 +157,11 @@ class PackedDecoder:
         return bias
 
     @contextmanager
-    def _placed(self, places: Tensor) -> Iterator[None]:
+    def _placed(self, places: Tensor, count: int) -> Iterator[None]:
         if self._table is None:
             yield
             return
-        with self._table.at(places):
+        with self._table.at(places, count):
             yield
 
 
@@ -170,21 +170,22 @@ class _Positions:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._places: ContextVar[Tensor | None] = ContextVar("places", default=None)
+        self._places: ContextVar[tuple[Tensor, int] | None] = ContextVar("places", default=None)
         self._known: Tensor | None = None
         module.register_forward_pre_hook(self._shortened, with_kwargs=True)
         module.register_forward_hook(self._placed)
 
     @contextmanager
-    def at(self, places: Tensor) -> Iterator[None]:
-        token = self._places.set(places)
+    def at(self, places: Tensor, count: int) -> Iterator[None]:
+        """The embeddings asked for inside are those of `places`, all of them below `count`."""
+        token = self._places.set((places, count))
         try:
             yield
         finally:
             self._places.reset(token)
 
     def _shortened(
-        self, _module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+        self, _module: nn.Module, given: tuple[Any, ...], _named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """The module is asked for one position alone: all entries together may be more than it knows."""
         if self._places.get() is None:
@@ -193,13 +194,14 @@ class _Positions:
         return (first,), {}
 
     def _placed(self, _module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        places = self._places.get()
-        if places is None:
+        wanted = self._places.get()
+        if wanted is None:
             return None
-        most = int(places.max()) + 1
-        if self._known is None or len(self._known) < most:
-            self._known = self._first(max(64, 2 * most), given[0])
-        return self._known[places][None]
+        places, count = wanted
+        known = self._known
+        if known is None or len(known) < count:
+            known = self._known = self._first(max(64, 2 * count), given[0])
+        return known[places][None]
 
     def _first(self, count: int, like: "Tensor | tuple[int, ...]") -> Tensor:
         """Embeddings [count, width] of the first positions; fewer where the table ends."""
