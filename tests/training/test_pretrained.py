@@ -199,16 +199,21 @@ def test_an_adapted_decoder_scores_as_the_library_and_merging_changes_nothing(
     assert adapted.tied == tied and not added(adapted.decoder)
 
 
-def test_without_additions_the_scores_are_those_of_the_library(place: Path) -> None:
-    path = made(place, "frozen", model="")
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_without_additions_the_scores_are_those_of_the_library(place: Path, kind: str, tied: bool) -> None:
+    base = f"plain-{kind}-{'tied' if tied else 'untied'}"
+    directory = tiny_causal(place / base, kind=kind, tied=tied)
+    path = made(place, f"frozen-{base}", decoder=base, model="")
     trained(path, "vocabulary")
     adapted, ids = new_model(read_recipe(path)).eval(), torch.tensor([[5, 80, 90, 40, 270, 33]])
     with torch.no_grad():
-        plain = AutoModelForCausalLM.from_pretrained(place / "base")(ids).logits
+        plain = AutoModelForCausalLM.from_pretrained(directory)(ids).logits
     first = adapted.decoder.get_input_embeddings().first
     assert first == plain.shape[-1] and scores(adapted, ids).shape[-1] == first + 27
     torch.testing.assert_close(scores(adapted, ids)[..., :first], plain, atol=1e-4, rtol=0)
-    assert set(added(adapted.decoder)) == {"model.embed_tokens.rows", "lm_head.own"}
+    own = set() if tied else {"lm_head.own"}
+    assert set(added(adapted.decoder)) == {"model.embed_tokens.rows"} | own
 
 
 @pytest.mark.real
