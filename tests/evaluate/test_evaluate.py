@@ -339,7 +339,7 @@ def test_what_is_wrong_is_known_before_any_work(run: Run, lists: Path, tmp_path:
         (("{lists}", "--unit", "syllable"), "--unit must be word or char, not 'syllable'."),
         (("{lists}", "--profile", "nope"), "Unknown profile 'nope'"),
         pytest.param(
-            ("{lists}", "--policy", "confidence", "--set", "signal=no_speech"),
+            ("{lists}", "--model", "tiny-en-de", "--policy", "confidence", "--set", "signal=no_speech"),
             "Policy confidence needs no_speech",
             marks=pytest.mark.slow,
         ),
