@@ -12,6 +12,8 @@ OPENING = "（「『【《〈([{«“‘"
 
 def width(text: str) -> int:
     """Columns that `text` takes."""
+    if text.isascii() and text.isprintable():
+        return len(text)
     return sum(_sign_width(sign) for sign in text)
 
 
@@ -29,6 +31,8 @@ def break_lines(text: str, max_width: int, max_lines: int) -> tuple[str, ...] | 
     """
     if width(text) <= max_width:
         return (text,)
+    if width("".join(text.split())) > max_lines * max_width:
+        return None  # places are not looked for in what no lines can hold: that costs the square of its length
     if max_lines == 2:
         return _two_lines(text, max_width)
     return _greedy(text, max_width, max_lines)

@@ -190,3 +190,17 @@ def test_impossible_styles_are_refused() -> None:
         SubtitleStyle(chars_per_line=7)
     with pytest.raises(DataError, match=r"^A subtitle needs 0 < min_s <= max_s and 0 < chars_per_second"):
         SubtitleStyle(min_s=3, max_s=2)
+
+
+def test_a_word_longer_than_all_lines_costs_no_more_than_its_length() -> None:
+    assert [break_lines(200_000 * "o", 42, lines) for lines in (1, 2, 3)] == [None, None, None]
+    assert break_lines("a" + 200 * " " + "b", 42, 2) == ("a", "b")
+
+
+@given(text=st.text(max_size=30))
+def test_the_width_of_a_text_is_that_of_its_signs(text: str) -> None:
+    assert width(text) == sum(width(sign) for sign in text)
+
+
+def test_signs_of_no_width_and_wide_ones() -> None:
+    assert [width(text) for text in ("a b~", "a\tb\x7f", "e\u0301", "天a。", "\u200b")] == [4, 2, 1, 5, 0]
