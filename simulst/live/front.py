@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakSet
 
 from websockets.asyncio.server import ServerConnection
+from websockets.protocol import CONNECTING
 
 POST = b"POST "
 
@@ -25,10 +27,19 @@ class Front(ServerConnection):
     posted: Handler
     """Set by `fronts`."""
     tasks: set["asyncio.Task[None]"]
+    all: WeakSet["Front"]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._first: bytes | None = b""
+        self.all.add(self)
+
+    @classmethod
+    def drop_silent(cls) -> None:
+        """End the connections that have not asked for anything yet; closing the server would wait for them."""
+        for front in list(cls.all):
+            if front.protocol.state is CONNECTING:
+                front.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._first is not None:
@@ -66,4 +77,4 @@ async def _run(handler: Handler, reader: asyncio.StreamReader, writer: asyncio.S
 
 def fronts(posted: Handler, tasks: "set[asyncio.Task[None]]") -> type[Front]:
     """The class of connections whose posts go to `posted`; `tasks` holds those that are being served."""
-    return type("Front", (Front,), {"posted": staticmethod(posted), "tasks": tasks})
+    return type("Front", (Front,), {"posted": staticmethod(posted), "tasks": tasks, "all": WeakSet()})

@@ -99,7 +99,7 @@ async def _serving(
     reaper = asyncio.create_task(hub.reap())
     servers: list[Server] = []
     posts: set[asyncio.Task[None]] = set()
-    uploads = Uploads(hub, web)
+    front = fronts(Uploads(hub, web).serve, posts)
     try:
         for door in doors:
             servers.append(
@@ -107,7 +107,7 @@ async def _serving(
                     handle,
                     sock=door,
                     process_request=web.answer,
-                    create_connection=fronts(uploads.serve, posts),
+                    create_connection=front,
                     select_subprotocol=_subprotocol,
                     ssl=tls,
                     open_timeout=hub.limits.hello_s,
@@ -127,6 +127,7 @@ async def _serving(
             task.cancel()
         for server in servers:
             server.close()
+        front.drop_silent()
         await asyncio.wait({reaper, *posts})
         for server in servers:
             await server.wait_closed()

@@ -85,7 +85,9 @@ class Client:
 
     def __init__(self, server: Server, **options: Any) -> None:
         address = server.address.replace("http", "ws") + "/ws"
-        self._opening = connect(address, compression=None, max_size=None, ping_interval=None, **options)
+        self._opening = connect(
+            address, compression=None, max_size=None, ping_interval=None, close_timeout=1, **options
+        )  # one who has not read everything hears no goodbye
         self.socket: ClientConnection = self._opening.__enter__()
         self.seen: list[Message] = []
         self.text = ""

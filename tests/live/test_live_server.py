@@ -331,6 +331,17 @@ def test_a_shutdown_translates_what_was_heard(serve: Serve, client: Connect) -> 
     assert one.until("error")["code"] == "shutting_down"
 
 
+def test_a_shutdown_waits_for_nobody_who_has_said_nothing(serve: Serve) -> None:
+    """Browsers open connections ahead; the first message has ten seconds."""
+    server = serve()
+    port = int(server.address.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as silent:
+        time.sleep(0.2)
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 4 and silent.recv(1) == b""
+
+
 def test_a_token_is_asked_for(serve: Serve, client: Connect) -> None:
     server = serve(access=Access(token="geheim"))
     one = client(server)
