@@ -115,6 +115,26 @@ def test_forgotten_text_becomes_context_when_asked_for(whisper_dir: Path, noise:
         assert found.alignment is not None and found.alignment.weights.shape[0] == 1 + len(found.ids)
 
 
+def test_names_that_will_be_said_are_context(whisper_dir: Path, noise: FloatArray) -> None:
+    model = whisper(whisper_dir, names="Kai, Vaswani", context_tokens=2)
+    ids = model.names
+    assert model.vocabulary.decode(ids) == " Kai, Vaswani"
+    session, window = model.open(), model.encoder.encode(noise)
+    assert session._prompt(window) == (PREVIOUS, *ids, *model.prompt())
+    assert session._transcript_prompt(window) == (PREVIOUS, *ids, *model.prompt(task="transcribe"))
+    session.extend_source(noise)
+    session.hypothesise((11, 12, 13, 14), Query(max_new=1))
+    session.drop_target(3)
+    assert session._prompt(window) == (PREVIOUS, *ids, 12, 13, *model.prompt())
+    found = session.hypothesise((14,), Query(max_new=3, want=ALIGNMENT))[0]
+    assert found.alignment is not None and found.alignment.weights.shape[0] == 1 + len(found.ids)
+
+
+def test_names_that_leave_no_room_are_refused(whisper_dir: Path) -> None:
+    with pytest.raises(ModelError, match=r"^Option 'names' of tiny-whisper has 62 tokens; at most 24 leave room\.$"):
+        whisper(whisper_dir, names="x" * 61)
+
+
 def test_blank_and_end_are_suppressed_at_the_very_beginning_only(german: Whisper, noise: FloatArray) -> None:
     session = german.open()
     assert session._suppress_first(()) == [SPACE, EOS]

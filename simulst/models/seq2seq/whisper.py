@@ -63,6 +63,9 @@ class Options(Seq2SeqOptions):
     context_tokens: int = option(
         0, "how many tokens of forgotten text are given as <|startofprev|> context", at_least=0, at_most=200
     )
+    names: str = option(
+        "", "names and rare words that will be said, given as <|startofprev|> context: 'Kaldi, Vaswani'"
+    )
     no_speech: float = option(0.6, "no text where the model says 'no speech' with more than this probability; 1: off")
 
 
@@ -125,6 +128,7 @@ class Whisper(ManyTongues):
             positions=int(config.max_target_positions),
         )
         self.whisper_options = options
+        self.names = self._spelled(options.names, vocabulary)
 
     def open(self) -> "WhisperSession":
         return WhisperSession(self)
@@ -167,6 +171,23 @@ class Whisper(ManyTongues):
             tasks = self.generation.get("task_to_id") or {}
             marks += [self.languages[language], int(tasks[task or self.task])]
         return (*marks, int(self.generation["no_timestamps_token_id"]))
+
+    def before(self, context: Sequence[int]) -> tuple[int, ...]:
+        """What stands in front of the prompt: names that will be said, then forgotten text; nothing without them."""
+        if not (self.names or context):
+            return ()
+        previous = self.generation.get("prev_sot_token_id")
+        return () if previous is None else (int(previous), *self.names, *context)
+
+    def _spelled(self, names: str, vocabulary: TokenizerVocabulary) -> tuple[int, ...]:
+        ids = tuple(vocabulary.encode(f" {names}")) if names.strip() else ()
+        if ids and self.generation.get("prev_sot_token_id") is None:
+            raise ModelError(f"{self.name} has no <|startofprev|> mark, so it takes no option 'names'.")
+        if len(ids) > self.positions // 4:
+            raise ModelError(
+                f"Option 'names' of {self.name} has {len(ids)} tokens; at most {self.positions // 4} leave room."
+            )
+        return ids
 
     def _task(self, name: str, options: Options) -> str:
         configured = self.generation.get("task")
@@ -211,15 +232,12 @@ class WhisperSession(Seq2SeqSession):
         return super()._encoded(prefix)
 
     def _prompt(self, window: EncodedWindow) -> tuple[int, ...]:
-        context = self._forgotten[-self.translator.whisper_options.context_tokens :]
-        previous = self.translator.generation.get("prev_sot_token_id")
-        before: tuple[int, ...] = ()
-        if self.translator.whisper_options.context_tokens and context and previous is not None:
-            before = (int(previous), *context)
+        wanted = self.translator.whisper_options.context_tokens
+        before = self.translator.before(self._forgotten[-wanted:] if wanted else ())
         return (*before, *self.translator.prompt(self._detected(window)))
 
     def _transcript_prompt(self, window: EncodedWindow) -> tuple[int, ...] | None:
-        return self.translator.prompt(self._detected(window), "transcribe")
+        return (*self.translator.before(()), *self.translator.prompt(self._detected(window), "transcribe"))
 
     def _detected(self, window: EncodedWindow) -> str | None:
         """The language of the stream: given, or the likeliest after the start mark, kept once enough was heard."""
