@@ -9,12 +9,14 @@ import typer
 
 from simulst.bench.gpu_costs import Carried, Together, carried, settled, together
 from simulst.cli import options
+from simulst.defaults import DEFAULT_MODEL
 from simulst.errors import SimulstError
 
 if TYPE_CHECKING:
     import torch
 
     from simulst.core.translator import Translator
+    from simulst.models.speech_llm.options import Options
     from simulst.models.speech_llm.translator import SpeechLLMTranslator
 
 SHAPES: dict[str, dict[str, int]] = {
@@ -42,19 +44,18 @@ class Figures(TypedDict):
     most_streams: int
 
 
-def random_llama(shape: str, device: "torch.device", dtype: "torch.dtype") -> "SpeechLLMTranslator":
+def random_llama(shape: str, device: "torch.device", dtype: "torch.dtype", options: "Options") -> "SpeechLLMTranslator":
     """The embedded model's encoder and vocabulary with a Llama of random weights, which is built on the device."""
     import torch
 
     from simulst.models.registry import locate
     from simulst.models.speech_llm.arithmetic import Arithmetic
     from simulst.models.speech_llm.network import SpeechLLM, read_config
-    from simulst.models.speech_llm.options import Options
     from simulst.models.speech_llm.translator import SpeechLLMTranslator
     from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, SentencePieceVocabulary
     from simulst.models.speech_llm.weights import Weights
 
-    directory = locate(options.DEFAULT_MODEL).directory
+    directory = locate(DEFAULT_MODEL).directory
     config = read_config(directory)
     config.decoder.update(SHAPES[shape] | {"num_key_value_heads": KEY_VALUE_HEADS[shape]})
     usual = torch.get_default_dtype()
@@ -68,7 +69,7 @@ def random_llama(shape: str, device: "torch.device", dtype: "torch.dtype") -> "S
     vocabulary = SentencePieceVocabulary(directory / VOCABULARY_FILE)
     middle = [(SHAPES[shape]["num_hidden_layers"] // 2, head) for head in range(4)]
     frozen = model.eval().requires_grad_(False)
-    weights = Weights(frozen, vocabulary, options=Options(), heads=middle, arithmetic=Arithmetic())
+    weights = Weights(frozen, vocabulary, options=options, heads=middle, arithmetic=Arithmetic())
     return SpeechLLMTranslator(weights, name=f"llama-{shape} of random weights", directory=directory)
 
 
@@ -151,12 +152,12 @@ def _loaded(
 
     began = time.perf_counter()
     model: Translator
+    place = locate(name if random is None else DEFAULT_MODEL)
+    family = place.family()
+    read = family.read(chosen, owner=place.name)
     if random is not None:
-        model = random_llama(random, where, choose_precision(dtype, where).dtype)
+        model = random_llama(random, where, choose_precision(dtype, where).dtype, read)
     else:
-        place = locate(name)
-        family = place.family()
-        read = family.read(chosen, owner=place.name)
         model = family.load(place.directory, read, name=place.name, device=str(where), dtype=dtype)
     if not isinstance(model, SpeechLLMTranslator):
         raise SimulstError(f"bench gpu measures speech LLMs, and {name} is none; bench stream --batch takes Whisper.")

@@ -24,6 +24,8 @@ def targets(
     audio: Annotated[
         Path | None, typer.Option(parser=bundled_path, help="Speech to translate (default: the talk).", metavar="FILE")
     ] = None,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = None,
     json_: options.Json = False,
 ) -> None:
     """CPU time of one stream in several targets over that of one target, in turn and in one run; texts are compared."""
@@ -36,7 +38,7 @@ def targets(
     from simulst.policies import load_policy
 
     torch.set_num_threads(1)
-    translator, loaded = load_model(model), load_policy(policy)
+    translator, loaded = load_model(model, device=device, dtype=dtype), load_policy(policy)
     _, pairs = choose_targets({translator.name: translator}, Wanted(), targets.split(","))
     heard = read_audio(audio or talk(), duration_s=seconds)
     alone, together = list[str](), list[str]()

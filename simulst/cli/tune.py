@@ -52,6 +52,7 @@ def tune(
     lang: Annotated[str, typer.Option(help="Target language, if the folder does not name it.", metavar="XX")] = "",
     long: Annotated[bool, typer.Option("--long", help="MuST-C: whole talks instead of segments.")] = False,
     device: options.Device = "cpu",
+    dtype: options.Dtype = None,
 ) -> None:
     """Search policies and parameters for the best BLEU within the limit, and write it as a preset (docs/evaluation.md).
 
@@ -71,7 +72,7 @@ def tune(
         searched, held = split(searched, seed)
     else:
         held = open_dataset(report_data, long=long, lang=lang)
-    base = Plan(model=model, device=device, options=_options(set_ or [], model))
+    base = Plan(model=model, device=device, dtype=dtype, options=_options(set_ or [], model))
     goal = Goal(limits=limits, trials=trials, minutes=minutes, seed=seed)
     tuner = Tuner(base=base, searches=searches, dataset=searched, output=output, goal=goal, say=_say)
     try:

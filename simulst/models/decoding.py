@@ -4,9 +4,9 @@ The loop knows no model: a `Run` is a batch of sequences that share source and p
 and answers with the scores of the next one. Rows are *predicting* rows: the query that produced the token's scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,6 +41,15 @@ class Run(Protocol):
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         """Continue sequence `parents[i]` with `tokens[i]`; the batch then has `len(tokens)` sequences."""
+        ...
+
+
+@runtime_checkable
+class Picking(Protocol):
+    """A `Run` of one sequence of which the next token can be looked at where it is computed, beside other streams."""
+
+    def advance_picking(self, token: int, pick: Callable[[Step], Tensor]) -> tuple[Step, FloatArray]:
+        """Continue with a token; the step, and the numbers [n] that `pick` takes of it."""
         ...
 
 
@@ -169,9 +178,10 @@ def greedy(
     run: Run, step: Step, rules: Rules, *, gate: Gate | None = None, bias: Bias | None = None, n_valid: int = 0
 ) -> Candidate:
     """The likeliest token each time; the gate is asked before a token is appended, and a bias is followed."""
-    best = Candidate()
+    best, choice = Candidate(), Choice(rules=rules, bias=bias)
+    host: FloatArray | None = None
     while len(best.ids) < rules.max_new:
-        token, logprob, row = _preferred(step, rules, bias, best.ids)
+        token, logprob, row = choice.read(choice.pick(step).cpu().numpy() if host is None else host, step)
         if logprob == -np.inf:
             return replace(best, stop="repeat")
         if token == rules.eos:
@@ -183,33 +193,52 @@ def greedy(
             if verdict == "stop_keep":
                 return replace(best.extended(token, logprob, row), stop="gate")
         best = best.extended(token, logprob, row)
-        if len(best.ids) < rules.max_new:
+        choice = replace(choice, ids=best.ids)
+        if len(best.ids) < rules.max_new and isinstance(run, Picking):
+            step, host = run.advance_picking(token, choice.pick)
+        elif len(best.ids) < rules.max_new:
             step = run.advance([token], [0])
     return best
 
 
-def _preferred(
-    step: Step, rules: Rules, bias: Bias | None, ids: tuple[int, ...]
-) -> tuple[int, float, FloatArray | None]:
-    """The likeliest token, of the mixture with the biased text while `ids` follow that; its log-probability, and the
-    row. All that is asked of the device comes in one copy."""
-    follows = bias is not None and len(ids) < len(bias.ids) and ids == bias.ids[: len(ids)]
-    shown = bias.ids[len(ids)] if bias is not None and follows else rules.eos
-    with torch.inference_mode():
-        log_probs = rules.allowed(step.logits[:1], [ids])[0]
-        best, token = log_probs.max(dim=-1)
-        few = torch.stack((token.float(), best, log_probs[shown], torch.isnan(step.logits).any().float()))
-        packed = few if step.weights is None else torch.cat((few, step.weights[0].flatten().float()))
-        host: FloatArray = packed.cpu().numpy()
-    refuse_nan(bool(host[3]))
-    row = None if step.weights is None else host[4:].reshape(step.weights.shape[1:])
-    likeliest, logprob, of_shown = int(host[0]), float(host[1]), float(host[2])
-    if bias is None or not follows or of_shown == -np.inf:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Choice:
+    """The likeliest token after `ids`, of the mixture with the biased text while they follow that."""
+
+    rules: Rules
+    bias: Bias | None = None
+    ids: tuple[int, ...] = ()
+
+    @property
+    def shown(self) -> int | None:
+        """The token of the biased text that comes next."""
+        bias, count = self.bias, len(self.ids)
+        if bias is None or count >= len(bias.ids) or self.ids != bias.ids[:count]:
+            return None
+        return bias.ids[count]
+
+    def pick(self, step: Step) -> Tensor:
+        """All that is asked of the device, in one piece [n], for `read`."""
+        shown = self.rules.eos if self.shown is None else self.shown
+        with torch.inference_mode():
+            log_probs = self.rules.allowed(step.logits[:1], [self.ids])[0]
+            best, token = log_probs.max(dim=-1)
+            few = torch.stack((token.float(), best, log_probs[shown], torch.isnan(step.logits).any().float()))
+            return few if step.weights is None else torch.cat((few, step.weights[0].flatten().float()))
+
+    def read(self, host: FloatArray, step: Step) -> tuple[int, float, FloatArray | None]:
+        """The token, its log-probability and the row; ModelError where scores are no numbers."""
+        refuse_nan(bool(host[3]))
+        row = None if step.weights is None else host[4:].reshape(step.weights.shape[1:])
+        likeliest, logprob, of_shown = int(host[0]), float(host[1]), float(host[2])
+        shown = self.shown
+        if self.bias is None or shown is None or of_shown == -np.inf:
+            return likeliest, logprob, row
+        weight = self.bias.weight
+        mixed = (1 - weight) * float(np.exp(host[2])) + weight
+        if mixed >= (1 - weight) * float(np.exp(host[1])):
+            return shown, of_shown, row
         return likeliest, logprob, row
-    mixed = (1 - bias.weight) * float(np.exp(host[2])) + bias.weight
-    if mixed >= (1 - bias.weight) * float(np.exp(host[1])):
-        return shown, of_shown, row
-    return likeliest, logprob, row
 
 
 def sample(

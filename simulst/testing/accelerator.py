@@ -8,8 +8,8 @@
 An operation on tensors of the CPU and of the device together is an error here as it is there. Under `Pretend` only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -33,8 +33,13 @@ class MixedDevicesError(RuntimeError):
     """Tensors of two devices met in one operation."""
 
 
+class CaptureError(RuntimeError):
+    """What is recorded once could not be played back on a real device."""
+
+
 class Pretend:
-    """Counts while it is entered: `launches`, `syncs` (device to host included) and `copies` from host to device."""
+    """Counts while it is entered: `launches` (views are none), `syncs` (device to host included) and `copies` from host
+    to device."""
 
     def __init__(self) -> None:
         self.launches = self.syncs = self.copies = 0
@@ -67,7 +72,7 @@ class Pretend:
             return result if comes else _wrapped(result, theirs)
         else:
             self._check(name, ours)
-            self.launches += 1
+            self.launches += not operation.is_view
         return tree_map(lambda one: _wrapped(one, theirs) if isinstance(one, Tensor) else one, result)
 
     def _check(self, name: str, ours: Sequence[Tensor]) -> None:
@@ -75,6 +80,15 @@ class Pretend:
             self.copies += len(ours)
         elif any(one.dim() for one in ours):
             raise MixedDevicesError(f"{name} on tensors of the CPU and of the device.")
+
+    @contextmanager
+    def as_one_launch(self) -> Iterator[None]:
+        """What is done inside counts as one launch; CaptureError where it waits for the device or copies to it."""
+        before = self.launches, self.syncs, self.copies
+        yield
+        if (self.syncs, self.copies) != before[1:]:
+            raise CaptureError("What is recorded waits for the device, or takes numbers of the CPU there.")
+        self.launches = before[0] + 1
 
 
 class OnDevice(Tensor):

@@ -21,6 +21,7 @@ from simulst.training.objective import cross_entropy, ctc_loss, forward
 from simulst.training.ranks import Ranks
 from simulst.training.sample import Marks, SampleConfig
 from simulst.training.samples import Sampler, batches, open_vectors
+from simulst.training.sharding import is_sharded, shard
 from simulst.training.state import base_of, fill, trainable_state
 
 
@@ -86,17 +87,10 @@ class DecoderTraining:
         computing: Computing = ON_CPU,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.model, self.folder, self.config, self.blank = model.to(computing.device), folder, config, blank
         self.computing, self.ranks = computing, Ranks(computing.device)
+        self.model, self.folder, self.config, self.blank = model, folder, config, blank
         self.own = self.ranks.share(config.accumulate)
-        if not model.adapted:
-            model.decoder.tie_weights()  # where moving made two of one
-        if config.gradient_checkpointing:
-            with catch_warnings(action="ignore"):  # the name that transformers 5 prefers is not in 4
-                model.decoder.gradient_checkpointing_enable({"use_reentrant": False})
-        model.encoder.requires_grad_(False)
-        if computing.on_cpu:  # whose fused attention takes 1.3 times as long a step of sentences
-            model.decoder.set_attn_implementation("eager")
+        self._placed()
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = adam(self.parameters, computing, config.learning_rate, config.weight_decay)
         self.progress = Progress()
@@ -106,6 +100,21 @@ class DecoderTraining:
         self.losses: list[Tensor] = []
         self.ctc: list[Tensor] = []
         self._since, self._began, self._first, self._seen = time.monotonic(), time.monotonic(), self.progress.step, 0
+
+    def _placed(self) -> None:
+        """Bring the model to the device, as it is to compute there."""
+        model, computing = self.model, self.computing
+        if self.config.gradient_checkpointing:
+            with catch_warnings(action="ignore"):  # the name that transformers 5 prefers is not in 4
+                model.decoder.gradient_checkpointing_enable({"use_reentrant": False})
+        model.encoder.requires_grad_(False)
+        if computing.on_cpu:  # whose fused attention takes 1.3 times as long a step of sentences
+            model.decoder.set_attn_implementation("eager")
+        if computing.sharded:
+            shard(model, self.ranks, computing.device)
+        model.to(computing.device)
+        if not model.adapted:
+            model.decoder.tie_weights()  # where moving made two of one
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
@@ -230,8 +239,10 @@ def train_decoder(
         progress.origin = drawn.origin
         training.step(drawn.own)
         due = progress.step % config.checkpoint_steps == 0 or progress.step >= config.steps
+        together = ranks.first or is_sharded(model)
+        found = score(model) if score and due and together else {}
         if ranks.first and (due or progress.step % 50 == 0):
-            training.record(score(model) if score and due else {})
+            training.record(found)
         if ranks.first and due:
             training.save()
     ranks.wait()

@@ -8,6 +8,7 @@ from torch import Tensor
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.training.pieces import Pieces
 from simulst.training.sample import Marks
+from simulst.training.sharding import is_sharded
 
 
 @torch.no_grad()
@@ -40,6 +41,7 @@ def _generate(model: SpeechLLM, prompts: list[list[int]], marks: Marks, beams: i
         num_beams=beams,
         pad_token_id=marks.eos,
         eos_token_id=marks.eos,
+        synced_gpus=is_sharded(model),  # a process that is done goes on for the layers that others ask for
     )
     return [[int(token) for token in row] for row in made[:, longest:].tolist()]
 

@@ -115,6 +115,12 @@ class Recipe:
     """cpu, cuda, cuda:1; auto: a GPU where there is one. Under torchrun `cuda` is one GPU for each process."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """What products of matrices are computed in; weights and sums are float32."""
+    sharded: bool = False
+    """Whether every process of torchrun holds only its part of the frozen weights of a pretrained decoder."""
+
+    def __post_init__(self) -> None:
+        if self.sharded and not isinstance(self.model.decoder, str):
+            raise DataError("sharded = true is for the frozen weights of a pretrained decoder; leave it out.")
 
     def path(self, value: str) -> Path:
         """A path of the recipe, relative to its file."""
@@ -129,7 +135,7 @@ class Recipe:
     @property
     def computing(self) -> Computing:
         """Its device and dtype; ModelError where the machine has no such device."""
-        return Computing.of(self.device, self.dtype)
+        return Computing.of(self.device, self.dtype, sharded=self.sharded)
 
     @property
     def folder(self) -> Path:

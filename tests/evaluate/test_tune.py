@@ -1,5 +1,6 @@
 """The search for a setting under a limit of latency, on the toy model."""
 
+import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,15 @@ def test_the_best_setting_within_the_limit_becomes_a_preset(
     assert (tmp_path / "out" / "curve.html").read_text().count("wait_k")
     data = tmp_path / "lists24"
     assert run("evaluate", data, "--model", "toy", "--policy", preset, "--output", tmp_path / "again")[0] == 0
+
+
+def test_the_numbers_that_a_model_computes_with_are_those_of_every_trial(
+    tune: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    assert tune("LAAL<=9", "--trials", 1, "--dtype", "bfloat16")[0] == 0
+    runs = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/*/run.json")]
+    assert len(runs) == 2  # the trial, and the same on the other half
+    assert {run["model"]["dtype"] for run in runs} == {"bfloat16"}
 
 
 def test_a_search_that_was_stopped_goes_on(tune: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:

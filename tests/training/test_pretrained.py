@@ -410,3 +410,95 @@ def test_keys_that_do_not_go_together_are_refused(place: Path) -> None:
         (place / "changed.toml").write_text(text)
         with pytest.raises(DataError, match=sentence):
             read_recipe(place / "changed.toml")
+
+
+def torchrun(*arguments: str) -> str:
+    """What two processes print."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launcher, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_with_a_part_of_the_decoder_each_train_what_one_trains(place: Path) -> None:
+    """The checkpoint is the same file; what the log says of the development sets is found by both together."""
+    states, figures = [], []
+    for name, changed in (("undivided", ""), ("divided", "sharded = true\n")):
+        path = made(place, name, training="accumulate = 2\ngradient_checkpointing = true")
+        path.write_text(changed + path.read_text().replace("steps = 4", "steps = 20"))
+        trained(path, "vocabulary")
+        if changed:
+            torchrun("-m", "simulst", "train", str(path), "--stage", "decoder")
+        else:
+            trained(path, "decoder")
+        states.append(torch.load(place / name / "decoder" / "decoder.pt", weights_only=True))
+        figures.append(json.loads((place / name / "decoder" / "log.jsonl").read_text().splitlines()[-1]))
+    one, two = states
+    assert one["step"] == two["step"] == 20 and one.keys() == two.keys()
+    moved = max(float(weights.abs().max()) for name, weights in one["model"].items() if name.endswith(".up"))
+    assert moved > 0.02  # they begin at nought
+    assert list(two["model"]) == list(one["model"])
+    for name, weights in one["model"].items():
+        torch.testing.assert_close(two["model"][name], weights, atol=1e-3, rtol=0)
+    assert figures[1]["dev_text"] == pytest.approx(figures[0]["dev_text"], abs=1e-3)
+    trained(place / "divided.toml", "decoder", "export")  # one process takes it from there
+    assert load_model(place / "divided" / "model").name == "model"
+
+
+PARTS = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from simulst.training.batch import collate
+from simulst.training.checkpoints import new_model
+from simulst.training.objective import cross_entropy, forward
+from simulst.training.ranks import Ranks
+from simulst.training.recipe import read_recipe
+from simulst.training.sample import Sample
+from simulst.training.sharding import is_sharded, shard
+
+recipe, cpu = read_recipe(Path(sys.argv[1])), torch.device("cpu")
+ranks, whole, part = Ranks(cpu), new_model(recipe), new_model(recipe)
+first = whole.decoder.get_input_embeddings().first
+vectors = np.random.default_rng(ranks.rank).integers(0, 60_000, (40, 128)).astype(np.uint16) & np.uint16(0x3FFF)
+heard = 9 + 5 * ranks.rank
+sample = Sample([first, *[-1] * heard, first + 2, 40, 2], [0.0] * (heard + 2) + [1, 1], (0, heard))
+batch = collate([sample], vectors, 128)
+frozen = [p.numel() for p in part.decoder.model.layers.parameters() if not p.requires_grad]
+shard(part, ranks, cpu)
+assert is_sharded(part) and not is_sharded(whole)
+here = sum(p.to_local().numel() for p in part.decoder.model.layers.parameters() if not p.requires_grad)
+gradients = []
+for model in (whole, part):
+    for tensor in model.decoder.parameters():
+        if tensor.requires_grad:
+            torch.manual_seed(tensor.numel())
+            tensor.data.add_(0.1 * torch.randn_like(tensor))
+    torch.autograd.backward(cross_entropy(forward(model, batch)[0], batch, smoothing=0.1))
+    gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 20
+for name, gradient in gradients[0].items():
+    assert type(gradients[1][name]) is torch.Tensor
+    torch.testing.assert_close(gradients[1][name], gradient, atol=1e-6, rtol=1e-4)
+print(f"rank {ranks.rank} holds {here / sum(frozen):.2f}")
+"""
+
+
+@pytest.mark.slow
+def test_a_part_of_the_weights_gives_whole_gradients(place: Path, tmp_path: Path) -> None:
+    path = made(place, "parts")
+    trained(path, "vocabulary")
+    (tmp_path / "parts.py").write_text(PARTS)
+    said = torchrun(str(tmp_path / "parts.py"), str(path))
+    assert sorted(said.splitlines()) == ["rank 0 holds 0.50", "rank 1 holds 0.50"]
+
+
+def test_only_frozen_weights_are_divided(place: Path, tmp_path: Path) -> None:
+    path = made(place, "alone-sharded")
+    path.write_text("sharded = true\n" + path.read_text())
+    assert read_recipe(path).computing.sharded
+    path.write_text(path.read_text().replace('decoder = "base"', "").replace(LORA, ""))
+    with pytest.raises(DataError, match=r"sharded = true is for the frozen weights of a pretrained decoder; leave it"):
+        read_recipe(path)

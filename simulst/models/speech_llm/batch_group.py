@@ -7,7 +7,8 @@ those that feed a single token attend together over their rows of the shared sla
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.modeling_utils import AttentionInterface
 
 from simulst.models.meeting import Asked
-from simulst.models.speech_llm.cache import RowLayer, Slab, StreamCache
+from simulst.models.speech_llm.cache import After, RowLayer, Slab, StreamCache
 from simulst.models.speech_llm.encoder_batch import Push
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Request(Asked):
     positions: Sequence[int] = ()
     record: bool = False
     score: bool = False
+    after: After[Any] | None = None
+    """What is made of the result, and brought to the CPU with that of the others."""
     push: Push | None = None
 
     @property
@@ -79,16 +82,16 @@ class Pack:
         together = set(map(id, ones))
         self.alone = [r for r in requests if id(r) not in together]
         self.order = [*self.alone, *ones]
-        self.ends = torch.tensor([r.length for r in self.order]).cumsum(0).tolist()
+        self.ends = list(accumulate(r.length for r in self.order))
         device = self.order[0].embeds.device  # type: ignore[union-attr]
         self._masks = [_causal(r.length, len(caches[id(r)]), device) for r in self.alone]
         self.slab, self.ones, self._device = slab, ones, device
         if ones:
-            lengths = torch.tensor([len(caches[id(r)]) for r in ones], device=device)
-            self.first, self.end, self.longest = rows[0], rows[-1] + 1, int(lengths.max()) + 1
-            self._places, self._rows = lengths, torch.tensor(rows, device=device)
+            lengths = [len(caches[id(r)]) for r in ones]
+            self.first, self.end, self.longest = rows[0], rows[-1] + 1, max(lengths) + 1
+            self._places, self._rows = torch.tensor([lengths, rows], device=device)
             seen = torch.zeros(self.end - self.first, dtype=torch.long, device=device)
-            seen[self._rows - self.first] = lengths
+            seen[self._rows - self.first] = self._places
             self._mask = torch.arange(self.longest, device=device) <= seen[:, None, None, None]
 
     def start(self, index: int) -> int:

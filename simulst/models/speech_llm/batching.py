@@ -14,23 +14,25 @@ own cache, positions and visibility, so it says what it says alone.
 go ahead without the others.
 """
 
-import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from simulst.core.translator import Translator
+from simulst.core.translator import FloatArray, Translator
 from simulst.errors import ModelError
 from simulst.models.meeting import Meeting
 from simulst.models.speech_llm.batch_group import Pack, Request, prepare
-from simulst.models.speech_llm.cache import Fed, Slab, StreamCache, Tally
-from simulst.models.speech_llm.compute import Computed, Direct
+from simulst.models.speech_llm.cache import After, Fed, StreamCache, Tally
+from simulst.models.speech_llm.compute import Computed, Direct, cache_in, slab_for
 from simulst.models.speech_llm.encoder import EncoderState
 from simulst.models.speech_llm.encoder_batch import Push, step_many
 from simulst.models.speech_llm.head_budget import HeadBudget
+from simulst.models.speech_llm.static_step import Token
+
+T = TypeVar("T")
 
 
 class Batcher(Meeting):
@@ -42,11 +44,11 @@ class Batcher(Meeting):
     def __init__(self, translator: Translator, *, streams: int, wait_s: float | None = None) -> None:
         if not isinstance(translator, Computed):
             raise ModelError(f"Model {translator.name} cannot decode several streams together; only speech LLMs can.")
-        self._slab, self._free = Slab(0), list[int]()
-        super().__init__(streams=streams, wait_s=wait_s, lock=self._slab.lock)
         self.weights = translator.weights
+        self._slab = slab_for(self.weights, at_once=streams)
+        super().__init__(streams=streams, wait_s=wait_s, lock=self._slab.lock)
         self.translator = translator.computed_by(self)
-        self._direct = Direct(self.weights)
+        self._direct = Direct(self.weights, self._slab)
         prepare(self.weights.model.decoder)
         self._encoding, self._decoding = self.lane(self._encode), self.lane(self._decode)
 
@@ -57,29 +59,9 @@ class Batcher(Meeting):
 
         A stream whose heads have a budget decodes alone.
         """
-        weights = self.weights
         if budget is not None:
             return self._direct.new_cache(tally, budget)
-        with self._turn:
-            if not self._free:
-                self._free = list(range(self._slab.rows, self._slab.rows + self.streams))
-                self._slab.rows += self.streams
-            row = self._free.pop(0)
-        cache = StreamCache(
-            self,
-            weights.attention.layers,
-            rotary=weights.rotary,
-            tally=tally,
-            slab=self._slab,
-            row=row,
-            forgets=weights.options.cache == "none",
-        )
-        weakref.finalize(cache, self._release, row)
-        return cache
-
-    def _release(self, row: int) -> None:
-        with self._turn:
-            self._free = sorted([*self._free, row])
+        return cache_in(self._slab, self, self.weights, tally)
 
     def __call__(
         self, cache: StreamCache, embeds: Tensor, positions: Sequence[int], *, record: bool, score: bool
@@ -87,6 +69,17 @@ class Batcher(Meeting):
         request = Request(cache=cache, embeds=embeds, positions=positions, record=record, score=score)
         found: Fed = self._ask(request)
         return found
+
+    def gather(
+        self, cache: StreamCache, embeds: Tensor, positions: Sequence[int], after: After[T], *, record: bool
+    ) -> tuple[T, FloatArray]:
+        """The numbers of all streams come in one copy; threads of a CPU pick theirs by themselves, side by side."""
+        if self.weights.device.type == "cpu":
+            found, picked = after(self(cache, embeds, positions, record=record, score=True))
+            return found, picked.numpy()
+        request = Request(cache=cache, embeds=embeds, positions=positions, record=record, score=True, after=after)
+        gathered: tuple[T, FloatArray] = self._ask(request)
+        return gathered
 
     def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
         """Speech vectors and CTC tokens of one stream."""
@@ -109,11 +102,37 @@ class Batcher(Meeting):
             request.result = vectors[at : at + count], tokens[at : at + count]
             at += count
 
+    def _recorded(self, requests: list[Request]) -> bool:
+        """Whether these were tokens of one recorded step, which has computed them."""
+        steps, tokens = self._direct.steps, list[Token]()
+        for request in requests:
+            if steps is None or request.cache is None or request.embeds is None or request.length != 1:
+                return False
+            tokens.append(Token(cache=request.cache, embeds=request.embeds, position=request.positions[0]))
+        if steps is None or not steps.fit(tokens):
+            return False
+        found = steps(tokens, record=any(request.record for request in requests))
+        for request, fed in zip(requests, found, strict=True):
+            request.result = fed
+        return True
+
     def _decode(self, requests: list[Request]) -> None:
+        self._feed(requests)
+        gathered = [(request, *request.after(request.result)) for request in requests if request.after is not None]
+        if not gathered:
+            return
+        host, at = torch.cat([picked for *_, picked in gathered]).cpu().numpy(), 0
+        for request, found, picked in gathered:
+            request.result = found, host[at : at + len(picked)].copy()
+            at += len(picked)
+
+    def _feed(self, requests: list[Request]) -> None:
         if len(requests) == 1:
             (one,) = requests
             assert one.cache is not None and one.embeds is not None
             one.result = self._direct.forward(one.cache, one.embeds, one.positions, record=one.record, score=one.score)
+            return
+        if self._recorded(requests):
             return
         weights, pack = self.weights, Pack(requests, self._slab)
         recording: AbstractContextManager[dict[int, Tensor]] = nullcontext({})

@@ -8,18 +8,21 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from simulst.core.translator import FloatArray
 from simulst.models.speech_llm.output import OutputLayer
 from simulst.models.speech_llm.rotary import Rotary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+T = TypeVar("T")
 
 FIRST_CAPACITY = 64
 
@@ -27,8 +30,10 @@ FIRST_CAPACITY = 64
 class Slab:
     """Buffers [rows, heads, capacity, head_dim] per layer, made at the first write; `rows` streams, one row each."""
 
-    def __init__(self, rows: int = 1) -> None:
-        self.rows = rows
+    def __init__(self, rows: int = 1, *, capacity: int = FIRST_CAPACITY) -> None:
+        self.rows, self.capacity = rows, capacity
+        self.moves = 0
+        """How often a buffer moved to a larger one."""
         self.lock = threading.RLock()
         """Held while buffers change; they may move to larger ones."""
         self.keys: dict[int, Tensor] = {}
@@ -40,13 +45,40 @@ class Slab:
             old = buffers.get(layer)
             if old is not None and old.shape[2] >= length and len(old) >= self.rows:
                 continue
-            capacity = max(length, FIRST_CAPACITY if old is None else old.shape[2])
+            capacity = max(length, self.capacity if old is None else old.shape[2])
             if old is not None and old.shape[2] < length:
                 capacity = max(length, 2 * old.shape[2])
             new = like.new_zeros(self.rows, like.shape[1], capacity, like.shape[3])
             if old is not None:
                 new[: len(old), :, : old.shape[2]] = old
             buffers[layer] = new
+            self.moves += 1
+
+
+class SharedSlab(Slab):
+    """Rows that streams take and give back; `at_once` more of them, or half as many again, are made when all are
+    taken."""
+
+    def __init__(self, *, at_once: int = 1, capacity: int = FIRST_CAPACITY) -> None:
+        super().__init__(0, capacity=capacity)
+        self.at_once = at_once
+        self._free: list[int] = []
+
+    def take(self) -> int:
+        """A row without entries; what was in it is gone, as a mask does not hide what is not a number."""
+        with self.lock, torch.inference_mode():
+            if not self._free:
+                more = max(self.at_once, self.rows // 2)
+                self._free = list(range(self.rows, self.rows + more))
+                self.rows += more
+            row = self._free.pop(0)
+            for buffer in (*self.keys.values(), *self.values.values()):
+                buffer[row : row + 1].zero_()
+        return row
+
+    def give_back(self, row: int) -> None:
+        with self.lock:
+            self._free = sorted([*self._free, row])
 
 
 class RowLayer(DynamicLayer):  # type: ignore[misc]
@@ -125,6 +157,19 @@ class Forward(Protocol):
     ) -> Fed: ...
 
 
+After = Callable[[Fed], tuple[T, Tensor]]
+"""What is made of a forward, and the numbers [n] of it that the CPU is to have."""
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A `Forward` that brings the numbers of several streams to the CPU in one copy."""
+
+    def gather(
+        self, cache: "StreamCache", embeds: Tensor, positions: Sequence[int], after: After[T], *, record: bool
+    ) -> tuple[T, FloatArray]: ...
+
+
 @dataclass(kw_only=True)
 class Tally:
     """What decoding has cost a stream."""
@@ -173,12 +218,23 @@ class StreamCache:
         """Compute and append entries [n, width]; by default they stand after the last position."""
         if not len(embeds):
             return Fed(hidden=embeds, queries={})
-        if positions is None:
-            first = self.positions[-1] + 1 if self.positions else 0
-            positions = range(first, first + len(embeds))
+        positions = self._counted(embeds, positions)
+        return self.forward(self, embeds, positions, record=record, score=score)
+
+    def extend_and(self, embeds: Tensor, after: After[T], *, record: bool) -> tuple[T, FloatArray]:
+        """`after` of the new entries, with scores, and the numbers that it picks."""
+        positions = self._counted(embeds, None)
+        if isinstance(self.forward, Gathering):
+            return self.forward.gather(self, embeds, positions, after, record=record)
+        found, picked = after(self.forward(self, embeds, positions, record=record, score=True))
+        return found, picked.cpu().numpy()
+
+    def _counted(self, embeds: Tensor, positions: Sequence[int] | None) -> Sequence[int]:
+        """Where new entries stand; their cost is added up."""
         self.tally.positions += len(embeds)
         self.tally.forwards += 1
-        return self.forward(self, embeds, positions, record=record, score=score)
+        first = self.positions[-1] + 1 if self.positions else 0
+        return range(first, first + len(embeds)) if positions is None else positions
 
     def crop(self, length: int) -> None:
         """Forget what comes after the first `length` entries."""

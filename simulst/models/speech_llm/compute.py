@@ -4,15 +4,17 @@
 `simulst.models.speech_llm.batching.Batcher` several streams in one forward.
 """
 
+import weakref
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from simulst.core.translator import Translator
-from simulst.models.speech_llm.cache import DirectForward, Forward, StreamCache, Tally
+from simulst.models.speech_llm.cache import DirectForward, Forward, SharedSlab, StreamCache, Tally
 from simulst.models.speech_llm.encoder import FRAME_SAMPLES, EncoderState
 from simulst.models.speech_llm.head_budget import HeadBudget
+from simulst.models.speech_llm.static_step import CAPACITY, StaticForward, StaticSteps
 from simulst.models.speech_llm.weights import Weights
 from simulst.models.speech_llm.written import WrittenForward
 
@@ -48,14 +50,45 @@ class Computed(Translator, Protocol):
         ...
 
 
-class Direct:
-    """One stream at a time, in the thread that asks; nothing is computed twice."""
+def slab_for(weights: Weights, *, at_once: int = 1) -> SharedSlab:
+    """Rows for streams, large from the beginning where they are recorded steps that fill them."""
+    return SharedSlab(at_once=at_once) if weights.capture is None else SharedSlab(at_once=at_once, capacity=CAPACITY)
 
-    def __init__(self, weights: Weights) -> None:
+
+def cache_in(slab: SharedSlab, forward: Forward, weights: Weights, tally: Tally) -> StreamCache:
+    """An empty cache in a free row of a slab; the row is free again once nobody holds the cache."""
+    row = slab.take()
+    cache = StreamCache(
+        forward,
+        weights.attention.layers,
+        rotary=weights.rotary,
+        tally=tally,
+        slab=slab,
+        row=row,
+        forgets=weights.options.cache == "none",
+    )
+    weakref.finalize(cache, slab.give_back, row)
+    return cache
+
+
+class Direct:
+    """One stream at a time, in the thread that asks; nothing is computed twice.
+
+    Where single tokens are recorded (`Weights.capture`), all streams are rows of one slab, which may be given.
+    """
+
+    def __init__(self, weights: Weights, slab: SharedSlab | None = None) -> None:
         self.weights = weights
         self.forward: Forward = DirectForward(weights.model.decoder, weights.attention.recording)
-        if weights.written is not None:
-            self.forward = WrittenForward(weights.written, weights.model.output)
+        self.slab: SharedSlab | None = None
+        self.steps: StaticSteps | None = None
+        if weights.written is None:
+            return
+        self.forward = WrittenForward(weights.written, weights.model.output)
+        if weights.capture is not None:
+            self.slab = slab or slab_for(weights)
+            self.steps = StaticSteps(weights.written, weights.model.output, self.slab, weights.capture)
+            self.forward = StaticForward(self.steps, self.forward)
 
     def hear(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> tuple[Tensor, list[int]]:
         return self.weights.read_frames(self.weights.model.encoder.step(samples, state, is_final=is_final))
@@ -65,6 +98,8 @@ class Direct:
 
     def new_cache(self, tally: Tally, budget: HeadBudget | None = None) -> StreamCache:
         weights = self.weights
+        if self.slab is not None and budget is None:
+            return cache_in(self.slab, self.forward, weights, tally)
         return StreamCache(
             self.forward,
             weights.attention.layers,

@@ -1,6 +1,6 @@
 """How committed text and speech stand in the decoder's context, and one decoding run after them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,6 +59,19 @@ class SpeechRun:
         if self._several is not None or len(tokens) > 1:
             return self._advance_several(tokens, parents)
         fed = self.cache.extend(self.weights.embed(tokens), record=self.rows.queries, score=True)
+        return self._fed(fed, tokens)
+
+    def advance_picking(self, token: int, pick: Callable[[Step], Tensor]) -> tuple[Step, FloatArray]:
+        """`advance` of the only sequence, and the numbers that are picked of it."""
+
+        def after(fed: Fed) -> tuple[Step, Tensor]:
+            step = self._fed(fed, [token])
+            return step, pick(step)
+
+        return self.cache.extend_and(self.weights.embed([token]), after, record=self.rows.queries)
+
+    def _fed(self, fed: Fed, tokens: Sequence[int]) -> Step:
+        """What is known after the tokens that were fed to the cache."""
         rows = self._rows_of(fed, 1)
         self.tokens += tokens
         if rows is not None:

@@ -261,7 +261,11 @@ class BlockCausalEncoder(nn.Module):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         if mask is not None:
             mask = mask[:, None, None].expand(-1, 1, q.shape[2], -1)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        width = q.shape[-1]
+        if q.device.type != "cpu" and width % 8:  # the fused kernels of a GPU take no such heads
+            q, k, v = (F.pad(t, (0, -width % 8)) for t in (q, k, v))
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=width**-0.5)
+        return found[..., :width].transpose(1, 2).flatten(2)
 
     @staticmethod
     def residual(layer: nn.Module, x: Tensor, attended: Tensor) -> Tensor:

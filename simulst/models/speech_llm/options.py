@@ -36,6 +36,11 @@ class Options:
         "what multiplies matrices on a CPU: torch's own choice (plain) or oneDNN; auto: the one that is quicker "
         "when the model is loaded, with dtype=int8 also bfloat16 in the encoder; results differ in the last digits",
     )
+    graph: Literal["auto", "static", "off"] = option(
+        "auto",
+        "how single tokens are decoded on a GPU: recorded once as a CUDA graph and played back (auto); off: kernel by "
+        "kernel, as on a CPU; static: in the shapes of a graph without recording, anywhere, only to compare",
+    )
     base: str | None = option(
         None, "folder or hub name of the decoder that an adapter rests on; none: where it was when it was trained"
     )

@@ -56,7 +56,7 @@ class SpeechLLMText(TextSide):
     evidence = frozenset({Evidence.NBEST, Evidence.LOGPROBS})
 
     def __init__(self, weights: Weights) -> None:
-        self.weights = weights
+        self.weights, self.device = weights, str(weights.device)
 
     def continue_source(self, text: str, draw: Draw) -> list[str]:
         """Sampled continuations of `text` by the model's own source language model."""

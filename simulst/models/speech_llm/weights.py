@@ -11,6 +11,7 @@ from torch import Tensor
 from simulst.errors import ModelError
 from simulst.models.attention import STREAMING_FILE, Head, check_heads, median_width
 from simulst.models.speech_llm.arithmetic import Arithmetic
+from simulst.models.speech_llm.graphs import capture_for
 from simulst.models.speech_llm.monotonic import MonotonicHeads
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.models.speech_llm.options import Options
@@ -50,6 +51,7 @@ class Weights:
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
         self.monotonic = monotonic
+        self.capture = capture_for(options.graph, self.device)
         self._streaming = self._key_heads(streaming) if streaming else frozenset()
         self.evicts = options.cache == "evict"
         self.rotary = self._rotary(required=self.evicts or options.positions == "grouped")

@@ -7,7 +7,7 @@ which runs all that is not one stream alone (beams, batches, text), and gives th
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,18 @@ from simulst.models.speech_llm.rotary import Rotary, Turns, TurnTable
 
 PROBED = (3, 1, 2)
 """Entries of the forwards by which a written decoder is compared with the model."""
+
+
+class Attended(Protocol):
+    """What is cached of one layer, as attention fills it and looks at it."""
+
+    def write(self, start: int, keys: Tensor, values: Tensor) -> None:
+        """New entries [1, heads, n, dim] from place `start` on."""
+        ...
+
+    def attend(self, queries: Tensor, mask: Tensor | None) -> Tensor:
+        """What the queries [1, heads, n, dim] of the new entries see."""
+        ...
 
 
 class WrittenLayer(nn.Module):
@@ -45,7 +57,7 @@ class WrittenLayer(nn.Module):
         v = qkv[:, turning * self.head_dim :].view(len(x), self.key_heads, self.head_dim).transpose(0, 1)[None]
         return qkv[:, : self.heads * self.head_dim], turned[:, : self.heads], turned[:, self.heads :], v
 
-    def forward(self, x: Tensor, q: Tensor, cached: RowLayer, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, q: Tensor, cached: Attended, mask: Tensor | None) -> Tensor:
         """What comes after the projections, [n, width]."""
         x = x + self.output(cached.attend(q, mask)[0].transpose(0, 1).reshape(len(x), -1))
         gate, up = self.gate_up(_normed(x, self.mlp_norm)).chunk(2, dim=-1)
@@ -70,10 +82,22 @@ class WrittenDecoder(nn.Module):
         self, embeds: Tensor, positions: Sequence[int], cached: Sequence[RowLayer], recorded: dict[int, Tensor] | None
     ) -> Tensor:
         """Hidden states [n, width] of new entries, whose keys and values are appended; queries by layer if wanted."""
-        x, turns, past = embeds, self.turns(positions, embeds), cached[0].length
-        mask = None
-        if len(x) > 1 and past:
-            mask = torch.ones(len(x), past + len(x), dtype=torch.bool, device=x.device).tril(past)
+        past, mask = cached[0].length, None
+        if len(embeds) > 1 and past:
+            mask = torch.ones(len(embeds), past + len(embeds), dtype=torch.bool, device=embeds.device).tril(past)
+        return self.through(embeds, self.turns(positions, embeds), cached, recorded, past=past, mask=mask)
+
+    def through(
+        self,
+        x: Tensor,
+        turns: Turns,
+        cached: Sequence[Attended],
+        recorded: dict[int, Tensor] | None,
+        *,
+        past: int = 0,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The same for entries whose places are known to the caches."""
         for index, layer in enumerate(self.layers):
             queries, q, k, v = layer.project(x, turns)  # type: ignore[operator]
             if recorded is not None:

@@ -133,7 +133,7 @@ class LocalText(TextSide):
     """The text side of one stream on a model that runs here."""
 
     def __init__(self, model: LocalModel) -> None:
-        self.model, self.evidence = model, model.evidence
+        self.model, self.evidence, self.device = model, model.evidence, str(model.device)
 
     def continue_source(self, text: str, draw: Draw) -> list[str]:
         return self.model.continue_source(text, draw)

@@ -49,8 +49,8 @@ class SourceContinuer:
 
 
 @lru_cache(maxsize=2)
-def load_source_model(name: str) -> SourceContinuer:
-    """The causal model in a local directory or under a hub name; safetensors only. Raises ModelError."""
+def load_source_model(name: str, device: str = "cpu") -> SourceContinuer:
+    """The causal model in a local directory or under a hub name, on a device; safetensors only. Raises ModelError."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     directory = Path(name)
@@ -58,7 +58,7 @@ def load_source_model(name: str) -> SourceContinuer:
         if not is_hub_name(name):
             raise ModelError(f"Unknown source model '{name}'; give a directory or a hub name (owner/name).")
         directory = fetch(name)
-    model = load_pretrained(AutoModelForCausalLM, directory, device="cpu", dtype=None)
+    model = load_pretrained(AutoModelForCausalLM, directory, device=device, dtype=None)
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -72,6 +72,8 @@ class TextSide(ABC):
     """A text side that gives the best translation of a text; implements `simulst.core.translator.SourceModel`."""
 
     evidence: frozenset[Evidence] = frozenset()
+    device: str = "cpu"
+    """Where a causal model is loaded that goes on with its texts."""
 
     @abstractmethod
     def continue_source(self, text: str, draw: Draw) -> list[str]: ...
@@ -81,7 +83,7 @@ class TextSide(ABC):
 
     def continuer(self, name: str) -> SourceLanguageModel:
         """The causal model `name`, or this one."""
-        return load_source_model(name) if name else self
+        return load_source_model(name, self.device) if name else self
 
     def search_text(self, text: str, prefix: Sequence[int], query: Query, *, max_new: int) -> list[Hypothesis]:
         """The best translation, cut by the gate."""
