@@ -28,9 +28,9 @@ from simulst.models.meeting import Meeting
 from simulst.models.speech_llm.batch_group import Pack, Request, prepare
 from simulst.models.speech_llm.cache import Fed, Slab, StreamCache, Tally
 from simulst.models.speech_llm.compute import Computed, Direct
-from simulst.models.speech_llm.encoder import EncoderState
 from simulst.models.speech_llm.encoder_batch import Push, step_many
 from simulst.models.speech_llm.head_budget import HeadBudget
+from simulst.models.speech_llm.streaming_encoder import EncoderState
 
 
 class Batcher(Meeting):
