@@ -56,12 +56,14 @@ def load_pretrained(
     dtype: str | None,
     attention: str = "sdpa",
     int8: bool = False,
-    adapter: bool = False,
+    adapter: Path | None = None,
+    config: Any = None,
 ) -> Any:
     """A transformers model of class `kind` in evaluation mode; never fetches, never runs code from the directory.
 
     With `int8` the dtype int8 is known too: linear layers of the decoder and of its output are rounded after loading.
-    With `adapter` an adapter beside the weights is put on; else a directory that holds one is refused.
+    An adapter in the directory `adapter` is put on; where none is named, a directory that holds one is refused. A
+    `config` is in the place of that of the directory.
 
     Raises ModelError where weights are missing, damaged, of another shape, or not safetensors.
     """
@@ -70,9 +72,9 @@ def load_pretrained(
     bound_kernel_cache()
     where = torch_device(device)
     check_weights(directory)
-    adapted = has_adapter(directory)
+    adapted = has_adapter(adapter or directory)
     precision = choose_precision(dtype, where, int8=int8 and not adapted)
-    if adapted and not adapter:
+    if adapted and adapter is None:
         raise ModelError(f"The adapter (LoRA) in {directory} is not used for such a model; merge it into the weights.")
     try:
         with quiet(), base_alone(directory) as base:
@@ -83,6 +85,7 @@ def load_pretrained(
                 trust_remote_code=False,
                 dtype=precision.dtype,
                 attn_implementation=attention,
+                config=config,
                 output_loading_info=True,
             )
     except ImportError as error:  # of what unpacks quantised weights
@@ -95,8 +98,8 @@ def load_pretrained(
     if missing:
         count = "1 tensor is" if len(missing) == 1 else f"{len(missing)} tensors are"
         raise ModelError(f"The weights in {directory} are incomplete: {count} missing, for example {missing[0]}.")
-    if adapted:
-        put_on(model, directory)
+    if adapted and adapter is not None:
+        put_on(model, adapter)
     model = model.to(where).eval().requires_grad_(False)
     if precision.int8:
         _round(model)
@@ -107,7 +110,7 @@ def _round(model: Any) -> None:
     from simulst.models.int8 import Int8Linear
     from simulst.models.kernels import replace_layers
 
-    replace_layers(model.get_decoder(), Int8Linear)
+    replace_layers(model.get_decoder().layers, Int8Linear)
     output = model.get_output_embeddings()
     model.set_output_embeddings(Int8Linear(output.weight, output.bias))
 

@@ -23,6 +23,7 @@ FAMILIES: dict[str, str] = {
     "speech_llm": "simulst.models.speech_llm.translator:FAMILY",
     "whisper": "simulst.models.seq2seq.whisper:FAMILY",
     "moonshine": "simulst.models.seq2seq.moonshine:FAMILY",
+    "moonshine_streaming": "simulst.models.seq2seq.moonshine_streaming:FAMILY",
     "seamless_m4t": "simulst.models.seq2seq.seamless:FAMILY",
     "seamless_m4t_v2": "simulst.models.seq2seq.seamless:FAMILY",
     "canary": "simulst.models.seq2seq.canary:FAMILY",
@@ -30,6 +31,7 @@ FAMILIES: dict[str, str] = {
     "qwen2_audio": "simulst.models.audio_llm.qwen2_audio:FAMILY",
     "voxtral": "simulst.models.audio_llm.voxtral:FAMILY",
     "granite_speech": "simulst.models.audio_llm.granite_speech:FAMILY",
+    "phi4_multimodal": "simulst.models.audio_llm.phi4_multimodal:FAMILY",
     **dict.fromkeys(("marian", "m2m_100", "t5"), "simulst.models.text.encoder_decoder:FAMILY"),
     **dict.fromkeys(
         ("gemma", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"),

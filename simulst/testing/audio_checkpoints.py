@@ -100,6 +100,31 @@ def tiny_granite_speech(directory: Path, *, template: str | None = GRANITE, seed
     return _saved(model, directory, pieces, marks, template, eos="<|end_of_text|>")
 
 
+def tiny_phi4_multimodal(directory: Path, *, seed: int = 0) -> Path:
+    """A Phi-4 multimodal of 2 + 3 layers, without its adapter for speech and nearly without eyes."""
+    import torch
+    from transformers import Phi4MultimodalConfig, Phi4MultimodalForCausalLM
+
+    marks = ["<|endoftext|>", "<|user|>", "<|end|>", "<|assistant|>", "<|audio|>", "<|image|>"]
+    pieces = _pieces(marks)
+    config = Phi4MultimodalConfig(
+        audio_config={
+            "hidden_size": 32, "intermediate_size": 48, "num_blocks": 2, "num_attention_heads": 4, "audio_token_id": 4,
+            "ext_pw_out_channel": 32, "depthwise_separable_out_channel": 32, "nemo_conv_channels": 8,
+            "initializer_range": 0.3, "bias_max_distance": 40,
+        },
+        vision_config={
+            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 28, "crop_size": 28, "image_token_id": 5,
+        },
+        vocab_size=len(pieces), pad_token_id=0, bos_token_id=0, eos_token_id=[2, 0],
+        original_max_position_embeddings=1024, **_TEXT,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = _said(Phi4MultimodalForCausalLM(config), ends=[2, 0])
+    return _saved(model, directory, pieces, marks, None, eos="<|end|>")
+
+
 _ENCODER: dict[str, Any] = {
     "d_model": 32,
     "encoder_layers": 2,

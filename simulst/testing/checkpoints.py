@@ -96,6 +96,38 @@ def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
     )
 
 
+def tiny_moonshine_streaming(directory: Path, *, seed: int = 0) -> Path:
+    """A Moonshine Streaming of 2 + 2 layers and 4 heads, its decoder wider than its encoder, which sees 60 ms ahead."""
+    import torch
+    from transformers import GenerationConfig, MoonshineStreamingConfig, MoonshineStreamingForConditionalGeneration
+
+    marks = ["<unk>", "<s>", "</s>"]
+    pieces = [*marks, *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += [*("\u2581" + letter for letter in _LETTERS), *_LETTERS, ".", ","]
+    small = {"intermediate_size": 64, "num_hidden_layers": 2, "initializer_range": 0.4}
+    encoder = {
+        "hidden_size": 24,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "sliding_windows": [[6, 4], [5, 0]],
+    }
+    config = MoonshineStreamingConfig(
+        encoder_config={**encoder, **small},
+        hidden_size=32,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=200,
+        vocab_size=len(pieces),
+        decoder_start_token_id=1,
+        pad_token_id=2,
+        **small,
+    )
+    torch.manual_seed(seed)
+    model = MoonshineStreamingForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
+    return save_checkpoint(model, directory, pieces, {m: i for i, m in enumerate(marks)}, byte_level=False)
+
+
 def tiny_seamless(directory: Path, *, second: bool = False, seed: int = 0) -> Path:
     """A SeamlessM4T of 1 + 2 layers and 4 heads, English and German; `second` is version 2."""
     import torch

@@ -6,10 +6,14 @@ from pathlib import Path
 import torch
 
 from simulst.errors import DataError
-from simulst.models.registry import OWN_FORMAT, locate
-from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
+from simulst.models.checkpoint import read_json
+from simulst.models.registry import OWN_FORMAT
+from simulst.models.speech_llm.encoder import BlockCausalConfig
+from simulst.models.speech_llm.hub_encoders import find_encoder
 from simulst.models.speech_llm.moonshine_weights import load_moonshine_encoder
 from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, load_weights, read_config, tiny_decoder_config
+from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
+from simulst.models.speech_llm.windowed import Window, WindowedConfig, load_windowed
 from simulst.training.averaging import averaged, newest
 from simulst.training.pretrained import adapted_model
 from simulst.training.recipe import Recipe
@@ -41,25 +45,56 @@ def new_model(recipe: Recipe) -> SpeechLLM:
     decoder_config = tiny_decoder_config(recipe.model.vocabulary_size) | recipe.model.decoder
     source, target = recipe.data.source, recipe.data.target
     languages = {code: language_mark(code) for code in (source, target)}
-    made = SpeechLLMConfig(encoder=sizes, decoder=decoder_config, languages=languages, source=source, target=target)
+    made = SpeechLLMConfig(
+        encoder=sizes,
+        stack=sizes.frame_multiple,
+        decoder=decoder_config,
+        languages=languages,
+        source=source,
+        target=target,
+    )
     return SpeechLLM(made)
 
 
 def _encoder_folder(recipe: Recipe) -> Path:
-    return locate(recipe.place(recipe.model.encoder)).directory
+    return find_encoder(recipe.place(recipe.model.encoder))
 
 
-def _encoder_sizes(recipe: Recipe) -> BlockCausalConfig:
-    if not recipe.model.encoder or not (folder := _encoder_folder(recipe) / OWN_FORMAT).is_file():
+def _encoder_sizes(recipe: Recipe) -> BlockCausalConfig | WindowedConfig:
+    if not recipe.model.encoder:
         return BlockCausalConfig()
-    return read_config(folder.parent).encoder
+    folder = _encoder_folder(recipe)
+    if not _is_causal(folder, recipe):
+        return _windowed(folder, recipe)
+    return read_config(folder).encoder if (folder / OWN_FORMAT).is_file() else BlockCausalConfig()
 
 
-def first_encoder(recipe: Recipe) -> BlockCausalEncoder:
-    """The encoder that a recipe begins with: of a simulst model, or Moonshine's as published. Raises ModelError."""
+def _is_causal(folder: Path, recipe: Recipe) -> bool:
+    """Whether the encoder in a folder is block-causal; DataError where a window is asked for all the same."""
+    own = (folder / OWN_FORMAT).is_file()
+    causal = own or read_json(folder / "config.json").get("model_type") == "moonshine"
+    if causal and recipe.model.window is not None:
+        raise DataError(
+            "[model.window] is for encoders without a causal form; this one takes its own, so leave it out."
+        )
+    return causal
+
+
+def _windowed(folder: Path, recipe: Recipe) -> WindowedConfig:
+    """DataError for a window that the encoder cannot have."""
+    try:
+        return WindowedConfig.of(folder, recipe.model.window or Window())
+    except ValueError as error:
+        raise DataError(f"[model.window] cannot be: {error}.") from error
+
+
+def first_encoder(recipe: Recipe) -> StreamingEncoder:
+    """The encoder that a recipe begins with: of a simulst model, or a checkpoint's as published. Raises ModelError."""
     if recipe.model.start:
         return started(recipe).encoder
     folder = _encoder_folder(recipe)
+    if not _is_causal(folder, recipe):
+        return load_windowed(folder, _windowed(folder, recipe))
     if (folder / OWN_FORMAT).is_file():
         return load_weights(folder, read_config(folder)).encoder.requires_grad_(True)
     return load_moonshine_encoder(folder)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from simulst.audio.samples import SAMPLE_RATE
-from simulst.models.speech_llm.encoder import FRAME_SAMPLES, BlockCausalEncoder
+from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
 from simulst.training.computing import ON_CPU, Computing
 from simulst.training.speech import SpeechStore, augment
 
@@ -33,7 +33,6 @@ class Talk:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    stack: int = 4
     single_share: float = 0.3
     max_talk_s: float = 28.0
     batch_s: float = 120.0
@@ -85,7 +84,7 @@ def _talk_audio(
 
 
 def extract(
-    encoder: BlockCausalEncoder,
+    encoder: StreamingEncoder,
     store: SpeechStore,
     folder: Path,
     config: FeatureConfig,
@@ -97,10 +96,10 @@ def extract(
     vectors, index = folder / "vectors.bf16", folder / "talks.jsonl"
     done = read_talks(folder)
     groups = compose(store, config)
-    skip, width = len(done), config.stack * encoder.config.model_dim
+    skip, width = len(done), encoder.config.frame_multiple * encoder.config.model_dim
     total = sum(talk.count for talk in done)
     vectors.touch()
-    vector_samples = FRAME_SAMPLES * config.stack
+    vector_samples = encoder.config.frame_samples * encoder.config.frame_multiple
     began, seconds = time.monotonic(), 0.0
     with vectors.open("r+b") as out, index.open("a") as lines, torch.inference_mode():
         out.truncate(total * width * 2)
@@ -121,7 +120,7 @@ def extract(
                 longest = len(talks[batch[0]][0])
                 while order and (len(batch) + 1) * longest < config.batch_s * SAMPLE_RATE:
                     batch.append(order.pop())
-                results |= _encode(encoder, [talks[i][0] for i in batch], batch, config.stack, computing)
+                results |= _encode(encoder, [talks[i][0] for i in batch], batch, computing)
                 seconds += sum(len(talks[i][0]) for i in batch) / SAMPLE_RATE
             for i, (_, sentences, group) in enumerate(talks):
                 out.write(results[i].tobytes())
@@ -137,20 +136,19 @@ def extract(
 
 
 def _encode(
-    encoder: BlockCausalEncoder,
+    encoder: StreamingEncoder,
     audio: list[npt.NDArray[np.float32]],
     names: list[int],
-    stack: int,
     computing: Computing,
 ) -> dict[int, npt.NDArray[np.uint16]]:
     """Encode clips of different length in one batch: causality makes zero padding at the end harmless but for the
     look-ahead of the last blocks, which hears silence instead of nothing."""
-    longest = max(len(a) for a in audio)
+    longest, stack = max(len(a) for a in audio), encoder.config.frame_multiple
     batch = torch.from_numpy(np.stack([np.pad(a, (0, longest - len(a))) for a in audio]))
     with computing.autocast():
         frames = encoder.full(batch.to(computing.device))
     stacked = frames.reshape(len(frames), -1, stack * frames.shape[2]).to(torch.bfloat16).cpu()
-    counts = [-(-len(a) // (FRAME_SAMPLES * stack)) for a in audio]
+    counts = [-(-len(a) // (encoder.config.frame_samples * stack)) for a in audio]
     return {
         name: stacked[row, :count].contiguous().view(torch.uint16).numpy()
         for row, (name, count) in enumerate(zip(names, counts, strict=True))

@@ -14,6 +14,7 @@ from simulst.models.speech_llm.base import Base, describe_base, find_base, load_
 from simulst.models.speech_llm.encoder import BlockCausalConfig
 from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, read_config
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, TokenizerVocabulary, add_marks
+from simulst.models.speech_llm.windowed import WindowedConfig
 from simulst.models.vocabulary import TOKENIZER_FILE
 from simulst.outputs import write_text
 from simulst.training.pieces import Pieces, TokenizerPieces, read_pieces
@@ -55,7 +56,7 @@ def pieces_of(recipe: Recipe) -> Pieces:
     return TokenizerPieces(TokenizerVocabulary(recipe.folder / TOKENIZER_FILE, eos=end, size=size))
 
 
-def adapted_model(recipe: Recipe, decoder: str, encoder: BlockCausalConfig) -> SpeechLLM:
+def adapted_model(recipe: Recipe, decoder: str, encoder: BlockCausalConfig | WindowedConfig) -> SpeechLLM:
     """A pretrained decoder with a new projector, marks and additions to its layers. Raises ModelError."""
     noted = _noted(recipe.folder)
     assert noted.base is not None
@@ -64,6 +65,7 @@ def adapted_model(recipe: Recipe, decoder: str, encoder: BlockCausalConfig) -> S
         noted,
         base=base,
         encoder=encoder,
+        stack=encoder.frame_multiple,
         languages={code: language_mark(code) for code in (data.source, data.target)},
         source=data.source,
         target=data.target,

@@ -9,6 +9,7 @@ from typing import Literal
 from simulst.core.settings import read
 from simulst.errors import DataError
 from simulst.models.speech_llm.adapted import LoraConfig
+from simulst.models.speech_llm.windowed import Window
 from simulst.training.computing import Computing
 from simulst.training.decoder import DecoderTrainingConfig
 from simulst.training.features import FeatureConfig
@@ -59,7 +60,10 @@ class ModelSection:
     """The model that is made."""
 
     encoder: str
-    """A Moonshine checkpoint (folder or hub name) whose encoder is taken, or a simulst model with its trained one."""
+    """A checkpoint (folder or hub name) of Moonshine, Whisper, wav2vec2, HuBERT or w2v-BERT whose encoder is taken, or
+    a simulst model with its trained one."""
+    window: Window | None = None
+    """What an encoder without a causal form sees for each block."""
     vocabulary_size: int = 8000
     licence: str = "Apache-2.0"
     start: str = ""

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import torch
 
+from simulst.errors import DataError
 from simulst.models.speech_llm.adapted import merge
 from simulst.models.speech_llm.encoder import BlockCausalEncoder
 from simulst.models.speech_llm.network import SpeechLLM, save_model
+from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, copy_vocabulary
 from simulst.training import features as feature_stage
 from simulst.training import incremental_stages
@@ -65,15 +67,17 @@ def speech(recipe: Recipe) -> None:
 
 
 def encoder(recipe: Recipe) -> None:
-    """Imitation training of the block-causal encoder."""
+    """Imitation training of the block-causal encoder; another is taken as it is."""
     torch.set_num_threads(recipe.threads)
     if recipe.imitation.steps == 0:
         return
-    store = SpeechStore(recipe.folder / "speech")
-    imitate(first_encoder(recipe), store, recipe.folder / "encoder", recipe.imitation, recipe.computing)
+    store, model = SpeechStore(recipe.folder / "speech"), first_encoder(recipe)
+    if not isinstance(model, BlockCausalEncoder):
+        raise DataError(f"The encoder of {recipe.model.encoder} is taken as it is; say [imitation] steps = 0.")
+    imitate(model, store, recipe.folder / "encoder", recipe.imitation, recipe.computing)
 
 
-def trained_encoder(recipe: Recipe) -> BlockCausalEncoder:
+def trained_encoder(recipe: Recipe) -> StreamingEncoder:
     """The encoder that the recipe has made, or the one it starts with."""
     checkpoint, model = recipe.folder / "encoder" / "encoder.pt", first_encoder(recipe)
     if checkpoint.exists():

@@ -9,7 +9,14 @@ from simulst import load_model
 from simulst.core.source import FloatArray
 from simulst.models.seq2seq.translator import Seq2SeqTranslator
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
-from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
+from simulst.testing.checkpoints import (
+    tiny_canary,
+    tiny_moonshine,
+    tiny_moonshine_streaming,
+    tiny_seamless,
+    tiny_speech2text,
+    tiny_whisper,
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,6 +32,11 @@ def whisper_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def moonshine_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_moonshine(tmp_path_factory.mktemp("models") / "tiny-moonshine")
+
+
+@pytest.fixture(scope="session")
+def moonshine_streaming_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_moonshine_streaming(tmp_path_factory.mktemp("models") / "tiny-moonshine-streaming")
 
 
 @pytest.fixture(scope="session")
@@ -55,13 +67,25 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "seamless": {"target": "de"},
     "speech2text": {},
 }
+STREAMING: dict[str, dict[str, Any]] = {"moonshine_streaming": {}}
+"""Whose encoder does not begin again."""
+
+
+@pytest.fixture(scope="session", params=[*OPTIONS, *STREAMING])
+def tiny(request: pytest.FixtureRequest) -> Seq2SeqTranslator:
+    """A tiny model of every architecture, attention unfiltered, no minimum of audio."""
+    return _loaded(request)
 
 
 @pytest.fixture(scope="session", params=list(OPTIONS))
-def tiny(request: pytest.FixtureRequest) -> Seq2SeqTranslator:
-    """A tiny model of every architecture, attention unfiltered, no minimum of audio."""
+def reencoding(request: pytest.FixtureRequest) -> Seq2SeqTranslator:
+    """Those that encode a window of audio again."""
+    return _loaded(request)
+
+
+def _loaded(request: pytest.FixtureRequest) -> Seq2SeqTranslator:
     directory = request.getfixturevalue(f"{request.param}_dir")
-    model = load_model(directory, median_s=0, no_repeat_ngram=0, **OPTIONS[request.param])
+    model = load_model(directory, median_s=0, no_repeat_ngram=0, **(OPTIONS | STREAMING)[request.param])
     assert isinstance(model, Seq2SeqTranslator)
     return model
 

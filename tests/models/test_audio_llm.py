@@ -16,12 +16,19 @@ from simulst.core.translator import Evidence, Hypothesis, Query
 from simulst.errors import ModelError, SimulstError
 from simulst.models.audio_llm.granite_speech import features_of
 from simulst.policies import POLICIES
-from simulst.testing.audio_checkpoints import CHATML, tiny_granite_speech, tiny_qwen2_audio, tiny_voxtral
+from simulst.testing.audio_checkpoints import (
+    CHATML,
+    tiny_granite_speech,
+    tiny_phi4_multimodal,
+    tiny_qwen2_audio,
+    tiny_voxtral,
+)
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "qwen2_audio": tiny_qwen2_audio,
     "voxtral": tiny_voxtral,
     "granite_speech": tiny_granite_speech,
+    "phi4_multimodal": tiny_phi4_multimodal,
 }
 EACH = frozenset({Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS, Evidence.LOGPROBS})
 Loaded = Callable[[str], tuple[Any, Path]]
@@ -48,8 +55,11 @@ def heard(model: Any, samples: FloatArray) -> Any:
 
 def inputs(kind: str, model: Any, samples: FloatArray) -> tuple[int, dict[str, Tensor]]:
     """How many embeddings the library's own processing makes of the audio, and what it gives the model."""
-    from transformers import WhisperFeatureExtractor
+    from transformers import Phi4MultimodalFeatureExtractor, WhisperFeatureExtractor
 
+    if kind == "phi4_multimodal":
+        given = dict(Phi4MultimodalFeatureExtractor()(samples, sampling_rate=16_000, return_tensors="pt"))
+        return int(given["audio_embed_sizes"][0]), given
     if kind == "granite_speech":
         features = features_of(torch.from_numpy(samples))
         return -(-features.shape[1] // 15) * 3, {"input_features": features}
@@ -68,6 +78,7 @@ def inputs(kind: str, model: Any, samples: FloatArray) -> tuple[int, dict[str, T
 def library(kind: str, directory: Path) -> Any:
     from transformers import (
         GraniteSpeechForConditionalGeneration,
+        Phi4MultimodalForCausalLM,
         Qwen2AudioForConditionalGeneration,
         VoxtralForConditionalGeneration,
     )
@@ -76,6 +87,7 @@ def library(kind: str, directory: Path) -> Any:
         "qwen2_audio": Qwen2AudioForConditionalGeneration,
         "voxtral": VoxtralForConditionalGeneration,
         "granite_speech": GraniteSpeechForConditionalGeneration,
+        "phi4_multimodal": Phi4MultimodalForCausalLM,
     }
     return kinds[kind].from_pretrained(directory, attn_implementation="eager").eval()
 
@@ -136,7 +148,7 @@ def test_log_probabilities_and_rows_are_the_librarys(loaded: Loaded, noise: Floa
     np.testing.assert_allclose(found.alignment.heads, rows.numpy(), atol=1e-4)
     np.testing.assert_allclose(found.alignment.weights, rows.mean(0).numpy(), atol=1e-4)
     assert found.alignment.weights.shape == (7, found.alignment.n_valid) and found.alignment.history == 3
-    seconds = {"qwen2_audio": 0.04, "voxtral": 0.08, "granite_speech": 0.1}[kind]
+    seconds = {"qwen2_audio": 0.04, "voxtral": 0.08, "granite_speech": 0.1, "phi4_multimodal": 0.08}[kind]
     assert model.frame_s == seconds and found.alignment.n_valid == round(4 / seconds)
 
 
@@ -218,7 +230,7 @@ def test_every_policy_runs_or_refuses_in_a_sentence(loaded: Loaded, noise: Float
 
 
 def test_what_the_models_are_told(loaded: Loaded) -> None:
-    qwen, voxtral, granite = (loaded(kind)[1] for kind in MAKERS)
+    qwen, voxtral, granite, phi = (loaded(kind)[1] for kind in MAKERS)
 
     def told(directory: Path, **options: Any) -> str:
         model: Any = load_model(directory, **options)
@@ -232,6 +244,9 @@ def test_what_the_models_are_told(loaded: Loaded) -> None:
     raw: Any = load_model(granite, prompt="<|audio|>{target}:")
     assert raw.prompts.before == () and raw.vocabulary.decode(raw.prompts.after) == "German:"
     assert load_model(qwen, target="ja").vocabulary.spaced is False
+    assert told(phi, prompt="Say it in {target}.") == "Say it in German."
+    raw = load_model(phi, prompt="<|audio|>{target}:")
+    assert raw.prompts.before == () and raw.vocabulary.decode(raw.prompts.after) == "German:"
 
 
 def test_a_transcript_is_asked_for_by_itself(loaded: Loaded, noise: FloatArray) -> None:

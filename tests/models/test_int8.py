@@ -17,7 +17,12 @@ from simulst.models import int8, load_model
 from simulst.models.int8 import Int8Conv1d, Int8Linear
 from simulst.models.speech_llm.batching import Batcher
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
-from simulst.testing.audio_checkpoints import tiny_granite_speech, tiny_qwen2_audio, tiny_voxtral
+from simulst.testing.audio_checkpoints import (
+    tiny_granite_speech,
+    tiny_phi4_multimodal,
+    tiny_qwen2_audio,
+    tiny_voxtral,
+)
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.testing.text_checkpoints import tiny_causal, tiny_t5
 
@@ -130,14 +135,14 @@ def test_only_where_there_are_kernels(folder: Path, monkeypatch: pytest.MonkeyPa
         load_model(folder, dtype="int8")
 
 
-@pytest.mark.parametrize("make", [tiny_qwen2_audio, tiny_voxtral, tiny_granite_speech])
+@pytest.mark.parametrize("make", [tiny_qwen2_audio, tiny_voxtral, tiny_granite_speech, tiny_phi4_multimodal])
 def test_a_speech_llm_of_the_hub_says_nearly_the_same(make: Callable[[Path], Path], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     audio, scores = (0.1 * rng.standard_normal(32_000)).astype(np.float32), []
     for dtype in (None, "int8"):
         model: Any = load_model(make(tmp_path / "model"), dtype=dtype)
         assert isinstance(model.scorer, Int8Linear) == (dtype == "int8")
-        assert isinstance(model.decoder.layers[0].mlp.up_proj, Int8Linear) == (dtype == "int8")
+        assert isinstance(model.decoder.layers[0].mlp.down_proj, Int8Linear) == (dtype == "int8")
         session = model.open()
         session.extend_source(audio)
         window = session._encoded()

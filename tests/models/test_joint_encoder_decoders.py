@@ -17,7 +17,14 @@ from simulst.models.cascade import Cascade
 from simulst.models.seq2seq.weights import Seq2SeqWeights
 from simulst.models.text.encoder_decoder import EncoderDecoder
 from simulst.models.text.translator import TextTranslatorSession
-from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
+from simulst.testing.checkpoints import (
+    tiny_canary,
+    tiny_moonshine,
+    tiny_moonshine_streaming,
+    tiny_seamless,
+    tiny_speech2text,
+    tiny_whisper,
+)
 from simulst.testing.noise import noise, speak
 from simulst.testing.text_checkpoints import tiny_causal, tiny_marian, tiny_nllb, tiny_t5
 
@@ -26,6 +33,7 @@ T = TypeVar("T")
 SPEECH: dict[str, tuple[Callable[[Path], Path], dict[str, str]]] = {
     "whisper": (tiny_whisper, {"source": "de"}),
     "moonshine": (tiny_moonshine, {}),
+    "moonshine_streaming": (tiny_moonshine_streaming, {}),
     "canary": (tiny_canary, {"target": "de"}),
     "speech2text": (tiny_speech2text, {}),
     "seamless": (tiny_seamless, {"target": "de"}),

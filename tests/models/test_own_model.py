@@ -14,8 +14,20 @@ from simulst.models import FAMILIES, describe_model, load_model, option_names, o
 from simulst.models.fingerprint import fingerprint
 from simulst.models.registry import locate
 from simulst.policies import load_policy
-from simulst.testing.audio_checkpoints import tiny_granite_speech, tiny_qwen2_audio, tiny_voxtral
-from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
+from simulst.testing.audio_checkpoints import (
+    tiny_granite_speech,
+    tiny_phi4_multimodal,
+    tiny_qwen2_audio,
+    tiny_voxtral,
+)
+from simulst.testing.checkpoints import (
+    tiny_canary,
+    tiny_moonshine,
+    tiny_moonshine_streaming,
+    tiny_seamless,
+    tiny_speech2text,
+    tiny_whisper,
+)
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.testing.text_checkpoints import tiny_causal, tiny_marian, tiny_nllb, tiny_t5
 
@@ -167,6 +179,7 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "speech_llm": make_tiny_speech_llm,
     "whisper": tiny_whisper,
     "moonshine": tiny_moonshine,
+    "moonshine_streaming": tiny_moonshine_streaming,
     "seamless_m4t": tiny_seamless,
     "seamless_m4t_v2": lambda path: tiny_seamless(path, second=True),
     "canary": tiny_canary,
@@ -177,6 +190,7 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "qwen2_audio": tiny_qwen2_audio,
     "voxtral": tiny_voxtral,
     "granite_speech": tiny_granite_speech,
+    "phi4_multimodal": tiny_phi4_multimodal,
     **{kind: partial(tiny_causal, kind=kind) for kind in FAMILIES if FAMILIES[kind].endswith("causal_lm:FAMILY")},
 }
 

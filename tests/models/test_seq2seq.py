@@ -183,17 +183,17 @@ def test_samples_repeat_with_their_seed(tiny: Seq2SeqTranslator, noise: FloatArr
 
 
 def test_audio_is_encoded_once_per_change(
-    tiny: Seq2SeqTranslator, noise: FloatArray, monkeypatch: pytest.MonkeyPatch
+    reencoding: Seq2SeqTranslator, noise: FloatArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: list[int] = []
-    encode = tiny.encoder.encode
+    encode = reencoding.encoder.encode
 
     def counted(samples: FloatArray) -> Any:
         lengths.append(len(samples))
         return encode(samples)
 
-    monkeypatch.setattr(tiny.encoder, "encode", counted)
-    session = opened(tiny, noise[:32_000])
+    monkeypatch.setattr(reencoding.encoder, "encode", counted)
+    session = opened(reencoding, noise[:32_000])
     first = session.hypothesise((), Query(max_new=2))[0]
     again = session.hypothesise(first.ids, Query(max_new=2))[0]
     session.extend_source(np.zeros(0, dtype=np.float32))
@@ -207,14 +207,14 @@ def test_audio_is_encoded_once_per_change(
 
 
 def test_dropping_audio_rounds_down_to_a_frame_and_equals_never_having_it(
-    tiny: Seq2SeqTranslator, noise: FloatArray
+    reencoding: Seq2SeqTranslator, noise: FloatArray
 ) -> None:
-    session = opened(tiny, noise)
-    frame = tiny.encoder.frame_samples
+    session = opened(reencoding, noise)
+    frame = reencoding.encoder.frame_samples
     session.drop_source((10 * frame + frame // 2) / 16_000)
     assert session.start_s == 10 * frame / 16_000 and session.heard_s == 4.0
     kept = session.hypothesise((), Query(max_new=4, want=ALL))[0]
-    fresh = opened(tiny, noise[10 * frame :]).hypothesise((), Query(max_new=4, want=ALL))[0]
+    fresh = opened(reencoding, noise[10 * frame :]).hypothesise((), Query(max_new=4, want=ALL))[0]
     assert kept.ids == fresh.ids and kept.alignment is not None and fresh.alignment is not None
     assert kept.alignment.start_s == 10 * frame / 16_000 and fresh.alignment.start_s == 0
     np.testing.assert_array_equal(kept.alignment.weights, fresh.alignment.weights)

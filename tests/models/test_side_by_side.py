@@ -20,7 +20,7 @@ from simulst.models.cascade import Cascade
 from simulst.models.seq2seq.translator import ManyTongues
 from simulst.models.seq2seq.windows import EncodedWindow, Features, JointWindow
 from simulst.models.speech_llm.compute import Direct
-from simulst.models.speech_llm.encoder import EncoderState
+from simulst.models.speech_llm.streaming_encoder import EncoderState
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.models.text import compute as texts
 from simulst.models.text.encoder_decoder import EncoderDecoder

@@ -11,6 +11,7 @@ import torch
 
 from simulst.models.attention import choose_heads
 from simulst.models.speech_llm.arithmetic import Arithmetic
+from simulst.models.speech_llm.encoder import BlockCausalEncoder
 from simulst.models.speech_llm.network import load_weights, read_config
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
@@ -97,6 +98,7 @@ def test_a_step_of_imitation(folder: Path) -> None:
     def two_steps(computing: Computing, asked: Callable[[], int]) -> tuple[list[float], int]:
         encoder = load_weights(folder, read_config(folder)).encoder.requires_grad_(True).to(computing.device)
         optimiser = adam(encoder.parameters(), computing, 1e-3, 0.0)
+        assert isinstance(encoder, BlockCausalEncoder)
         imitation, losses = Imitation(encoder, full_context(encoder), computing), list[torch.Tensor]()
         before = asked()
         for _ in range(2):
@@ -119,12 +121,12 @@ def test_features_come_back_in_one_copy(folder: Path) -> None:
     rng = np.random.default_rng(2)
     audio = [rng.normal(0, 0.1, count).astype(np.float32) for count in (20_000, 14_000)]
     encoder = load_weights(folder, read_config(folder)).encoder
-    expected = _encode(encoder, audio, [3, 5], 4, CPU)
+    expected = _encode(encoder, audio, [3, 5], CPU)
     with Pretend() as counted:
         encoder.to(DEVICE)
         before = counted.syncs
         with torch.inference_mode():
-            found = _encode(encoder, audio, [3, 5], 4, ELSEWHERE)
+            found = _encode(encoder, audio, [3, 5], ELSEWHERE)
         assert counted.syncs - before == 1
     assert sorted(found) == [3, 5]
     for name, vectors in expected.items():

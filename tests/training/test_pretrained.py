@@ -25,7 +25,7 @@ from simulst.models.speech_llm.network import SpeechLLM, load_weights, read_conf
 from simulst.models.speech_llm.vocabulary import TokenizerVocabulary, copy_vocabulary
 from simulst.models.speech_llm.written import written_out
 from simulst.policies import POLICIES, load_policy
-from simulst.testing.checkpoints import tiny_whisper
+from simulst.testing.checkpoints import tiny_moonshine
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.testing.text_checkpoints import tiny_causal
 from simulst.training.checkpoints import new_model
@@ -361,10 +361,10 @@ def test_decoders_that_cannot_be_are_refused_in_a_sentence(
     said = refusal(made(place, "no-vocabulary"), "decoder", capsys)
     assert said.endswith("no-vocabulary holds no vocabulary of a pretrained decoder; run the stage vocabulary.")
     path = made(place, "other-ears")
-    path.write_text(path.read_text().replace('"ears"', '"whisper"'))
-    tiny_whisper(place / "whisper")
+    path.write_text(path.read_text().replace('"ears"', '"moonshine"'))
+    tiny_moonshine(place / "moonshine")
     said = refusal(path, "features", capsys)
-    assert said.endswith("whisper is not of the shape of Moonshine tiny, whose encoder is taken.")
+    assert said.endswith("moonshine is not of the shape of Moonshine tiny, whose encoder is taken.")
     path = made(place, "unknown-layers", model='lora = { layers = ["query"] }')
     trained(path, "vocabulary")
     assert "has no linear layers named 'query' for LoRA; it has down_proj, " in refusal(path, "decoder", capsys)

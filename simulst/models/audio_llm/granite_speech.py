@@ -31,7 +31,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         GraniteSpeechForConditionalGeneration, directory, options, name=name, device=device, dtype=dtype,
         tokenizer=chat_tokenizer(directory), read_prompt=read_prompt, window=GraniteSpeechWindow,
         max_source_s=MAX_SOURCE_S,
-        scale=lambda config: float(config.logits_scaling), adapter=True,
+        scale=lambda config: float(config.logits_scaling), adapter=directory,
     )  # fmt: skip
 
 

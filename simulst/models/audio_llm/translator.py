@@ -1,6 +1,7 @@
 """Speech LLMs of the hub: audio is put into a prompt as embeddings, the language model writes after it.
 
-What differs between them (encoder, prompt) stands in `qwen2_audio.py`, `voxtral.py` and `granite_speech.py`.
+What differs between them (encoder, prompt) stands in `qwen2_audio.py`, `voxtral.py`, `granite_speech.py` and
+`phi4_multimodal.py`.
 """
 
 from collections.abc import Callable
@@ -42,9 +43,10 @@ def read_audio_llm(
     window: Callable[[Any], AudioEncoder],
     max_source_s: float,
     scale: Callable[[Any], float] = lambda config: 1.0,
-    adapter: bool = False,
+    adapter: Path | None = None,
+    positions: Callable[[Any], int] = lambda config: int(config.max_position_embeddings),
 ) -> AudioLLM:
-    """A checkpoint of class `kind`; `window` and `scale` are made of the model and of its decoder's configuration.
+    """A checkpoint of class `kind`; `window` is made of the model, `scale` and `positions` of its decoder's config.
 
     Raises ModelError with one sentence for anything unusable.
     """
@@ -67,7 +69,7 @@ def read_audio_llm(
         ends=ends,
         scale=scale(config),
         max_source_s=max_source_s,
-        positions=int(config.max_position_embeddings),
+        positions=positions(config),
     )
 
 

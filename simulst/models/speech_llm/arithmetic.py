@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from simulst.models.int8 import Int8Conv1d, Int8Linear
 from simulst.models.kernels import Bfloat16Linear, Kernel, OneDnnLinear, plain, replace_layers
+from simulst.models.speech_llm.encoder import BlockCausalEncoder
 from simulst.models.speech_llm.network import SpeechLLM
 
 
@@ -25,18 +26,17 @@ class Arithmetic:
 
     def applied(self, model: SpeechLLM, others: Sequence[nn.Module] = ()) -> None:
         """Replace the layers of a model, and those of modules that share its decoder's weights."""
-        encoder = model.config.encoder
         if self.short_encoder:
             replace_layers(model.encoder, Bfloat16Linear)
         elif self.kernel == "onednn":
-            exact = encoder.block_frames + encoder.lookahead_frames
-            replace_layers(model.encoder, partial(OneDnnLinear, exact=exact))
+            replace_layers(model.encoder, partial(OneDnnLinear, exact=model.config.encoder.pass_frames))
         if self.int8 or self.kernel == "onednn":
             for module in (model.decoder, *others):
                 replace_layers(module, self.layer)
         if self.int8:
             replace_layers(model.projector, self.layer)
-            model.encoder.set_submodule("conv2", Int8Conv1d(model.encoder.conv2))
+            if isinstance(model.encoder, BlockCausalEncoder):
+                model.encoder.set_submodule("conv2", Int8Conv1d(model.encoder.conv2))
 
     def layer(self, weight: Tensor, bias: Tensor | None = None) -> nn.Module:
         """A linear layer of the decoder."""

@@ -1,6 +1,6 @@
 """The pretrained decoder that a speech LLM is built on: where it is, its description, weights, and room for marks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,26 +60,32 @@ def find_base(name: str) -> Path:
     return directory
 
 
-def describe_base(directory: Path) -> dict[str, object]:
-    """The decoder's configuration as `simulst.json` holds it. Raises ModelError."""
+def described(directory: Path, needed: Sequence[str]) -> dict[str, object]:
+    """A configuration as `simulst.json` holds it: what differs from the library's, and what is needed. Raises
+    ModelError."""
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        values: dict[str, object] = config.to_diff_dict()
+        known = config.to_dict()
+        values: dict[str, object] = config.to_diff_dict() | {name: known[name] for name in needed}
     except Exception as error:  # transformers takes any configuration and trips over it anywhere
         raise ModelError(f"{directory}/config.json cannot be read: {error}") from error
-    ends = values.get("eos_token_id")
-    values["eos_token_id"] = ends[0] if isinstance(ends, list) and ends else ends
-    if not isinstance(values["eos_token_id"], int):
-        raise ModelError(f"{directory}/config.json does not say by which token a text ends (eos_token_id).")
-    known = config.to_dict()
-    values |= {name: known[name] for name in _NEEDED}
     return {
         name: value
         for name, value in values.items()
         if value is not None and name not in _OF_THE_FILE and not name.startswith("_")
     }
+
+
+def describe_base(directory: Path) -> dict[str, object]:
+    """The decoder's configuration as `simulst.json` holds it. Raises ModelError."""
+    values = described(directory, _NEEDED)
+    ends = values.get("eos_token_id")
+    values["eos_token_id"] = ends[0] if isinstance(ends, list) and ends else ends
+    if not isinstance(values["eos_token_id"], int):
+        raise ModelError(f"{directory}/config.json does not say by which token a text ends (eos_token_id).")
+    return values
 
 
 def tokenizer_of(directory: Path) -> str:

@@ -27,10 +27,10 @@ from simulst.models.meeting import Meeting
 from simulst.models.speech_llm.batch_group import Pack, Request, prepare
 from simulst.models.speech_llm.cache import After, Fed, StreamCache, Tally
 from simulst.models.speech_llm.compute import Computed, Direct, cache_in, slab_for
-from simulst.models.speech_llm.encoder import EncoderState
 from simulst.models.speech_llm.encoder_batch import Push, step_many
 from simulst.models.speech_llm.head_budget import HeadBudget
 from simulst.models.speech_llm.static_step import Token
+from simulst.models.speech_llm.streaming_encoder import EncoderState
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from simulst.core.translator import Translator
 from simulst.models.speech_llm.cache import DirectForward, Forward, SharedSlab, StreamCache, Tally
-from simulst.models.speech_llm.encoder import FRAME_SAMPLES, EncoderState
 from simulst.models.speech_llm.head_budget import HeadBudget
 from simulst.models.speech_llm.static_step import CAPACITY, StaticForward, StaticSteps
+from simulst.models.speech_llm.streaming_encoder import EncoderState
 from simulst.models.speech_llm.weights import Weights
 from simulst.models.speech_llm.written import WrittenForward
 
@@ -126,8 +126,9 @@ class Recompute(Direct):
         return vectors[known:], tokens[known:]
 
     def forget(self, state: EncoderState, vectors: int) -> None:
-        frames = vectors * self.weights.model.config.stack
-        state.samples = state.samples[frames * FRAME_SAMPLES :].clone()
+        config = self.weights.model.config
+        frames = vectors * config.stack
+        state.samples = state.samples[frames * config.encoder.frame_samples :].clone()
         state.frames -= frames
 
     def new_cache(self, tally: Tally, budget: HeadBudget | None = None) -> StreamCache:

@@ -19,20 +19,40 @@ def check_description(values: Mapping[str, object], where: str = "simulst.json")
             raise ModelError(f"{where}: {key} must be an object.")
     if "vocab_size" not in _table(values, "decoder"):
         raise ModelError(f"{where}: decoder needs vocab_size.")
-    for key, value in _table(values, "encoder").items():
-        if key == "norm_half_life_s":
-            _seconds(value, f"{where}: encoder.{key}")
-        else:
-            _size(value, f"{where}: encoder.{key}", least=0 if key in ENCODER_MAY_BE_ZERO else 1)
-    for key, value in _table(values, "decoder").items():
-        if key.endswith(SIZES):
-            _size(value, f"{where}: decoder.{key}")
-        elif key.endswith("_token_id"):
-            _size(value, f"{where}: decoder.{key}", least=0)
+    _check_encoder(_table(values, "encoder"), where)
+    _check_network(_table(values, "decoder"), f"{where}: decoder")
     for key in ("stack", "projector_dim"):
         _size(values.get(key, 1), f"{where}: {key}")
     _seconds(values.get("max_source_s", 1.0), f"{where}: max_source_s")
     _check_words(values, where)
+
+
+def _check_encoder(encoder: Mapping[str, object], where: str) -> None:
+    network = encoder.get("network", {})
+    if not isinstance(network, dict):
+        raise ModelError(f"{where}: encoder.network must be an object.")
+    may_be_zero = (*ENCODER_MAY_BE_ZERO, *(["left_frames"] if network else []))
+    for key, value in network.items():  # layers of convolutions have a width each
+        for one in value if isinstance(value, list) else [value]:
+            _check_network({key: one}, f"{where}: encoder.network")
+    if not isinstance(encoder.get("normalise", True), bool):
+        raise ModelError(f"{where}: encoder.normalise must be true or false.")
+    for key, value in encoder.items():
+        if key in ("network", "normalise"):
+            continue
+        if key == "norm_half_life_s":
+            _seconds(value, f"{where}: encoder.{key}")
+        else:
+            _size(value, f"{where}: encoder.{key}", least=0 if key in may_be_zero else 1)
+
+
+def _check_network(network: Mapping[str, object], where: str) -> None:
+    """A configuration of transformers."""
+    for key, value in network.items():
+        if key.endswith(SIZES):
+            _size(value, f"{where}.{key}")
+        elif key.endswith("_token_id"):
+            _size(value, f"{where}.{key}", least=0)
 
 
 def _check_words(values: Mapping[str, object], where: str) -> None:

@@ -8,13 +8,14 @@ same frames, and a step costs the same at any time of the stream.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simulst.models.seq2seq import fairseq2_python as _fairseq2
+from simulst.models.speech_llm.streaming_encoder import EncoderState, StreamingEncoder
 
 _fairseq2.prepare()
 
@@ -33,6 +34,8 @@ FRAME_SAMPLES = 384
 """Samples per frame (24 ms): the strides of the three convolutions, 64 * 3 * 2."""
 TAIL_SAMPLES = 511
 """Samples after its own 384 that a frame needs: its receptive field is 895 samples."""
+FULL_CONTEXT = 1 << 20
+"""A block of seven hours: the whole clip."""
 CONV1_PER_FRAME = 6
 CONV1_TAIL = 7
 """`n` frames need `6 n + 7` outputs of the first convolution."""
@@ -68,8 +71,16 @@ class BlockCausalConfig:
             )
 
     @property
+    def frame_samples(self) -> int:
+        return FRAME_SAMPLES
+
+    @property
     def frame_s(self) -> float:
         return FRAME_SAMPLES / 16_000
+
+    @property
+    def pass_frames(self) -> int:
+        return self.block_frames + self.lookahead_frames
 
     @property
     def decay(self) -> float:
@@ -85,37 +96,6 @@ class BlockCausalConfig:
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
-
-
-@dataclass
-class EncoderState:
-    """One stream: audio not yet encoded, statistics, cached keys and values; its size does not depend on time."""
-
-    samples: Tensor
-    frames: int = 0
-    """Frames given out so far."""
-    count: float = 0.0
-    total: float = 0.0
-    squares: float = 0.0
-    keys: list[Tensor] = field(default_factory=list)
-    values: list[Tensor] = field(default_factory=list)
-    finished: bool = False
-
-    def clone(self) -> "EncoderState":
-        """An independent copy; tensors are shared because steps replace and never modify them."""
-        return replace(self, keys=list(self.keys), values=list(self.values))
-
-    def same(self, other: "EncoderState") -> bool:
-        """Whether both are copies of one state: what is cached is the same tensor then, as steps replace them."""
-        one, two = ((s.frames, s.count, s.total, s.squares, s.finished, len(s.keys)) for s in (self, other))
-        if one != two:
-            return False
-        cached = zip((*self.keys, *self.values), (*other.keys, *other.values), strict=True)
-        return all(a is b for a, b in cached) and torch.equal(self.samples, other.samples)
-
-    def become(self, other: "EncoderState") -> None:
-        """Turn into a copy of another state."""
-        vars(self).update(vars(other.clone()))
 
 
 def padded_samples(samples: int, frame_multiple: int) -> int:
@@ -140,8 +120,10 @@ def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat((turned, x[..., rotary_dim:]), dim=-1)
 
 
-class BlockCausalEncoder(nn.Module):
-    """Weights only; every stream's state comes from `open` and is passed to `step`."""
+class BlockCausalEncoder(StreamingEncoder):
+    """Moonshine's layers; a window is the samples of a block and of the look-ahead after it."""
+
+    config: BlockCausalConfig
 
     def __init__(self, config: BlockCausalConfig) -> None:
         super().__init__()
@@ -169,7 +151,6 @@ class BlockCausalEncoder(nn.Module):
     # -- the parallel form ------------------------------------------------------------------------------------------
 
     def full(self, audio: Tensor) -> Tensor:
-        """All frames of whole clips at once: [N, samples] of equal length -> [N, frames, D]."""
         c = self.config
         length = padded_samples(audio.shape[1], c.frame_multiple)
         if not length:
@@ -276,20 +257,13 @@ class BlockCausalEncoder(nn.Module):
     # -- the streaming form -----------------------------------------------------------------------------------------
 
     def open(self) -> EncoderState:
-        """The state of a new stream."""
         weight = self.conv1.weight
         return EncoderState(samples=torch.zeros(0, device=weight.device, dtype=weight.dtype))
 
-    def step(self, samples: Tensor, state: EncoderState, *, is_final: bool = False) -> Tensor:
-        """Append samples [n] and return the frames of every block that became complete: [frames, D], maybe none.
-
-        After `is_final` the stream is over; `full` of all samples equals the concatenation of all steps.
-        """
-        out = [self.block(window, main, state) for window, main in self.push(samples, state, is_final)]
-        return torch.cat(out) if out else self.conv1.weight.new_zeros(0, self.config.model_dim)
+    def hear_whole_clips(self) -> None:
+        self.config = replace(self.config, block_frames=FULL_CONTEXT, lookahead_frames=0, left_frames=0)
 
     def push(self, samples: Tensor, state: EncoderState, is_final: bool) -> Iterator[tuple[Tensor, int]]:
-        """Append samples; the windows that are ready, one after the other, as `_ready`."""
         if state.finished:
             raise RuntimeError("this stream has ended: open a new encoder state")
         state.samples = torch.cat((state.samples, samples.to(state.samples)))
@@ -314,7 +288,6 @@ class BlockCausalEncoder(nn.Module):
             yield window, main
 
     def block(self, window: Tensor, main: int, state: EncoderState) -> Tensor:
-        """[frames, D] of one window of samples, `main` of them for good, the rest look-ahead."""
         c = self.config
         x = self._front_step(window, main, state)
         turn = turns(state.frames + torch.arange(x.shape[0], device=x.device), c.rotary_dim, x.dtype)

@@ -1,7 +1,7 @@
-"""Several streams through the block-causal encoder at once: the same frames as one after the other.
+"""Several streams through an encoder at once: the same frames as one after the other.
 
-Blocks that became complete are computed together where they have the same size; each stream keeps its own left context,
-padded on the left and masked, and its own norm statistics.
+Blocks that became complete are computed together where they have the same size; in the block-causal encoder each stream
+keeps its own left context, padded on the left and masked, and its own norm statistics.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from simulst.models.speech_llm.encoder import CONV1_PER_FRAME, BlockCausalEncoder, EncoderState, turns
+from simulst.models.speech_llm.encoder import CONV1_PER_FRAME, BlockCausalEncoder, turns
+from simulst.models.speech_llm.streaming_encoder import EncoderState, StreamingEncoder
 
 
 @dataclass(kw_only=True)
 class Push:
-    """Samples for one stream, as the arguments of `BlockCausalEncoder.step`; the frames that came out of them."""
+    """Samples for one stream, as the arguments of `StreamingEncoder.step`; the frames that came out of them."""
 
     samples: Tensor
     state: EncoderState
@@ -23,7 +24,7 @@ class Push:
     frames: list[Tensor] = field(default_factory=list)
 
 
-def step_many(encoder: BlockCausalEncoder, pushes: Sequence[Push]) -> list[Tensor]:
+def step_many(encoder: StreamingEncoder, pushes: Sequence[Push]) -> list[Tensor]:
     """`encoder.step` for streams that differ; frames [frames, D] of each."""
     ready = [(push, encoder.push(push.samples, push.state, push.is_final)) for push in pushes]
     while ready:
@@ -35,18 +36,21 @@ def step_many(encoder: BlockCausalEncoder, pushes: Sequence[Push]) -> list[Tenso
                 blocks.setdefault((len(found[0]), found[1]), []).append((push, found[0]))
                 going.append((push, windows))
         for (_, main), group in blocks.items():
-            states = [push.state for push, _ in group]
-            for (push, _), frames in zip(group, _blocks(encoder, [w for _, w in group], main, states), strict=True):
+            together, states = [window for _, window in group], [push.state for push, _ in group]
+            for (push, _), frames in zip(group, _together(encoder, together, main, states), strict=True):
                 push.frames.append(frames)
         ready = going
-    nothing = encoder.conv1.weight.new_zeros(0, encoder.config.model_dim)
-    return [torch.cat(push.frames) if push.frames else nothing for push in pushes]
+    return [torch.cat(push.frames) if push.frames else encoder.nothing() for push in pushes]
+
+
+def _together(encoder: StreamingEncoder, windows: list[Tensor], main: int, states: list[EncoderState]) -> list[Tensor]:
+    """One block of equal size for every stream."""
+    if len(windows) > 1 and isinstance(encoder, BlockCausalEncoder):
+        return _blocks(encoder, windows, main, states)
+    return encoder.blocks(windows, main, states)
 
 
 def _blocks(encoder: BlockCausalEncoder, windows: list[Tensor], main: int, states: list[EncoderState]) -> list[Tensor]:
-    """One block of equal size for every stream."""
-    if len(windows) == 1:
-        return [encoder.block(windows[0], main, states[0])]
     c = encoder.config
     x = _front(encoder, torch.stack(windows), main, states)
     starts = torch.tensor([state.frames for state in states], device=x.device)

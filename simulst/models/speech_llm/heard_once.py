@@ -8,8 +8,8 @@ from torch import Tensor
 
 from simulst.models.speech_llm.cache import StreamCache, Tally
 from simulst.models.speech_llm.compute import Compute
-from simulst.models.speech_llm.encoder import EncoderState
 from simulst.models.speech_llm.head_budget import HeadBudget
+from simulst.models.speech_llm.streaming_encoder import EncoderState
 
 REMEMBERED = 2
 """Steps; sessions in step need one, and one more where the end is heard twice."""

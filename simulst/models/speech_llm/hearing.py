@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from simulst.models.speech_llm.compute import Compute
-from simulst.models.speech_llm.encoder import EncoderState
+from simulst.models.speech_llm.streaming_encoder import EncoderState
 from simulst.models.speech_llm.weights import Weights
 
 

@@ -19,6 +19,8 @@ from simulst.models.speech_llm.base import Base, find_base, load_adapted
 from simulst.models.speech_llm.description import check_description
 from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
 from simulst.models.speech_llm.output import OutputLayer
+from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
+from simulst.models.speech_llm.windowed import WindowedConfig, WindowedEncoder
 from simulst.outputs import OutputError, whole_file, write_text
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ FORMAT = "simulst-speech-llm-1"
 class SpeechLLMConfig:
     """What `simulst.json` holds: encoder sizes, projector, the decoder's Hugging Face configuration, marks."""
 
-    encoder: BlockCausalConfig = field(default_factory=BlockCausalConfig)
+    encoder: BlockCausalConfig | WindowedConfig = field(default_factory=BlockCausalConfig)
     stack: int = 4
     """Encoder frames per speech vector."""
     projector_dim: int = 640
@@ -73,7 +75,9 @@ class SpeechLLMConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ModelError(f"simulst.json: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}.")
-        values["encoder"] = BlockCausalConfig.from_dict(values.get("encoder", {}))
+        encoder = values.get("encoder", {})
+        kind = WindowedConfig if "network" in encoder else BlockCausalConfig
+        values["encoder"] = kind.from_dict(encoder)
         values["tasks"] = tuple(values.get("tasks", ()))
         if "base" in values:
             values["base"] = Base.from_dict(values["base"])
@@ -115,6 +119,11 @@ class Projector(nn.Module):
         return vectors
 
 
+def encoder_of(config: BlockCausalConfig | WindowedConfig) -> StreamingEncoder:
+    """An encoder whose weights are still to come."""
+    return WindowedEncoder(config) if isinstance(config, WindowedConfig) else BlockCausalEncoder(config)
+
+
 class SpeechLLM(nn.Module):
     """Weights only; those of the decoder are drawn anew where none is given."""
 
@@ -123,7 +132,7 @@ class SpeechLLM(nn.Module):
         from transformers import AutoConfig, AutoModelForCausalLM
 
         self.config = config
-        self.encoder = BlockCausalEncoder(config.encoder)
+        self.encoder = encoder_of(config.encoder)
         if decoder is None:
             decoder_config = AutoConfig.for_model(**config.decoder)
             decoder = AutoModelForCausalLM.from_config(decoder_config, attn_implementation="sdpa")
@@ -211,6 +220,14 @@ def read_config(folder: Path) -> SpeechLLMConfig:
         raise ModelError(f"{folder}/simulst.json is not a valid model description: {error}.") from error
 
 
+def _numbers(encoder: BlockCausalConfig | WindowedConfig) -> int:
+    """How many an encoder holds at least."""
+    if isinstance(encoder, BlockCausalConfig):
+        return encoder.model_dim * encoder.inner_dim
+    with torch.device("meta"):
+        return sum(one.numel() for one in encoder_of(encoder).parameters())
+
+
 def _built(folder: Path, config: SpeechLLMConfig, numbers: int, base: str | None) -> SpeechLLM:
     """The model of `config` with weights still to come, of which the file holds `numbers`."""
     decoder, encoder = config.decoder, config.encoder
@@ -218,10 +235,13 @@ def _built(folder: Path, config: SpeechLLMConfig, numbers: int, base: str | None
         size = int(decoder["vocab_size"])
         return SpeechLLM(config, load_adapted(find_base(base or config.base.name), config.base, size))
     wide = max(decoder.get("vocab_size", 1), decoder.get("intermediate_size", 1), config.projector_dim)
-    if max(decoder.get("hidden_size", 1) * wide, encoder.model_dim * encoder.inner_dim) > max(numbers, 1):
-        raise ModelError(f"{folder}/simulst.json describes a model larger than its model.safetensors.")
+    too_large = decoder.get("hidden_size", 1) * wide > max(numbers, 1)
     try:
+        if too_large or _numbers(encoder) > max(numbers, 1):
+            raise ModelError(f"{folder}/simulst.json describes a model larger than its model.safetensors.")
         return SpeechLLM(config)
+    except ModelError:
+        raise
     except Exception as error:  # transformers takes any configuration and trips over it anywhere
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ModelError(

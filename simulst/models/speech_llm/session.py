@@ -93,7 +93,7 @@ class SpeechLLMSession(PlainSession):
             raise AudioError("Audio must be mono samples that are finite numbers.")
         self._received += len(samples)
         with torch.inference_mode():
-            audio = torch.from_numpy(samples.copy()).to(self.weights.model.embeddings)
+            audio = torch.from_numpy(samples.copy()).to(self.weights.device)
         if is_final and self.weights.model.config.reads_and_writes:
             self._before_end = (self._hearing.copy(), audio)
         self._hearing.hear(audio, is_final=is_final)

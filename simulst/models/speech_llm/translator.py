@@ -5,7 +5,6 @@ kept target text and the new tokens are decoded at each chunk, with `positions=g
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,8 +28,6 @@ from simulst.models.speech_llm.weights import Weights
 
 UNLOCKS = {Evidence.GROUPED: "positions=grouped"}
 """Evidence that an option brings."""
-FULL_CONTEXT = 1 << 20
-"""A block of seven hours: the whole clip."""
 
 
 class SpeechLLMTranslator(PlainTranslator):
@@ -97,7 +94,7 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
     precision = choose_precision(dtype, where, int8=True)
     model = load_weights(directory, config, dtype=precision.dtype, base=options.base).to(where)
     if options.encoder == "full":
-        model.encoder.config = replace(config.encoder, block_frames=FULL_CONTEXT, lookahead_frames=0, left_frames=0)
+        model.encoder.hear_whole_clips()
     layers, heads = int(config.decoder["num_hidden_layers"]), int(config.decoder["num_attention_heads"])
     chosen = choose_heads(directory, options.heads_file, middle_layer(layers, heads))
     arithmetic = Arithmetic(
