@@ -15,7 +15,7 @@ go ahead without the others.
 """
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from simulst.core.translator import Translator
 from simulst.errors import ModelError
+from simulst.models.decoding import Candidate
 from simulst.models.meeting import Meeting
 from simulst.models.speech_llm.batch_group import Pack, Request, prepare
 from simulst.models.speech_llm.cache import Fed, Slab, StreamCache, Tally
@@ -95,6 +96,10 @@ class Batcher(Meeting):
 
     def forget(self, state: EncoderState, vectors: int) -> None:
         """An encoder state does not grow."""
+
+    def once(self, key: Hashable, make: Callable[[], Candidate]) -> Candidate:
+        """Streams that meet are of different audio."""
+        return make()
 
     def _ask(self, request: Request) -> Any:
         return self.ask(self._decoding if request.push is None else self._encoding, request)

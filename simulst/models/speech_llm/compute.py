@@ -4,12 +4,14 @@
 `simulst.models.speech_llm.batching.Batcher` several streams in one forward.
 """
 
+from collections.abc import Callable, Hashable
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from simulst.core.translator import Translator
+from simulst.models.decoding import Candidate
 from simulst.models.speech_llm.cache import DirectForward, Forward, StreamCache, Tally
 from simulst.models.speech_llm.encoder import FRAME_SAMPLES, EncoderState
 from simulst.models.speech_llm.head_budget import HeadBudget
@@ -33,6 +35,10 @@ class Compute(Protocol):
 
         ModelError where the decoder has no attention by head.
         """
+        ...
+
+    def once(self, key: Hashable, make: Callable[[], Candidate]) -> Candidate:
+        """What `make` finds; for sessions beside each other it is made once under each key."""
         ...
 
 
@@ -73,6 +79,10 @@ class Direct:
             forgets=weights.options.cache == "none",
             layers_of=None if budget is None else budget.layers_of(weights.written),
         )
+
+    def once(self, key: Hashable, make: Callable[[], Candidate]) -> Candidate:
+        """Streams are alone here."""
+        return make()
 
 
 class Recompute(Direct):
