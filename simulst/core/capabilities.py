@@ -47,6 +47,8 @@ class ReadWrite:
     """The tag in its prompt: low, low-medium, medium, medium-high or high; without effect on turns."""
     turn: int = 0
     """0: the model decides when it writes. m: it is made to write (maybe nothing) after every m blocks of audio."""
+    joint: bool = False
+    """Turns hold transcript and translation; the session gives out the one of its language. Needs JOINT."""
     threshold: float = 0.5
     """Probability of WRITE against READ from which on it writes."""
     max_new: Callable[[int], int] = lambda words: 2 * (words + 25)

@@ -63,7 +63,7 @@ def check_fits(loaded: LoadedPolicy, model: Translator) -> None:
 
 def favouring_of(glossary: Glossary, loaded: LoadedPolicy, model: Translator) -> Favouring:
     """The glossary on the model's vocabulary. Raises GlossaryError where model or policy take none."""
-    own_ways = loaded.policy.needs() & {Evidence.SOURCE_LM, Evidence.CHAIN}
+    own_ways = loaded.policy.needs() & {Evidence.SOURCE_LM, Evidence.CHAIN, Evidence.JOINT}
     if own_ways:
         raise GlossaryError(
             f"Policy {loaded.name} translates text that the model makes up or writes itself, where a glossary is not "

@@ -29,6 +29,8 @@ class Evidence(StrEnum):
     """Transcript of the source, sampled continuations of it, and translation of text."""
     CHAIN = "chain"
     """The decoder itself writes a transcript of the source, and the translation after that."""
+    JOINT = "joint"
+    """The decoder writes transcript and translation as one text, in the order of time."""
     SESSION_TOKENS = "session_tokens"
     """The model's own READ/WRITE tokens."""
     GROUPED = "grouped"

@@ -20,4 +20,5 @@ POLICIES: dict[str, str] = {
     "blockwise_beam": "simulst.policies.blockwise_beam:BlockwiseBeam",
     "streamuni": "simulst.policies.streamuni:StreamUni",
     "infinite": "simulst.policies.infinite:Infinite",
+    "joint": "simulst.policies.joint:Joint",
 }

@@ -38,7 +38,7 @@ def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llam
         "tie_word_embeddings": tied,
     }
     encoder = BlockCausalConfig(model_dim=32, inner_dim=64, layers=2, heads=2, rotary_dim=8)
-    tasks = ("read_write", "turns", "grouped", "chain")
+    tasks = ("read_write", "turns", "grouped", "chain", "joint")
     config = SpeechLLMConfig(encoder=encoder, projector_dim=48, decoder=decoder, tasks=tasks)
     (folder / HEADS_FILE).write_text('{"heads": [[1, 0], [1, 3], [2, 2]]}')
     state = torch.random.get_rng_state()

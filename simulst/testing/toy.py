@@ -64,7 +64,7 @@ class ToyTranslator(PlainTranslator):
     """
 
     name: str = "toy"
-    provides: frozenset[Evidence] = frozenset(Evidence) - {Evidence.P_CHOOSE, Evidence.SESSION_TOKENS}
+    provides: frozenset[Evidence] = frozenset(Evidence) - {Evidence.P_CHOOSE, Evidence.SESSION_TOKENS, Evidence.JOINT}
     vocabulary: ToyVocabulary = field(default_factory=lambda: VOCABULARY)
     frame_s: float = FRAME / SAMPLE_RATE
     max_source_s: float = 12.0

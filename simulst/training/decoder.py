@@ -17,6 +17,7 @@ from simulst.models.speech_llm.network import SpeechLLM
 from simulst.training.averaging import keep_newest, write_checkpoint
 from simulst.training.batch import Batch, collate
 from simulst.training.computing import ON_CPU, Computing, adam, ahead
+from simulst.training.early import EarlyConfig
 from simulst.training.objective import cross_entropy, ctc_loss, forward
 from simulst.training.ranks import Ranks
 from simulst.training.sample import Marks, SampleConfig
@@ -47,6 +48,7 @@ class DecoderTrainingConfig:
         at_least=0,
     )
     ctc_random_tokens: int = 400
+    early_ctc: EarlyConfig = field(default_factory=EarlyConfig)
     weight_decay: float = 0.01
     gradient_checkpointing: bool = False
     """Whether what the decoder's layers compute is computed again on the way back: more time, less memory."""
@@ -145,7 +147,7 @@ class DecoderTraining:
                 logits, projected = forward(self.model, batch)
                 loss = cross_entropy(logits, batch, smoothing=config.label_smoothing)
             rng = random.Random(f"{config.seed}/{self.progress.step}/ctc" + (f"/{number}" if number else ""))
-            ctc = ctc_loss(self.model, projected, batch, self.blank, rng, config.ctc_random_tokens)
+            ctc = ctc_loss(self.model, projected, batch, self.blank, rng, config.ctc_random_tokens, config.early_ctc)
         if len(batch.lengths):
             self.ctc.append(ctc.detach())
         if loss is None:

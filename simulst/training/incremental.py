@@ -8,7 +8,7 @@ import gzip
 import json
 import random
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,20 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS
+from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS, turn_mark
 from simulst.errors import DataError
 from simulst.outputs import whole_file
 from simulst.training import grouped
-from simulst.training.interleaved import InterleavedMarks, Labels, TimedSentence, chunked, in_turns, sequence, unsaid
+from simulst.training.interleaved import (
+    InterleavedMarks,
+    Labels,
+    TimedSentence,
+    chunked,
+    in_joint_turns,
+    in_turns,
+    sequence,
+    unsaid,
+)
 from simulst.training.pieces import Pieces
 from simulst.training.sample import Marks, Sample, SampleConfig
 from simulst.training.word_alignment import Method, align, latest_source_words
@@ -175,14 +184,11 @@ class IncrementalSampler:
     ) -> None:
         self.annotations, self.corpus, self.vocabulary, self.plain = annotations, corpus, vocabulary, marks
         self.config = config
-        self.shares = {
-            "read_write": config.read_write_share,
-            "turns": config.turn_share,
-            "grouped": config.grouped_share,
-        }
+        self.shares = config.in_time
         find = vocabulary.piece_to_id
         tags = {name: find(f"<{name}>") for name in LATENCIES}
-        tags |= {f"turn {m}": find(f"<spare{m - 1}>") for m in TURN_BLOCKS}
+        tags |= {f"turn {m}": find(turn_mark(m)) for m in TURN_BLOCKS}
+        tags |= {f"joint {m}": find(turn_mark(m, joint=True)) for m in TURN_BLOCKS}
         self.marks = InterleavedMarks(
             prompt=(marks.speech, marks.target), tags=tags, read=find("<read>"), write=find("<write>")
         )
@@ -200,36 +206,43 @@ class IncrementalSampler:
         sentences = [self._timed(run, i, rng) for i in range(run.count)]
         if task == "grouped":
             return self._grouped(run, sentences, rng)
-        return self._interleaved(run, sentences, rng, turns=task == "turns")
+        if rng.random() < self.config.robust_share:
+            run, sentences = _begun_anywhere(run, sentences, rng)
+        return self._interleaved(run, sentences, rng, task)
 
     def _timed(self, run: Run, i: int, rng: random.Random) -> TimedSentence:
         number = run.talk.sentences[run.first + i][0]
         ends = self.annotations.ends[run.talk_number][run.first + i]
         which = rng.randrange(len(self.corpus.target[number]))
-        words = split_words(self.corpus.target[number][which], self.vocabulary)
         return TimedSentence(
             ends=tuple(max(1, one - run.start) for one in ends),
-            words=tuple(words),
+            words=tuple(split_words(self.corpus.target[number][which], self.vocabulary)),
             needs=tuple(self.annotations.needs[number][which]),
+            source=tuple(split_words(self.corpus.source[number], self.vocabulary)),
         )
 
-    def _interleaved(self, run: Run, sentences: list[TimedSentence], rng: random.Random, *, turns: bool) -> "Sample":
+    def _interleaved(self, run: Run, sentences: list[TimedSentence], rng: random.Random, task: str) -> "Sample":
         vectors, flush = run.end - run.start, None
         if rng.random() < self.config.truncated_share:
             begin = max(1, int(run.talk.sentences[run.first + run.count - 1][1]) - run.start)
             vectors = rng.randint(min(begin, vectors), vectors)
-        if turns:
+        if task != "read_write":
             blocks = rng.choice(TURN_BLOCKS)
-            tag, writes = f"turn {blocks}", in_turns(sentences, blocks * self.config.block_vectors, vectors)
+            turn = blocks * self.config.block_vectors
+            both = (self.plain.source, self.plain.target)
+            joint = task == "joint"
+            tag = f"joint {blocks}" if joint else f"turn {blocks}"
+            writes = in_joint_turns(sentences, turn, vectors, both) if joint else in_turns(sentences, turn, vectors)
         else:
             tag = rng.choice(LATENCIES)
             writes = chunked(sentences, tag, vectors)
             if not writes or writes[-1].after < vectors:
                 flush = unsaid(sentences, writes, vectors)
         labels = Labels(decision=self.config.decision_weight)
-        ids, weights = sequence(writes, vectors, self.marks, tag, labels, rng, decides=not turns, flush=flush)
+        decides = task == "read_write"
+        ids, weights = sequence(writes, vectors, self.marks, tag, labels, rng, decides=decides, flush=flush)
         first, whole = run.talk.first + run.start, vectors == run.end - run.start
-        return Sample(ids, weights, (first, first + vectors), self._source(run) if whole else None)
+        return Sample(ids, weights, (first, first + vectors), _source(sentences) if whole else None)
 
     def _grouped(self, run: Run, sentences: list[TimedSentence], rng: random.Random) -> "Sample":
         source, m = 1 + run.end - run.start, self.plain
@@ -245,8 +258,16 @@ class IncrementalSampler:
         ids = [m.speech, *[-1] * (source - 1), m.target, *target, m.eos]
         weights = [0.0] * (source + 1) + [1.0] * (len(target) + 1)
         vectors = (run.talk.first + run.start, run.talk.first + run.end)
-        return Sample(ids, weights, vectors, self._source(run), visible=[*rows, source])
+        return Sample(ids, weights, vectors, _source(sentences), visible=[*rows, source])
 
-    def _source(self, run: Run) -> list[int]:
-        numbers = [one[0] for one in run.talk.sentences[run.first : run.first + run.count]]
-        return [token for number in numbers for token in self.corpus.source[number]]
+
+def _source(sentences: Sequence[TimedSentence]) -> list[int]:
+    return [token for sentence in sentences for word in sentence.source for token in word]
+
+
+def _begun_anywhere(
+    run: Run, sentences: Sequence[TimedSentence], rng: random.Random
+) -> tuple[Run, list[TimedSentence]]:
+    """A run whose speech begins anywhere before the end of its first sentence, in the middle of a word if need be."""
+    at = rng.randrange(min(run.end - run.start, max(sentences[0].ends, default=1)))
+    return replace(run, start=run.start + at), [sentence.begun(at) for sentence in sentences]

@@ -17,16 +17,13 @@ from simulst.training.incremental import (
 from simulst.training.pieces import Pieces
 from simulst.training.pretrained import pieces_of
 from simulst.training.recipe import Recipe
-from simulst.training.sample import Marks
+from simulst.training.sample import Marks, SampleConfig
 from simulst.training.samples import open_vectors
 from simulst.training.texts import Corpus
 
 
 def _shares(config: DecoderTrainingConfig | None) -> dict[str, float]:
-    if config is None:
-        return {}
-    samples = config.samples
-    return {"read_write": samples.read_write_share, "turns": samples.turn_share, "grouped": samples.grouped_share}
+    return {} if config is None else config.samples.in_time
 
 
 def learned(recipe: Recipe) -> tuple[str, ...]:
@@ -38,7 +35,7 @@ def learned(recipe: Recipe) -> tuple[str, ...]:
 def tasks(recipe: Recipe) -> tuple[str, ...]:
     """Those of its tasks that take the order of time."""
     found = [_shares(recipe.decoder), _shares(recipe.incremental)]
-    return tuple(name for name in ("read_write", "turns", "grouped") if any(one.get(name) for one in found))
+    return tuple(name for name in SampleConfig().in_time if any(one.get(name) for one in found))
 
 
 def _vocabulary(recipe: Recipe) -> Pieces:

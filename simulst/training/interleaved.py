@@ -3,7 +3,8 @@
 `<sp> <de> TAG v v v <write> y y <read> v v <write> y <read> ...` from word times and word alignments: a target word may
 be written once every source word that it and the words before it need is over (EAST, 2504.09570; trajectories as in
 InfiniSST, 2503.02969). The latency tag says by how many more source words it waits; a sentence is seen at several
-latencies. Runs of sentences are documents. In the turn layout the clock writes after every few blocks of audio.
+latencies. Runs of sentences are documents. In the turn layout the clock writes after every few blocks of audio, the
+translation alone or source and target words together (t-SOT, 2307.03354).
 """
 
 import random
@@ -26,6 +27,20 @@ class TimedSentence:
     """Token ids of each target word."""
     needs: tuple[int, ...]
     """For each target word the source word (from 0) that has to be over; never falls."""
+    source: tuple[tuple[int, ...], ...] = ()
+    """Token ids of each source word, where they are written too."""
+
+    def begun(self, at: int) -> "TimedSentence":
+        """What is left of it where speech begins `at` vectors later: source words that are not over by then, and the
+        target words that wait for one of them."""
+        first = sum(end <= at for end in self.ends)
+        kept = [i for i, need in enumerate(self.needs) if need >= first]
+        return TimedSentence(
+            ends=tuple(end - at for end in self.ends[first:]),
+            words=tuple(self.words[i] for i in kept),
+            needs=tuple(self.needs[i] - first for i in kept),
+            source=self.source[first:],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +86,41 @@ def unsaid(sentences: Sequence[TimedSentence], writes: Sequence[Write], vectors:
 
 def in_turns(sentences: Sequence[TimedSentence], turn: int, vectors: int) -> list[Write]:
     """What is written after every `turn` vectors and at the end, maybe nothing."""
-    waiting = released(sentences, vectors)
-    writes, at = list[Write](), 0
-    for after in [*range(turn, vectors, turn), vectors]:
+    waiting, writes, at = released(sentences, vectors), list[Write](), 0
+    for after in _borders(turn, vectors):
         ids = list[int]()
         while at < len(waiting) and waiting[at][0] <= after:
             ids += waiting[at][1]
             at += 1
         writes.append(Write(after=after, ids=tuple(ids)))
     return writes
+
+
+def _borders(turn: int, vectors: int) -> list[int]:
+    return [*range(turn, vectors, turn), vectors]
+
+
+def in_joint_turns(sentences: Sequence[TimedSentence], turn: int, vectors: int, marks: tuple[int, int]) -> list[Write]:
+    """The same with source words among the target words, each when it is over; a turn begins with source words, and
+    the mark of the source or the target stands where the language changes."""
+    said = [one for sentence in sentences for one in _both(sentence, marks) if one[0] <= vectors]
+    writes, at = list[Write](), 0
+    for after in _borders(turn, vectors):
+        ids, now = list[int](), marks[0]
+        while at < len(said) and said[at][0] <= after:
+            _, mark, word = said[at]
+            ids += word if mark == now else (mark, *word)
+            now, at = mark, at + 1
+        writes.append(Write(after=after, ids=tuple(ids)))
+    return writes
+
+
+def _both(sentence: TimedSentence, marks: tuple[int, int]) -> list[tuple[int, int, tuple[int, ...]]]:
+    """When each word of both languages may be written, the mark of its language and its tokens, in order."""
+    spoken = [(end, i, marks[0], ids) for i, (end, ids) in enumerate(zip(sentence.ends, sentence.source, strict=True))]
+    written = [(sentence.ends[i], i, marks[1], ids) for i, ids in zip(sentence.needs, sentence.words, strict=True)]
+    ordered = sorted([*spoken, *written], key=lambda one: one[1])  # stable: a source word before what waits for it
+    return [(end, mark, ids) for end, _, mark, ids in ordered]
 
 
 @dataclass(frozen=True, kw_only=True)

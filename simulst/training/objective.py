@@ -10,6 +10,10 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.training.batch import Batch
 from simulst.training.computing import Computing
+from simulst.training.early import EarlyConfig, early_loss
+
+LATE = EarlyConfig()
+"""Plain CTC."""
 
 
 def forward(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -59,9 +63,16 @@ def cross_entropy(logits: Tensor, batch: Batch, *, smoothing: float) -> Tensor:
 
 
 def ctc_loss(
-    model: SpeechLLM, projected: Tensor, batch: Batch, blank: int, rng: random.Random, random_tokens: int
+    model: SpeechLLM,
+    projected: Tensor,
+    batch: Batch,
+    blank: int,
+    rng: random.Random,
+    random_tokens: int,
+    early: EarlyConfig = LATE,
 ) -> Tensor:
-    """CTC per source token over the tokens of the batch, some random others and the blank."""
+    """CTC per source token over the tokens of the batch, some random others and the blank, and the weighted loss of
+    `early` where that has a weight."""
     rows = [i for i, source in enumerate(batch.sources) if source]
     if not rows:
         return projected.sum() * 0.0
@@ -76,7 +87,11 @@ def ctc_loss(
     targets = torch.tensor([index[t] for i in rows for t in batch.sources[i] or ()], device=device)
     lengths, sizes = [batch.lengths[i] for i in rows], [len(batch.sources[i] or ()) for i in rows]
     loss: Tensor = torch.ctc_loss(scores, targets, lengths, sizes, reduction=2, zero_infinity=True)  # 2: the sum
-    return loss / sum(sizes)
+    loss = loss / sum(sizes)
+    if early.weight:
+        generator = torch.Generator(device).manual_seed(rng.getrandbits(31))
+        loss = loss + early.weight * early_loss(scores, lengths, early, blank=0, generator=generator)
+    return loss
 
 
 @torch.no_grad()

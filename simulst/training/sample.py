@@ -28,13 +28,28 @@ class SampleConfig:
     """Of speech samples: the transcript first, then the translation."""
     max_vectors: int = 250
     read_write_share: float = 0.0
-    """Of speech samples: READ and WRITE in the order of time, see `simulst.training.incremental`; so the next two."""
+    """Of speech samples: READ and WRITE in the order of time, see `simulst.training.incremental`; so the next three."""
     turn_share: float = 0.0
     grouped_share: float = 0.0
+    joint_share: float = 0.0
+    """Of speech samples: turns that hold the transcript too, word by word in the order of time."""
+    robust_share: float = 0.0
+    """Of samples with READ and WRITE or turns: speech begins anywhere, mostly inside a sentence (robust segments of
+    InfiniSST, 2503.02969)."""
     decision_weight: float = 0.3
     """Loss weight of a READ or WRITE decision."""
     block_vectors: int = 7
     """Speech vectors per encoder block."""
+
+    @property
+    def in_time(self) -> dict[str, float]:
+        """Shares of the tasks that take the order of time, by the names that a `simulst.json` has for them."""
+        return {
+            "read_write": self.read_write_share,
+            "turns": self.turn_share,
+            "grouped": self.grouped_share,
+            "joint": self.joint_share,
+        }
 
 
 @dataclass

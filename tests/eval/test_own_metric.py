@@ -10,8 +10,8 @@ import pytest
 from simulst.cli import run
 from simulst.errors import DataError
 from simulst.eval.metrics import METRICS
-from simulst.eval.metrics.metric import Metric
-from simulst.eval.metrics.registry import display_of, known_metrics
+from simulst.eval.metrics.metric import Metric, Texts
+from simulst.eval.metrics.registry import display_of, known_metrics, load_metric
 from simulst.eval.score.inputs import report_log
 from simulst.eval.score.runs import load_run
 
@@ -51,6 +51,16 @@ def test_the_example_is_scored_signed_and_shown(capsys: pytest.CaptureFixture[st
     curve = ("curve", tmp_path / "run", "--latency", "LongestWait", "-o", tmp_path / "c.html", "--resamples", 10)
     assert call(capsys, *curve)[0] == 0
     assert page_data(tmp_path / "c.html")["x"] == "LongestWait"
+
+
+def test_words_that_are_wrong_are_counted() -> None:
+    metric = load_metric(f"{ROOT / 'examples' / 'word_errors.py'}:WER")
+    assert metric.counts is not None
+    said = ["The cat sat on mat.", "", "it's here, here"]
+    counts = metric.counts(Texts(hypotheses=said, references=["The cat sat on the mat!", "no", "It's here"]))
+    assert counts is not None and counts.rows.tolist() == [[1, 6], [1, 1], [1, 2]]
+    assert counts.total() == pytest.approx(100 * 3 / 9)
+    assert counts.alone() == [pytest.approx(100 / 6), 100.0, 50.0]
 
 
 def test_the_example_counts_every_segment_of_recordings(capsys: pytest.CaptureFixture[str]) -> None:

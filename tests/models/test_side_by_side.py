@@ -66,7 +66,7 @@ class Stream:
         return self
 
 
-@pytest.mark.parametrize("policy", ["stream_att", "hold_n", "read_write", "offline"])
+@pytest.mark.parametrize("policy", ["stream_att", "hold_n", "read_write", "joint", "offline"])
 def test_each_target_says_what_it_says_alone(model: SpeechLLMTranslator, policy: str) -> None:
     audio = noise(1)
     together = Stream(side_by_side(model, [EN, DE]), policy).hear(audio, 23)

@@ -33,6 +33,7 @@ from simulst.training.interleaved import (
     TimedSentence,
     Write,
     chunked,
+    in_joint_turns,
     in_turns,
     sequence,
     unsaid,
@@ -151,6 +152,39 @@ def test_turns_write_at_every_border_and_at_the_end() -> None:
     ]
 
 
+SPOKEN = replace(SENTENCE, source=((30,), (31,), (32, 33), (34,)))
+EN, DE = 6, 5
+
+
+def test_turns_in_two_languages_are_in_the_order_of_time() -> None:
+    assert in_joint_turns([SPOKEN], 4, 14, (EN, DE)) == [
+        Write(after=4, ids=(30, DE, 20)),
+        Write(after=8, ids=(31,)),
+        Write(after=12, ids=(32, 33, DE, 21, 22, 23, EN, 34, DE, 24, 25)),
+        Write(after=14, ids=()),
+    ]
+    assert in_joint_turns([SPOKEN], 4, 10, (EN, DE))[-1] == Write(after=10, ids=(32, 33, DE, 21, 22, 23))
+    late = TimedSentence(ends=(2, 4), words=((20,), (21,)), needs=(1, 1), source=((30,), (31,)))
+    assert in_joint_turns([late], 3, 6, (EN, DE)) == [
+        Write(after=3, ids=(30,)),
+        Write(after=6, ids=(31, DE, 20, 21)),
+    ]
+
+
+def test_speech_that_begins_inside_a_sentence_leaves_what_was_due_before_unsaid() -> None:
+    rest = SPOKEN.begun(4)
+    assert rest == TimedSentence(
+        ends=(1, 5, 8), words=((21, 22), (23,), (24, 25)), needs=(1, 1, 2), source=((31,), (32, 33), (34,))
+    )
+    assert SPOKEN.begun(0) == SPOKEN
+    assert in_turns([rest], 4, 10) == [
+        Write(after=4, ids=()),
+        Write(after=8, ids=(21, 22, 23, 24, 25)),
+        Write(after=10, ids=()),
+    ]
+    assert SPOKEN.begun(11) == TimedSentence(ends=(1,), words=((24, 25),), needs=(0,), source=((34,),))
+
+
 def test_a_sequence_says_read_before_vectors_and_write_before_text() -> None:
     writes = [Write(after=2, ids=(20,)), Write(after=3, ids=(21, 22))]
     labels = Labels(decision=0.5, kept_reads=1.0)
@@ -250,6 +284,50 @@ def test_samples_hold_a_run_of_sentences_from_its_beginning(
         assert sample.ids[0] == made.marks.speech and sample.ids[2] in marks.tags.values()
         said = [t for t in sample.ids[3:] if t >= 0 and t not in (marks.read, marks.write)]
         assert _prefix_of_a_run(said, corpus)
+
+
+def test_a_joint_sample_holds_transcript_and_translation(
+    features: Path, corpus: Corpus, vocabulary: SentencePieceVocabulary
+) -> None:
+    made, rng = sampler(features, corpus, vocabulary, joint_share=1.0, truncated_share=0.0), random.Random(0)
+    assert made.incremental is not None
+    marks, tags, both = made.incremental.marks, set[int](), (made.marks.source, made.marks.target)
+    whole = 0  # of others the last word is over only after the end
+    for _ in range(150):
+        sample = made.sample(rng, 0.0)
+        tags.add(sample.ids[2])
+        said: dict[int, list[int]] = {mark: [] for mark in both}
+        language = both[0]
+        for token in sample.ids[3:]:
+            language = both[0] if token == marks.write else token if token in both else language
+            if token >= 0 and token not in (*both, marks.read, marks.write):
+                said[language].append(token)
+        assert sample.source is not None and said[both[0]] == sample.source[: len(said[both[0]])]
+        whole += said[both[0]] == sample.source
+        assert _prefix_of_a_run(said[both[1]], corpus)
+        counted = [w for token, w in zip(sample.ids, sample.weights, strict=True) if token >= 0 and token in both]
+        assert set(counted[1:]) <= {1.0}  # the first stands in the prompt
+    assert whole > 50
+    assert tags == {vocabulary.mark(f"<spare{n}>") for n in (4, 5, 6, 7)}
+
+
+@pytest.mark.parametrize("task", ["read_write_share", "turn_share", "joint_share"])
+def test_robust_samples_begin_inside_the_first_sentence(
+    features: Path, corpus: Corpus, vocabulary: SentencePieceVocabulary, task: str
+) -> None:
+    whole, cut = 0, 0
+    plain = [list(sentence) for sentence in corpus.source]
+    made = sampler(features, corpus, vocabulary, robust_share=1.0, truncated_share=0.0, **{task: 1.0})
+    rng = random.Random(1)
+    for _ in range(200):
+        sample = made.sample(rng, 0.0)
+        assert sample.vectors is not None and sample.source is not None
+        assert sum(token < 0 for token in sample.ids) == sample.vectors[1] - sample.vectors[0] >= 1
+        runs = [[t for ids in plain[a:b] for t in ids] for a in range(3) for b in range(a + 1, 4)]
+        assert any(run[len(run) - len(sample.source) :] == sample.source for run in runs)
+        begins = any(run == sample.source for run in runs)
+        whole, cut = whole + begins, cut + (not begins)
+    assert whole > 5 and cut > 50
 
 
 def _prefix_of_a_run(said: list[int], corpus: Corpus) -> bool:

@@ -65,7 +65,7 @@ positions = 300
 warmup_steps = 1
 checkpoint_steps = 3
 ctc_random_tokens = 20
-samples = {{ read_write_share = 0.4, turn_share = 0.2, grouped_share = 0.2, cascade_share = 0.1 }}
+samples = {{ read_write_share = 0.4, turn_share = 0.2, grouped_share = 0.2, joint_share = 0.1, cascade_share = 0.1 }}
 [export]
 {export}
 """
@@ -157,7 +157,7 @@ def test_marks_and_additions_are_trained_and_a_whole_model_is_exported(place: Pa
     assert all(("self_attn" in name) == (change > 2e-3) for name, change in moved.items()), moved
     assert len(tensors["decoder.model.embed_tokens.weight"]) == len(base["model.embed_tokens.weight"]) + 27
     described = json.loads((whole / "simulst.json").read_text())
-    assert "base" not in described and described["tasks"] == ["read_write", "turns", "grouped", "chain"]
+    assert "base" not in described and described["tasks"] == ["read_write", "turns", "grouped", "joint", "chain"]
 
 
 @pytest.mark.parametrize("positions", ["batch", "grouped"])

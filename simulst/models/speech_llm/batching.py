@@ -14,7 +14,7 @@ own cache, positions and visibility, so it says what it says alone.
 go ahead without the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from simulst.core.translator import FloatArray, Translator
 from simulst.errors import ModelError
+from simulst.models.decoding import Candidate
 from simulst.models.meeting import Meeting
 from simulst.models.speech_llm.batch_group import Pack, Request, prepare
 from simulst.models.speech_llm.cache import After, Fed, StreamCache, Tally
@@ -88,6 +89,10 @@ class Batcher(Meeting):
 
     def forget(self, state: EncoderState, vectors: int) -> None:
         """An encoder state does not grow."""
+
+    def once(self, key: Hashable, make: Callable[[], Candidate]) -> Candidate:
+        """Streams that meet are of different audio."""
+        return make()
 
     def _ask(self, request: Request) -> Any:
         return self.ask(self._decoding if request.push is None else self._encoding, request)

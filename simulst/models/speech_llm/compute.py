@@ -5,12 +5,14 @@
 """
 
 import weakref
+from collections.abc import Callable, Hashable
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from simulst.core.translator import Translator
+from simulst.models.decoding import Candidate
 from simulst.models.speech_llm.cache import DirectForward, Forward, SharedSlab, StreamCache, Tally
 from simulst.models.speech_llm.head_budget import HeadBudget
 from simulst.models.speech_llm.static_step import CAPACITY, StaticForward, StaticSteps
@@ -35,6 +37,10 @@ class Compute(Protocol):
 
         ModelError where the decoder has no attention by head.
         """
+        ...
+
+    def once(self, key: Hashable, make: Callable[[], Candidate]) -> Candidate:
+        """What `make` finds; for sessions beside each other it is made once under each key."""
         ...
 
 
@@ -108,6 +114,10 @@ class Direct:
             forgets=weights.options.cache == "none",
             layers_of=None if budget is None else budget.layers_of(weights.written),
         )
+
+    def once(self, key: Hashable, make: Callable[[], Candidate]) -> Candidate:
+        """Streams are alone here."""
+        return make()
 
 
 class Recompute(Direct):

@@ -9,13 +9,14 @@ vectors go through the decoder together, and where one of them says WRITE those 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS
+from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS, turn_mark
 from simulst.core.translator import FloatArray, ReadWrite, Turn
 from simulst.errors import ModelError
 from simulst.models.decoding import Candidate, Rules, Step, beam_search, greedy, refuse_nan
@@ -27,8 +28,9 @@ from simulst.models.speech_llm.weights import Weights
 PROMPT = 3
 """Entries before the first vector."""
 
-Kind = Literal["prompt", "sink", "vector", "write", "read", "token"]
-"""A sink is an entry that only the cache still holds: what it stood for is forgotten."""
+Kind = Literal["prompt", "sink", "vector", "write", "read", "token", "aside"]
+"""A sink is an entry that only the cache still holds: what it stood for is forgotten. An aside stands in a write and is
+not part of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ class InterleavedStream:
 
     def __init__(self, weights: Weights, cache: StreamCache, plan: ReadWrite) -> None:
         self.weights, self.cache, self.plan = weights, cache, plan
-        prompt = (weights.speech_mark, weights.target_mark, weights.vocabulary.mark(tag(plan)))
+        language = weights.text_target_mark if plan.joint else weights.target_mark
+        prompt = (weights.speech_mark, language, weights.vocabulary.mark(tag(plan)))
         self.entries = [Entry("prompt", token) for token in prompt]
         """All entries in order; the first `len(self.cache)` are in the cache, the others wait to be fed."""
         self.rows: list[StoredRow | None] = []
@@ -151,30 +154,46 @@ class InterleavedStream:
 
     def _write(self, heard: Heard, rows: bool, written: Written) -> None:
         """Let the model write until it prefers to read, at most as many tokens as the plan allows."""
-        weights, start = self.weights, len(self.entries)
-        if len(self.cache) < start:
-            self._feed(heard)
-        source = torch.tensor(self._vectors(), device=weights.device, dtype=torch.long)
-        run = WriteRun(weights, self.cache, source=source, rows=Rows(wanted=rows, every_head=True))
-        step, _ = run.start(weights.embed([weights.write_mark]), [start], text=1)
+        start = len(self.entries)
         allowed = min(self.plan.max_new(heard.words(self.read_since, self.next)), self.plan.most - len(written.ids))
-        rules = Rules(
-            eos=weights.read_mark,
-            max_new=max(0, allowed),
-            suppress=weights.suppress_in_write,
-            no_repeat_ngram=weights.options.no_repeat_ngram,
-            recent=tuple(self.tokens[-RECENT_IDS:]),
-            favoured=None if self.plan.favoured is None else self.plan.favoured.after(self.tokens),
-        )
-        found = self._searched(run, step, rules, start)
+        found = self._decoded(heard, rows, max(0, allowed))
         self.read_since = self.next
         if not found.ids and not self.plan.turn:
             self._cut(start)  # nothing was said: as if it had gone on reading
             return
         self._append(found, heard.first)
-        written.ids += found.ids
-        written.logprobs += found.logprobs
+        own = self._own(found.ids)
+        written.ids += compress(found.ids, own)
+        written.logprobs += compress(found.logprobs, own)
         written.stop = "eos" if found.stop == "eos" else "length"
+
+    def _own(self, ids: Sequence[int]) -> list[bool]:
+        """Which ids of a write are part of the text."""
+        return [True] * len(ids)
+
+    def _decoded(self, heard: Heard, rows: bool, allowed: int) -> Candidate:
+        """One write of at most `allowed` tokens."""
+        weights, start = self.weights, len(self.entries)
+        if len(self.cache) < start:
+            self._feed(heard)
+        source = torch.tensor(self._vectors(), device=weights.device, dtype=torch.long)
+        run = self._run(source, Rows(wanted=rows, every_head=True))
+        step, _ = run.start(weights.embed([weights.write_mark]), [start], text=1)
+        return self._searched(run, step, self._rules(allowed), start)
+
+    def _run(self, source: Tensor, rows: Rows) -> WriteRun:
+        return WriteRun(self.weights, self.cache, source=source, rows=rows)
+
+    def _rules(self, allowed: int) -> Rules:
+        weights = self.weights
+        return Rules(
+            eos=weights.read_mark,
+            max_new=allowed,
+            suppress=weights.suppress_in_write,
+            no_repeat_ngram=weights.options.no_repeat_ngram,
+            recent=tuple(self.tokens[-RECENT_IDS:]),
+            favoured=None if self.plan.favoured is None else self.plan.favoured.after(self.tokens),
+        )
 
     def _searched(self, run: WriteRun, step: Step, rules: Rules, start: int) -> Candidate:
         """One write, greedy or by beams; what beams say stays in copies, so that all but the mark waits to be fed."""
@@ -189,12 +208,13 @@ class InterleavedStream:
         """Entries of one write; what decoding has not fed (the last token of a full one, the mark) waits."""
         weights = self.weights
         self.entries.append(Entry("write", weights.write_mark))
-        self.entries += [Entry("token", token) for token in found.ids]
+        own = self._own(found.ids)
+        self.entries += [Entry("token" if text else "aside", id_) for id_, text in zip(found.ids, own, strict=True)]
         self.entries.append(Entry("read", weights.read_mark))
         if found.rows:
-            self.rows += [StoredRow(first=first, weights=row) for row in found.rows]
+            self.rows += [StoredRow(first=first, weights=row) for row in compress(found.rows, own)]
         else:
-            self.rows += [None] * len(found.ids)
+            self.rows += [None] * sum(own)
 
     def _vectors(self) -> list[int]:
         return [i for i, entry in enumerate(self.entries) if entry.kind == "vector"]
@@ -214,13 +234,17 @@ class InterleavedStream:
         if same < len(tokens):
             self._take_back(same)
         if same < len(prefix):
-            self._append(Candidate(ids=tuple(prefix[same:])), 0)
+            self._append(Candidate(ids=self._as_written(prefix[same:])), 0)
+
+    def _as_written(self, text: Sequence[int]) -> tuple[int, ...]:
+        """Text as it stands in a write."""
+        return tuple(text)
 
     def _take_back(self, keep: int) -> None:
         """Cut right after the first `keep` tokens; vectors that were read after them are read again."""
         places = [i for i, entry in enumerate(self.entries) if entry.kind == "token"]
         cut = places[keep]
-        inside = keep > 0 and self.entries[cut - 1].kind == "token"
+        inside = self.entries[cut - 1].kind in ("token", "aside")
         if not inside:  # the whole write goes
             cut -= 1
         self.next = next((entry.value for entry in self.entries[cut:] if entry.kind == "vector"), self.next)
@@ -250,8 +274,10 @@ class InterleavedStream:
         for i, entry in enumerate(self.entries):
             if entry.kind == "write":
                 end = next(j for j in range(i + 1, len(self.entries)) if self.entries[j].kind == "read")
-                text = [kept[j] for j in range(i + 1, end)]
                 before = self.entries[i - 1].kind == "vector" and kept[i - 1]
+                for j in range(i + 1, end):
+                    kept[j] = kept[j] and (before or self.entries[j].kind != "aside")
+                text = [kept[j] for j in range(i + 1, end)]
                 kept[i] = kept[end] = any(text) if text else before
         self._stay(kept)
         if all(kept):
@@ -304,7 +330,7 @@ def tag(plan: ReadWrite) -> str:
     if plan.turn:
         if plan.turn not in TURN_BLOCKS:
             raise ModelError(f"A turn has {' or '.join(map(str, TURN_BLOCKS))} blocks of audio, not {plan.turn}.")
-        return f"<spare{plan.turn - 1}>"
+        return turn_mark(plan.turn, joint=plan.joint)
     if plan.latency not in LATENCIES:
         raise ModelError(f"The latency is one of {', '.join(LATENCIES)}, not {plan.latency!r}.")
     return f"<{plan.latency}>"

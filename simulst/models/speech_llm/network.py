@@ -46,7 +46,7 @@ class SpeechLLMConfig:
     max_source_s: float = 24.0
     tasks: tuple[str, ...] = ()
     """What else it was trained on: `read_write` and `turns` (its own READ and WRITE tokens), `grouped` positions,
-    `chain` (a transcript before the translation)."""
+    `chain` (a transcript before the translation), `joint` (both in one text)."""
     base: Base | None = None
     """The pretrained decoder that an adapter rests on; None where all weights are stored."""
 
@@ -58,7 +58,7 @@ class SpeechLLMConfig:
     @property
     def reads_and_writes(self) -> bool:
         """Whether it was trained on READ and WRITE tokens of its own."""
-        return bool({"read_write", "turns"} & set(self.tasks))
+        return bool({"read_write", "turns", "joint"} & set(self.tasks))
 
     def to_dict(self) -> dict[str, Any]:
         values = {"format": FORMAT, **asdict(self)}

@@ -29,6 +29,7 @@ from simulst.models.speech_llm.grouped import GroupedContext
 from simulst.models.speech_llm.head_budget import HeadBudget
 from simulst.models.speech_llm.hearing import Hearing, SourceWord
 from simulst.models.speech_llm.interleaved import PROMPT, Heard, InterleavedStream, tag
+from simulst.models.speech_llm.joint import JointStream
 from simulst.models.speech_llm.text import SpeechLLMText
 from simulst.models.speech_llm.weights import Weights
 
@@ -245,8 +246,7 @@ class SpeechLLMSession(PlainSession):
         if final:
             self._hear_silence()
         if self._interleaved is None or tag(self._interleaved.plan) != tag(plan):
-            cache = self.compute.new_cache(self.tally, self._budget())
-            self._interleaved = InterleavedStream(self.weights, cache, plan)
+            self._interleaved = self._new_stream(plan)
         stream, count = self._interleaved, len(self._hearing.vectors)
         stream.plan, stream.sinks = plan, self._sinks
         stream.follow(prefix)
@@ -261,6 +261,14 @@ class SpeechLLMSession(PlainSession):
             stop=written.stop,
         )
         return self._hypothesis(found, None if history is None else history[: len(prefix)], want)
+
+    def _new_stream(self, plan: ReadWrite) -> InterleavedStream:
+        cache = self.compute.new_cache(self.tally, self._budget())
+        if not plan.joint:
+            return InterleavedStream(self.weights, cache, plan)
+        if "joint" not in self.weights.model.config.tasks:
+            raise ModelError("The model was not trained to write transcript and translation in one text.")
+        return JointStream(self.weights, cache, plan, self.compute.once)
 
     def turns(self) -> tuple[Sequence[Turn], int]:
         return ((), 0) if self._interleaved is None else self._interleaved.turns()

@@ -81,8 +81,9 @@ def evidence(config: SpeechLLMConfig, options: Options, *, monotonic: bool) -> f
     grouped = {Evidence.GROUPED} if options.positions == "grouped" else set()
     marked = {Evidence.SESSION_TOKENS} if config.reads_and_writes else set()
     chained = {Evidence.CHAIN} if "chain" in config.tasks else set()
+    joint = {Evidence.JOINT} if "joint" in config.tasks else set()
     chooses = {Evidence.P_CHOOSE} if monotonic else set()
-    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked | chained | chooses
+    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked | chained | joint | chooses
 
 
 def read_weights(directory: Path, options: Options, *, device: str, dtype: str | None) -> Weights:
