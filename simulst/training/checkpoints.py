@@ -11,7 +11,15 @@ from simulst.models.registry import OWN_FORMAT
 from simulst.models.speech_llm.encoder import BlockCausalConfig
 from simulst.models.speech_llm.hub_encoders import find_encoder
 from simulst.models.speech_llm.moonshine_weights import load_moonshine_encoder
-from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, load_weights, read_config, tiny_decoder_config
+from simulst.models.speech_llm.network import (
+    EncoderConfig,
+    SpeechLLM,
+    SpeechLLMConfig,
+    load_weights,
+    read_config,
+    tiny_decoder_config,
+)
+from simulst.models.speech_llm.sliding import CHECKPOINT, SlidingConfig, load_sliding
 from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
 from simulst.models.speech_llm.windowed import Window, WindowedConfig, load_windowed
 from simulst.training.averaging import averaged, newest
@@ -60,24 +68,25 @@ def _encoder_folder(recipe: Recipe) -> Path:
     return find_encoder(recipe.place(recipe.model.encoder))
 
 
-def _encoder_sizes(recipe: Recipe) -> BlockCausalConfig | WindowedConfig:
+def _encoder_sizes(recipe: Recipe) -> EncoderConfig:
     if not recipe.model.encoder:
         return BlockCausalConfig()
     folder = _encoder_folder(recipe)
-    if not _is_causal(folder, recipe):
-        return _windowed(folder, recipe)
-    return read_config(folder).encoder if (folder / OWN_FORMAT).is_file() else BlockCausalConfig()
+    kind = _kind(folder, recipe)
+    if kind == OWN_FORMAT:
+        return read_config(folder).encoder
+    if kind == CHECKPOINT:
+        return SlidingConfig.of(folder)
+    return BlockCausalConfig() if kind == "moonshine" else _windowed(folder, recipe)
 
 
-def _is_causal(folder: Path, recipe: Recipe) -> bool:
-    """Whether the encoder in a folder is block-causal; DataError where a window is asked for all the same."""
+def _kind(folder: Path, recipe: Recipe) -> str:
+    """`simulst.json` or the `model_type` of a checkpoint; DataError for a window on one that takes none."""
     own = (folder / OWN_FORMAT).is_file()
-    causal = own or read_json(folder / "config.json").get("model_type") == "moonshine"
-    if causal and recipe.model.window is not None:
-        raise DataError(
-            "[model.window] is for encoders without a causal form; this one takes its own, so leave it out."
-        )
-    return causal
+    kind = OWN_FORMAT if own else str(read_json(folder / "config.json").get("model_type"))
+    if kind in (OWN_FORMAT, "moonshine", CHECKPOINT) and recipe.model.window is not None:
+        raise DataError("[model.window] is for encoders without a causal form; this one has its own, so leave it out.")
+    return kind
 
 
 def _windowed(folder: Path, recipe: Recipe) -> WindowedConfig:
@@ -93,11 +102,12 @@ def first_encoder(recipe: Recipe) -> StreamingEncoder:
     if recipe.model.start:
         return started(recipe).encoder
     folder = _encoder_folder(recipe)
-    if not _is_causal(folder, recipe):
-        return load_windowed(folder, _windowed(folder, recipe))
-    if (folder / OWN_FORMAT).is_file():
+    kind = _kind(folder, recipe)
+    if kind == OWN_FORMAT:
         return load_weights(folder, read_config(folder)).encoder.requires_grad_(True)
-    return load_moonshine_encoder(folder)
+    if kind == CHECKPOINT:
+        return load_sliding(folder)
+    return load_moonshine_encoder(folder) if kind == "moonshine" else load_windowed(folder, _windowed(folder, recipe))
 
 
 def exported(recipe: Recipe) -> SpeechLLM:

@@ -11,10 +11,8 @@ from simulst.errors import DataError
 from simulst.models.checkpoint import read_json
 from simulst.models.fingerprint import fingerprint_of_weights
 from simulst.models.speech_llm.base import Base, describe_base, find_base, load_adapted, tokenizer_of
-from simulst.models.speech_llm.encoder import BlockCausalConfig
-from simulst.models.speech_llm.network import SpeechLLM, SpeechLLMConfig, read_config
+from simulst.models.speech_llm.network import EncoderConfig, SpeechLLM, SpeechLLMConfig, read_config
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, TokenizerVocabulary, add_marks
-from simulst.models.speech_llm.windowed import WindowedConfig
 from simulst.models.vocabulary import TOKENIZER_FILE
 from simulst.outputs import write_text
 from simulst.training.pieces import Pieces, TokenizerPieces, read_pieces
@@ -56,7 +54,7 @@ def pieces_of(recipe: Recipe) -> Pieces:
     return TokenizerPieces(TokenizerVocabulary(recipe.folder / TOKENIZER_FILE, eos=end, size=size))
 
 
-def adapted_model(recipe: Recipe, decoder: str, encoder: BlockCausalConfig | WindowedConfig) -> SpeechLLM:
+def adapted_model(recipe: Recipe, decoder: str, encoder: EncoderConfig) -> SpeechLLM:
     """A pretrained decoder with a new projector, marks and additions to its layers. Raises ModelError."""
     noted = _noted(recipe.folder)
     assert noted.base is not None

@@ -60,8 +60,8 @@ class ModelSection:
     """The model that is made."""
 
     encoder: str
-    """A checkpoint (folder or hub name) of Moonshine, Whisper, wav2vec2, HuBERT or w2v-BERT whose encoder is taken, or
-    a simulst model with its trained one."""
+    """A checkpoint (folder or hub name) of Moonshine, Moonshine Streaming, Whisper, wav2vec2, HuBERT or w2v-BERT whose
+    encoder is taken, or a simulst model with its trained one."""
     window: Window | None = None
     """What an encoder without a causal form sees for each block."""
     vocabulary_size: int = 8000

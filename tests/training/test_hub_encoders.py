@@ -19,7 +19,7 @@ from simulst.errors import ModelError, PolicyError
 from simulst.models import load_model
 from simulst.models.batchers import batcher_of
 from simulst.policies import POLICIES, load_policy
-from simulst.testing.checkpoints import tiny_moonshine, tiny_whisper
+from simulst.testing.checkpoints import tiny_moonshine, tiny_moonshine_streaming, tiny_whisper
 from simulst.testing.encoder_checkpoints import tiny_w2v_bert, tiny_wav2vec2
 from simulst.testing.text_checkpoints import tiny_causal
 from simulst.training.features import read_talks
@@ -42,7 +42,7 @@ scored = 1
 encoder = "{encoder}"
 decoder = "base"
 lora = {{ rank = 4, alpha = 8 }}
-window = {{ block_s = 0.4, lookahead_s = 0.2, left_s = 1.0 }}
+{window}
 [imitation]
 steps = 0
 [decoder]
@@ -65,7 +65,11 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "whisper": tiny_whisper,
     "wav2vec2": tiny_wav2vec2,
     "wav2vec2-bert": tiny_w2v_bert,
+    "moonshine_streaming": tiny_moonshine_streaming,
 }
+WINDOW = "window = { block_s = 0.4, lookahead_s = 0.2, left_s = 1.0 }"
+INSIDE = {"whisper": "model.encoder.", "wav2vec2": "wav2vec2.", "moonshine_streaming": "model.encoder."}
+"""Where the encoder is in a checkpoint."""
 pytestmark = pytest.mark.slow
 STAGES = ("vocabulary", "encoder", "features", "decoder", "annotate", "incremental", "export")
 
@@ -92,19 +96,25 @@ def made(place: Path, kind: str, *, name: str = "", adapter: str = "false") -> P
     name = name or kind
     for part, seconds in (("speech", 1.7), ("devspeech_known", 1.1), ("devspeech_unseen", 0.9)):
         spoken(place / f"run-{name}" / part, seconds)
-    path = place / f"{name}.toml"
-    path.write_text(RECIPE.format(work=f"run-{name}", encoder=kind, adapter=adapter))
+    path, window = place / f"{name}.toml", "" if kind == "moonshine_streaming" else WINDOW
+    path.write_text(RECIPE.format(work=f"run-{name}", encoder=kind, adapter=adapter, window=window))
     return path
+
+
+def trained(place: Path, kind: str) -> Path:
+    """The model that the recipe makes, made once."""
+    folder = place / f"run-{kind}" / "model"
+    if not folder.is_dir():
+        MAKERS[kind](place / kind)
+        recipe = read_recipe(made(place, kind))
+        for stage in STAGES:
+            assert run_recipe(recipe, stage) == folder
+    return folder
 
 
 @pytest.fixture(scope="module", params=list(MAKERS))
 def exported(place: Path, request: pytest.FixtureRequest) -> Path:
-    kind = str(request.param)
-    MAKERS[kind](place / kind)
-    recipe = read_recipe(made(place, kind))
-    for stage in STAGES:
-        folder = run_recipe(recipe, stage)
-    return folder
+    return trained(place, str(request.param))
 
 
 def noise(seconds: float) -> FloatArray:
@@ -113,15 +123,18 @@ def noise(seconds: float) -> FloatArray:
 
 def test_the_encoder_of_the_hub_is_in_the_model_as_it_was(place: Path, exported: Path) -> None:
     described = json.loads((exported / "simulst.json").read_text())
-    kind = described["encoder"]["network"]["model_type"]
-    assert described["stack"] == described["encoder"]["frame_multiple"] == 5 and kind == exported.parent.name[4:]
-    assert [described["encoder"][f"{part}_frames"] for part in ("left", "block", "lookahead")] == [50, 20, 10]
+    kind = exported.parent.name[4:]
+    sliding = kind == "moonshine_streaming"
+    assert described["stack"] == described["encoder"]["frame_multiple"] == 5
+    assert described["encoder"]["network"]["model_type"] == (f"{kind}_encoder" if sliding else kind)
+    if not sliding:
+        assert [described["encoder"][f"{part}_frames"] for part in ("left", "block", "lookahead")] == [50, 20, 10]
     tensors, published = load_file(exported / "model.safetensors"), load_file(place / kind / "model.safetensors")
-    inside = "model.encoder." if kind == "whisper" else "wav2vec2." if kind == "wav2vec2" else ""
+    inside, ours_inside = INSIDE.get(kind, ""), f"encoder.network.{'' if sliding else 'encoder.'}"
     taken = {name: one for name, one in published.items() if name.startswith(inside) and "masked" not in name}
     assert len(taken) > 20
     for name, one in taken.items():
-        ours = tensors["encoder.network.encoder." + name.removeprefix(inside)]
+        ours = tensors[ours_inside + name.removeprefix(inside)]
         torch.testing.assert_close(ours.float(), one, atol=2e-3, rtol=1e-3)
     counts = [talk.count for talk in read_talks(exported.parent / "dev_known")]
     assert len(counts) == 3 and all(11 <= count <= 25 for count in counts)
@@ -215,31 +228,35 @@ def test_what_cannot_be_is_refused_in_a_sentence(place: Path, capsys: pytest.Cap
     path.write_text(whole.replace('"refused"', '"moonshine"'))
     tiny_moonshine(place / "moonshine")
     said = refusal(path, "features", capsys)
-    assert said.endswith("is for encoders without a causal form; this one takes its own, so leave it out.")
+    assert said.endswith("is for encoders without a causal form; this one has its own, so leave it out.")
     path.write_text(whole.replace('"refused"', '"base"'))
-    assert "is of type llama; a speech LLM hears with an encoder of moonshine, whisper, " in refusal(
-        path, "features", capsys
-    )
+    assert "is of type llama; a speech LLM hears with an encoder of moonshine, " in refusal(path, "features", capsys)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "sentence"),
-    [
-        ("network", {"model_type": "clap"}, r"describes a model that cannot be built: "),
-        ("network", [], r"encoder\.network must be an object\.$"),
-        ("left_frames", 2_000_000, r"not a valid model description: a window of 2000030 frames is longer than 3000\.$"),
-        ("block_frames", 21, r"not a valid model description: block_frames, 21, is no multiple of 5\.$"),
-        ("normalise", 3, r"encoder\.normalise must be true or false\.$"),
-        ("pad", 3, r"not a valid model description: unknown key 'pad' of the encoder"),
-    ],
-)
+WRONG: list[tuple[str, dict[str, object], str]] = [
+    ("whisper", {"network": {"model_type": "clap"}}, r"describes a model that cannot be built: "),
+    ("whisper", {"network": []}, r"encoder\.network must be an object\.$"),
+    ("whisper", {"block_frames": 21}, r"not a valid model description: block_frames, 21, is no multiple of 5\.$"),
+    ("whisper", {"normalise": 3}, r"encoder\.normalise must be true or false\.$"),
+    ("whisper", {"pad": 3}, r"not a valid model description: unknown key 'pad' of the encoder"),
+    ("whisper", {"left_frames": 2_000_000}, r"description: a window of 2000030 frames is longer than 3000\.$"),
+    ("whisper", {"left_frames": 1_500}, r"ValueError: a window of 1530 frames is longer than the encoder's 1500\.$"),
+    ("moonshine_streaming", {"left_frames": 100}, r"unknown key 'left_frames' of the encoder"),
+    ("moonshine_streaming", {"block_frames": 11}, r"description: block_frames, 11, is no multiple of 5\.$"),
+    ("moonshine_streaming", {"sliding_windows": [[9_000, 0]]}, r"ValueError: a layer sees more than 3000 frames\.$"),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "sentence"), WRONG)
 def test_a_description_that_cannot_be_is_a_sentence(
-    exported: Path, tmp_path: Path, key: str, value: object, sentence: str
+    place: Path, tmp_path: Path, kind: str, values: dict[str, object], sentence: str
 ) -> None:
-    for path in exported.iterdir():
+    folder = trained(place, kind)
+    for path in folder.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    described = json.loads((exported / "simulst.json").read_text())
-    described["encoder"][key] = value
+    described = json.loads((folder / "simulst.json").read_text())
+    for key, value in values.items():
+        (described["encoder"]["network"] if key == "sliding_windows" else described["encoder"])[key] = value
     (tmp_path / "simulst.json").unlink()
     (tmp_path / "simulst.json").write_text(json.dumps(described))
     with pytest.raises(ModelError, match=sentence):

@@ -41,52 +41,27 @@ class EncoderStream:
     layers: tuple[LayerState, ...]
 
 
-class SlidingEncoder(JointWindow):
-    """Weights; what streams know is in an `EncoderStream`. `ready` makes of frames what the decoder attends to."""
+class SlidingFrames:
+    """Weights; what streams know is in an `EncoderStream`."""
 
-    min_samples = 1600
-
-    def __init__(self, encoder: "PreTrainedModel", positions: Tensor, projection: nn.Module, *, max_s: float) -> None:
-        self.encoder, self.positions, self.projection = encoder, positions, projection
+    def __init__(self, encoder: "PreTrainedModel") -> None:
+        self.encoder = encoder
         self.short_samples = int(encoder.embedder.frame_len)
-        self.frame_samples = 4 * self.short_samples
-        longest = min(int(max_s * SAMPLE_RATE), len(positions) * self.frame_samples)
-        self.max_samples = longest // self.frame_samples * self.frame_samples
         self.reach = [(int(left), max(0, int(right) - 1)) for left, right in encoder.config.sliding_windows]
         """Frames by layer: itself and those before it that a frame sees, and those after it."""
 
-    def ready(self, frames: Tensor) -> Tensor:
-        """Frames [n, D] with their places in the window, as wide as the decoder: [1, n, width]."""
-        states: Tensor = self.projection(frames + self.positions[: len(frames)])
-        return states[None]
-
-    # -- a whole window, by the library -----------------------------------------------------------------------------
-
-    def features(self, samples: FloatArray) -> Features:
-        """The samples themselves, [1, samples], without the last ones that fill no short frame."""
-        samples = samples[-self.max_samples :]
-        whole = samples[: len(samples) // self.short_samples * self.short_samples]
-        return Features(values=torch.from_numpy(whole).to(self.positions)[None], samples=len(whole))
-
-    def alone(self, one: Features) -> Tensor:
-        heard = torch.ones(one.values.shape, dtype=torch.long, device=one.values.device)
-        return self.ready(self.encoder(one.values, attention_mask=heard).last_hidden_state[0])
-
-    def together(self, several: Sequence[Features]) -> list[Tensor]:
-        return [self.alone(one) for one in several]
-
-    def n_valid(self, one: Features, frames: int) -> int:
-        return frames
-
-    # -- a stream ---------------------------------------------------------------------------------------------------
+    @property
+    def weight(self) -> Tensor:
+        found: Tensor = self.encoder.embedder.conv1.weight
+        return found
 
     def open(self) -> EncoderStream:
         """The state of a new stream."""
-        embedder, none = self.encoder.embedder, self.positions.new_zeros
+        embedder, none = self.encoder.embedder, self.weight.new_zeros
         layers = []
         for layer in self.encoder.layers:
-            wide, head_dim = int(layer.self_attn.k_proj.out_features), int(layer.self_attn.head_dim)
-            heads = none(0, wide // head_dim, head_dim)
+            attention = layer.self_attn
+            heads = none(0, int(attention.config.num_key_value_heads), int(attention.head_dim))
             layers.append(LayerState(waiting=none(0, layer.hidden_size), keys=heads, values=heads))
         first, second = (none(conv.in_channels, conv.left_pad) for conv in (embedder.conv1, embedder.conv2))
         return EncoderStream(samples=none(0), convolved=(first, second), layers=tuple(layers))
@@ -95,7 +70,7 @@ class SlidingEncoder(JointWindow):
         """Frames [n, D] that samples complete, and the state after them; with `is_final` all that are there, which see
         what there is."""
         with torch.inference_mode():
-            audio = torch.cat((stream.samples, samples.to(self.positions)))
+            audio = torch.cat((stream.samples, samples.to(self.weight)))
             whole = len(audio) // self.short_samples * self.short_samples
             frames, convolved = self._embedded(audio[:whole].view(-1, self.short_samples), stream.convolved)
             layers = []
@@ -112,6 +87,45 @@ class SlidingEncoder(JointWindow):
         first, kept = _convolved(embedder.conv1, torch.cat((held[0], hidden), dim=1))
         second, kept_too = _convolved(embedder.conv2, torch.cat((held[1], F.silu(first)), dim=1))
         return second.T, (kept, kept_too)
+
+    def whole(self, audio: Tensor) -> Tensor:
+        """Frames [N, n, D] of whole clips [N, samples] of whole short frames, by the library."""
+        heard = torch.ones(audio.shape, dtype=torch.long, device=audio.device)
+        frames: Tensor = self.encoder(audio.to(self.weight), attention_mask=heard).last_hidden_state
+        return frames
+
+
+class SlidingEncoder(SlidingFrames, JointWindow):
+    """The same for a decoder of Moonshine Streaming: `ready` makes of frames what it attends to."""
+
+    min_samples = 1600
+
+    def __init__(self, encoder: "PreTrainedModel", positions: Tensor, projection: nn.Module, *, max_s: float) -> None:
+        super().__init__(encoder)
+        self.positions, self.projection = positions, projection
+        self.frame_samples = 4 * self.short_samples
+        longest = min(int(max_s * SAMPLE_RATE), len(positions) * self.frame_samples)
+        self.max_samples = longest // self.frame_samples * self.frame_samples
+
+    def ready(self, frames: Tensor) -> Tensor:
+        """Frames [n, D] with their places in the window, as wide as the decoder: [1, n, width]."""
+        states: Tensor = self.projection(frames + self.positions[: len(frames)])
+        return states[None]
+
+    def features(self, samples: FloatArray) -> Features:
+        """The samples themselves, [1, samples], without the last ones that fill no short frame."""
+        samples = samples[-self.max_samples :]
+        whole = samples[: len(samples) // self.short_samples * self.short_samples]
+        return Features(values=torch.from_numpy(whole).to(self.weight)[None], samples=len(whole))
+
+    def alone(self, one: Features) -> Tensor:
+        return self.ready(self.whole(one.values)[0])
+
+    def together(self, several: Sequence[Features]) -> list[Tensor]:
+        return [self.alone(one) for one in several]
+
+    def n_valid(self, one: Features, frames: int) -> int:
+        return frames
 
 
 def _convolved(layer: Any, held: Tensor) -> tuple[Tensor, Tensor]:

@@ -177,7 +177,7 @@ def network_of(directory: Path) -> dict[str, object]:
     """The configuration of an encoder as `simulst.json` holds it. Raises ModelError for one that is not known here."""
     kind = read_json(directory / "config.json").get("model_type")
     if not isinstance(kind, str) or kind not in ENCODERS:
-        known = ", ".join(("moonshine", *ENCODERS))
+        known = ", ".join(("moonshine", "moonshine_streaming", *ENCODERS))
         raise ModelError(f"{directory} is of type {kind}; a speech LLM hears with an encoder of {known}.")
     values = described(directory, ENCODERS[kind].needed)
     return values | {key: value for key, value in _ONLY_TRAINED_WITH.items() if kind != "whisper"}

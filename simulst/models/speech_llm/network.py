@@ -19,6 +19,8 @@ from simulst.models.speech_llm.base import Base, find_base, load_adapted
 from simulst.models.speech_llm.description import check_description
 from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
 from simulst.models.speech_llm.output import OutputLayer
+from simulst.models.speech_llm.sliding import NETWORK as SLIDING
+from simulst.models.speech_llm.sliding import SlidingConfig, SlidingStreamingEncoder
 from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
 from simulst.models.speech_llm.windowed import WindowedConfig, WindowedEncoder
 from simulst.outputs import OutputError, whole_file, write_text
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 OUTPUT_WEIGHT = "decoder.lm_head.weight"
 
+EncoderConfig = BlockCausalConfig | SlidingConfig | WindowedConfig
+
 FORMAT = "simulst-speech-llm-1"
 
 
@@ -35,7 +39,7 @@ FORMAT = "simulst-speech-llm-1"
 class SpeechLLMConfig:
     """What `simulst.json` holds: encoder sizes, projector, the decoder's Hugging Face configuration, marks."""
 
-    encoder: BlockCausalConfig | WindowedConfig = field(default_factory=BlockCausalConfig)
+    encoder: EncoderConfig = field(default_factory=BlockCausalConfig)
     stack: int = 4
     """Encoder frames per speech vector."""
     projector_dim: int = 640
@@ -75,9 +79,7 @@ class SpeechLLMConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ModelError(f"simulst.json: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}.")
-        encoder = values.get("encoder", {})
-        kind = WindowedConfig if "network" in encoder else BlockCausalConfig
-        values["encoder"] = kind.from_dict(encoder)
+        values["encoder"] = _encoder_config(values.get("encoder", {}))
         values["tasks"] = tuple(values.get("tasks", ()))
         if "base" in values:
             values["base"] = Base.from_dict(values["base"])
@@ -119,8 +121,17 @@ class Projector(nn.Module):
         return vectors
 
 
-def encoder_of(config: BlockCausalConfig | WindowedConfig) -> StreamingEncoder:
+def _encoder_config(values: dict[str, Any]) -> EncoderConfig:
+    if "network" not in values:
+        return BlockCausalConfig.from_dict(values)
+    sliding = values["network"].get("model_type") == SLIDING
+    return SlidingConfig.from_dict(values) if sliding else WindowedConfig.from_dict(values)
+
+
+def encoder_of(config: EncoderConfig) -> StreamingEncoder:
     """An encoder whose weights are still to come."""
+    if isinstance(config, SlidingConfig):
+        return SlidingStreamingEncoder(config)
     return WindowedEncoder(config) if isinstance(config, WindowedConfig) else BlockCausalEncoder(config)
 
 
@@ -220,7 +231,7 @@ def read_config(folder: Path) -> SpeechLLMConfig:
         raise ModelError(f"{folder}/simulst.json is not a valid model description: {error}.") from error
 
 
-def _numbers(encoder: BlockCausalConfig | WindowedConfig) -> int:
+def _numbers(encoder: EncoderConfig) -> int:
     """How many an encoder holds at least."""
     if isinstance(encoder, BlockCausalConfig):
         return encoder.model_dim * encoder.inner_dim
