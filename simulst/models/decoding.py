@@ -179,6 +179,7 @@ def greedy(
 ) -> Candidate:
     """The likeliest token each time; the gate is asked before a token is appended, and a bias is followed."""
     best, choice = Candidate(), Choice(rules=rules, bias=bias)
+    picking = run if isinstance(run, Picking) else None
     host: FloatArray | None = None
     while len(best.ids) < rules.max_new:
         token, logprob, row = choice.read(choice.pick(step).cpu().numpy() if host is None else host, step)
@@ -194,8 +195,8 @@ def greedy(
                 return replace(best.extended(token, logprob, row), stop="gate")
         best = best.extended(token, logprob, row)
         choice = replace(choice, ids=best.ids)
-        if len(best.ids) < rules.max_new and isinstance(run, Picking):
-            step, host = run.advance_picking(token, choice.pick)
+        if len(best.ids) < rules.max_new and picking is not None:
+            step, host = picking.advance_picking(token, choice.pick)
         elif len(best.ids) < rules.max_new:
             step = run.advance([token], [0])
     return best

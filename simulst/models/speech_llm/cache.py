@@ -198,6 +198,7 @@ class StreamCache:
         layers_of: Callable[[int], RowLayer] | None = None,
     ) -> None:
         self.forward, self.rotary, self.forgets = forward, rotary, forgets
+        self._gathering = forward if isinstance(forward, Gathering) else None
         self.tally = tally or Tally()
         self.slab, self.row = slab or Slab(), row
         self.hf = DynamicCache()
@@ -224,8 +225,8 @@ class StreamCache:
     def extend_and(self, embeds: Tensor, after: After[T], *, record: bool) -> tuple[T, FloatArray]:
         """`after` of the new entries, with scores, and the numbers that it picks."""
         positions = self._counted(embeds, None)
-        if isinstance(self.forward, Gathering):
-            return self.forward.gather(self, embeds, positions, after, record=record)
+        if self._gathering is not None:
+            return self._gathering.gather(self, embeds, positions, after, record=record)
         found, picked = after(self.forward(self, embeds, positions, record=record, score=True))
         return found, picked.cpu().numpy()
 
