@@ -1,7 +1,6 @@
 """Train projector and decoder of the speech LLM on stored speech vectors and text; resumable, CPU or GPU."""
 
 import json
-import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -193,8 +192,7 @@ class DecoderTraining:
         spent, done = time.monotonic() - self._began, self.progress.step - self._first
         values: dict[str, float] = {
             "step": self.progress.step,
-            "loss": _mean(self.losses),
-            "ctc": _mean(self.ctc),
+            **{name: _mean(had) for name, had in (("loss", self.losses), ("ctc", self.ctc)) if had},
             "hours": self.progress.hours + (time.monotonic() - self._since) / 3600,
             "samples": self.progress.samples,
             "samples_per_s": self._seen / spent,
@@ -216,7 +214,7 @@ class Drawn:
 
 
 def _mean(losses: list[Tensor]) -> float:
-    return torch.stack(losses).mean().item() if losses else math.nan
+    return torch.stack(losses).mean().item()
 
 
 def train_decoder(

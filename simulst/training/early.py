@@ -20,7 +20,7 @@ class EarlyConfig:
     """How much early emission counts beside CTC."""
 
     weight: float = setting(0.0, "weight of the loss relative to CTC per token; 0: off", at_least=0)
-    paths: int = setting(5, "paths drawn for each sample", at_least=1, at_most=100, published="5")
+    paths: int = setting(5, "paths drawn for each sample", at_least=1, at_most=100)
     margin: float = setting(0.01, "by how much the earlier path is to be likelier, in nats per frame", at_least=0)
 
 
