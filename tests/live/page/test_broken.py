@@ -57,6 +57,7 @@ class Wire:
         self._pairs.clear()
 
     def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)  # or the thread that is waiting takes one more connection
         self._server.close()
         self.pull()
 
