@@ -17,6 +17,7 @@ from simulst.training.averaging import keep_newest, write_checkpoint
 from simulst.training.batch import Batch, collate
 from simulst.training.computing import ON_CPU, Computing, adam, ahead
 from simulst.training.early import EarlyConfig
+from simulst.training.masking import MaskConfig, masked
 from simulst.training.objective import cross_entropy, ctc_loss, forward
 from simulst.training.ranks import Ranks
 from simulst.training.sample import Marks, SampleConfig
@@ -48,6 +49,7 @@ class DecoderTrainingConfig:
     )
     ctc_random_tokens: int = 400
     early_ctc: EarlyConfig = field(default_factory=EarlyConfig)
+    masks: MaskConfig = field(default_factory=MaskConfig)
     weight_decay: float = 0.01
     gradient_checkpointing: bool = False
     """Whether what the decoder's layers compute is computed again on the way back: more time, less memory."""
@@ -182,7 +184,10 @@ class DecoderTraining:
             seeds = [f"{config.seed}/{origin}" + (f"/{number}" if number else "") for number in self.own]
             pools = [list(batches(sampler, seed, origin / config.steps, config.positions)) for seed in seeds]
             for at in range(step - origin, min(self.ranks.smallest(min(map(len, pools))), config.steps - origin)):
-                own = [collate(pool[at], vectors, width) for pool in pools]
+                own = [
+                    masked(collate(pool[at], vectors, width), config.masks, random.Random(f"{seed}/{at}/masks"))
+                    for seed, pool in zip(seeds, pools, strict=True)
+                ]
                 yield Drawn([one if self.computing.on_cpu else one.pinned() for one in own], origin)
                 step += 1
             origin = step
