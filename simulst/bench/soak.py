@@ -1,8 +1,10 @@
 """`simulst bench soak`: hours of audio through one session, or through a server whose clients come, go and break."""
 
 import os
+import signal
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
@@ -13,6 +15,8 @@ from simulst.cli import options
 from simulst.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from simulst.bench.soak_live import CrowdResult
     from simulst.bench.soak_marks import Marks, Report
     from simulst.core.events import Event
@@ -119,18 +123,31 @@ def run_session(
 def _hear_all(ear: "_Ear", pieces: "list[FloatArray]", marks: "Marks") -> bool:
     """Feed the pieces over and over until the marks are complete; True where Ctrl-C came first."""
     number = 0
-    try:
+    with _signals() as came:
         while not marks.complete:
+            if came:
+                ear.check(marks)
+                return True
             ear.hear(pieces[number % len(pieces)], marks)
             number += 1
             if marks.due(ear.session.audio_s):
                 ear.check(marks)
                 marks.make(ear.session.audio_s)
         ear.finish(marks)
-    except KeyboardInterrupt:
-        ear.check(marks)
-        return True
     return False
+
+
+@contextmanager
+def _signals() -> "Iterator[list[int]]":
+    """Ctrl-C and SIGTERM that came; they do not break off a chunk, whose words would then count as lost."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    old = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 class _Ear:

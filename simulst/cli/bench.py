@@ -1,5 +1,7 @@
 """`simulst bench NAME`: each benchmark is a module of `simulst.bench`, imported when it is called."""
 
+import signal
+
 import typer
 
 from simulst.cli import LazyGroup
@@ -34,4 +36,7 @@ bench = typer.Typer(
 
 @bench.callback()
 def _group() -> None:
-    pass
+    """SIGTERM ends a benchmark as Ctrl-C does: what it has is printed, and the servers that it started end with it. So
+    does SIGINT in the background, where a shell has it ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)

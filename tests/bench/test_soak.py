@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_an_interrupted_run_says_what_it_has(monkeypatch: pytest.MonkeyPatch) ->
 
     def interrupted(session: Session, samples: Any, **options: Any) -> list[Event]:
         if session.audio_s > 40:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return feed(session, samples, **options)
 
     monkeypatch.setattr(Session, "feed", interrupted)
