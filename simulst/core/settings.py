@@ -11,6 +11,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
+from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -287,5 +288,6 @@ def _kinds(hint: object) -> list[str]:
     return ["a table" if dataclasses.is_dataclass(hint) else _NAMES.get(get_origin(hint) or hint, str(hint))]
 
 
-def _hints(cls: type) -> dict[str, object]:
+@cache
+def _hints(cls: type) -> Mapping[str, object]:
     return typing.get_type_hints(cls)
