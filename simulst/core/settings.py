@@ -11,10 +11,10 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
@@ -288,6 +288,10 @@ def _kinds(hint: object) -> list[str]:
     return ["a table" if dataclasses.is_dataclass(hint) else _NAMES.get(get_origin(hint) or hint, str(hint))]
 
 
-@cache
+_HINTS: WeakKeyDictionary[type, Mapping[str, object]] = WeakKeyDictionary()
+
+
 def _hints(cls: type) -> Mapping[str, object]:
-    return typing.get_type_hints(cls)
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls)
+    return _HINTS[cls]
