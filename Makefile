@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# of the 18,000 files that come with the packages few are ever imported; those are compiled then
+INSTALL := $(PIP) install --no-compile
 READY := $(VENV)/.ready
 # one process of tests for every processor, each with one thread of torch
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist worksteal
@@ -40,8 +42,8 @@ $(READY): requirements.txt requirements-dev.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "$(PYTHON) has no working venv module; install it (Debian: python3-venv)"; exit 1; }
 	@echo "setting up $(VENV) (a few minutes the first time)"
-	@$(PIP) install torch==2.13.0
-	@$(PIP) install -r requirements.txt -r requirements-dev.txt
-	@$(PIP) install --no-deps fairseq2==0.8.1 simuleval==1.1.4
+	@$(INSTALL) torch==2.13.0
+	@$(INSTALL) -r requirements.txt -r requirements-dev.txt
+	@$(INSTALL) --no-deps fairseq2==0.8.1 simuleval==1.1.4
 	@$(PIP) install --no-deps -e .
 	@touch $@

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import typer
@@ -61,21 +62,30 @@ class LazyGroup(TyperGroup):
         return [name for name, (target, _) in self.commands_by_name.items() if _exists(target)]
 
     def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        summary = self.commands_by_name[cmd_name][1]
-        stub = _command(typer.Typer(add_completion=False), lambda: None)
-        stub.name, stub.help = cmd_name, summary
-        return stub
+        target, summary = self.commands_by_name.get(cmd_name, ("", ""))
+        return _stub(cmd_name, summary) if target and _exists(target) else None
 
     def resolve_command(self, ctx: "Context", args: list[str]) -> "tuple[str | None, Command | None, list[str]]":
         name, stub, rest = super().resolve_command(ctx, args)
         if stub is None:
             return name, stub, rest
         found = pkgutil.resolve_name(self.commands_by_name[args[0]][0])
-        command = typer.main.get_command(found) if isinstance(found, typer.Typer) else _command(_app(), found)
+        command = _built(found)
         command.name = args[0]
         return name, command, rest
+
+
+@cache
+def _stub(name: str, summary: str) -> "Command":
+    stub = _command(typer.Typer(add_completion=False), lambda: None)
+    stub.name, stub.help = name, summary
+    return stub
+
+
+@cache
+def _built(found: typer.Typer | Callable[..., None]) -> "Command":
+    """Once a process: what typer makes of the annotations takes longer than many a command."""
+    return typer.main.get_command(found) if isinstance(found, typer.Typer) else _command(_app(), found)
 
 
 def _exists(target: str) -> bool:
@@ -153,7 +163,7 @@ def run(args: Sequence[str] | None = None) -> int:
     repair_streams()
     _quiet()
     try:
-        code = typer.main.get_command(app).main(args=args, prog_name="simulst", standalone_mode=False)
+        code = _built(app).main(args=args, prog_name="simulst", standalone_mode=False)
         flush_output()
     except SimulstError as error:
         return _complain(str(error))

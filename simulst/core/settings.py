@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
@@ -287,5 +288,10 @@ def _kinds(hint: object) -> list[str]:
     return ["a table" if dataclasses.is_dataclass(hint) else _NAMES.get(get_origin(hint) or hint, str(hint))]
 
 
-def _hints(cls: type) -> dict[str, object]:
-    return typing.get_type_hints(cls)
+_HINTS: WeakKeyDictionary[type, Mapping[str, object]] = WeakKeyDictionary()
+
+
+def _hints(cls: type) -> Mapping[str, object]:
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls)
+    return _HINTS[cls]

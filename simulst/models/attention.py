@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from simulst.errors import ModelError
+from simulst.models.sidecar import WEIGHTS, warn_of_others
 
 Head = tuple[int, int]
 """Layer and head, both counted from 0."""
@@ -179,15 +180,21 @@ def choose_heads(directory: Path, heads_file: str | None, default: Sequence[Sequ
     if heads_file is not None:
         return read_heads(Path(heads_file).expanduser())
     if (directory / HEADS_FILE).is_file():
-        return read_heads(directory / HEADS_FILE)
+        return read_heads(directory / HEADS_FILE, remedy="`simulst calibrate MODEL --data DATA`")
     return list(default)
 
 
-def read_heads(path: Path) -> list[Sequence[int]]:
-    """The heads of an `alignment_heads.json` as `simulst calibrate` writes it: {"heads": [[layer, head], ...], ...}."""
+def read_heads(path: Path, *, remedy: str | None = None) -> list[Sequence[int]]:
+    """The heads of an `alignment_heads.json` as `simulst calibrate` writes it: {"heads": [[layer, head], ...], ...}.
+
+    With a `remedy`, the command that makes the file anew, one made for other weights than those beside it is warned of.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         heads = content["heads"] if isinstance(content, dict) else content
-        return list(heads)
+        found = list(heads)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"The alignment heads {path} cannot be read: {error or type(error).__name__}.") from error
+    if remedy is not None and isinstance(content, dict):
+        warn_of_others(path, content.get(WEIGHTS), remedy)
+    return found

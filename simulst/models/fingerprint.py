@@ -6,6 +6,8 @@ from pathlib import Path
 from simulst.errors import ModelError
 
 _KINDS = (".json", ".model", ".safetensors")
+BESIDE_WEIGHTS = frozenset({"monotonic.safetensors"})
+"""Tensors in a model's folder that are made for its weights and no part of them."""
 _WHOLE_BYTES, _PIECES = 1_000_000, 16
 """Larger files count with their size and so many pieces of 64 KB, which takes no time even for many gigabytes."""
 
@@ -24,8 +26,11 @@ def fingerprint(name_or_dir: str) -> str:
 
 
 def fingerprint_of_weights(directory: Path) -> str:
-    """The same of the weights alone, whatever describes them."""
-    return _of(_files(directory, (".safetensors",)))
+    """The same of the weights alone, whatever describes them and whatever was made for them; "" without any."""
+    if not directory.is_dir():
+        return ""
+    files = [path for path in _files(directory, (".safetensors",)) if path.name not in BESIDE_WEIGHTS]
+    return _of(files) if files else ""
 
 
 def _files(directory: Path, kinds: tuple[str, ...]) -> list[Path]:

@@ -12,10 +12,13 @@ SENTENCES = (
 )
 
 
-def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llama", tied: bool = True) -> Path:
+def make_tiny_speech_llm(
+    folder: Path, *, seed: int = 0, model_type: str = "llama", tied: bool = True, brevity: float = 1.0
+) -> Path:
     """Write a model of some 100k random weights and a vocabulary of 320 pieces; returns the folder.
 
-    With `tied` the output layer is that of the token embeddings, else one of its own.
+    With `tied` the output layer is that of the token embeddings, else one of its own. Random weights hardly ever end a
+    sequence; `brevity` is a factor on the embedding of its end, whose score goes further up and down.
     """
     import torch
 
@@ -47,6 +50,7 @@ def make_tiny_speech_llm(folder: Path, *, seed: int = 0, model_type: str = "llam
     with torch.no_grad():
         for parameter in model.decoder.parameters():
             parameter.mul_(6.0)  # away from uniform, so that hypotheses depend on what is heard
+        model.embeddings[decoder["eos_token_id"]] *= brevity
     torch.random.set_rng_state(state)
     save_model(model, folder, dtype=torch.float32)
     return folder

@@ -19,6 +19,8 @@ import numpy.typing as npt
 from simulst.core.translator import Evidence, FloatArray, Query, Translator
 from simulst.errors import DataError, ModelError
 from simulst.models.attention import HEADS_FILE, Head
+from simulst.models.fingerprint import fingerprint_of_weights
+from simulst.models.sidecar import WEIGHTS
 from simulst.training.calibration_data import TimedExample, read_examples
 
 TOLERANCE_S = 0.1
@@ -51,6 +53,8 @@ class Calibration:
     """Its correlation of token index and attended time inside a clip; 0 where words are timed one by one."""
     examples: int
     tokens: int
+    weights: str
+    """Fingerprint of what they were chosen on."""
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -61,6 +65,7 @@ class Calibration:
             "measure": f"share of target tokens whose most attended frame is within {TOLERANCE_S} s of their source",
             "examples": self.examples,
             "tokens": self.tokens,
+            WEIGHTS: self.weights,
         }
 
 
@@ -98,6 +103,7 @@ def calibrate(model: Translator, data: Path, *, join: int = 4, limit: int = 50, 
         mean_order=float(mean_orders[count - 1]),
         examples=len(examples),
         tokens=tokens,
+        weights=fingerprint_of_weights(model.directory),
     )
 
 

@@ -18,6 +18,8 @@ from simulst.core.source import SAMPLE_RATE
 from simulst.core.translator import ReadWrite
 from simulst.errors import DataError, ModelError
 from simulst.models.attention import STREAMING_FILE, Head, whole_layers
+from simulst.models.fingerprint import fingerprint_of_weights
+from simulst.models.sidecar import WEIGHTS
 from simulst.models.speech_llm.cache import Tally
 from simulst.models.speech_llm.head_budget import HeadBudget
 from simulst.models.speech_llm.interleaved import PROMPT, tag
@@ -39,6 +41,8 @@ class StreamingHeads:
     """Nats per token of all of them at once."""
     examples: int
     tokens: int
+    weights: str
+    """Fingerprint of what they were chosen on."""
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -48,6 +52,7 @@ class StreamingHeads:
             "measure": f"divergence in nats per token with the first {FIRST} and the newest {RECENT} entries alone",
             "examples": self.examples,
             "tokens": self.tokens,
+            WEIGHTS: self.weights,
         }
 
     def text(self, path: Path) -> str:
@@ -96,6 +101,7 @@ def choose_streaming_heads(
         together=cost(model, examples, whole, chosen),
         examples=len(examples),
         tokens=tokens,
+        weights=fingerprint_of_weights(model.directory),
     )
 
 

@@ -41,7 +41,7 @@ def whisper() -> Translator:
 
 def speech_llm(**options: str) -> Translator:
     with TemporaryDirectory() as folder:
-        model = load_model(make_tiny_speech_llm(Path(folder) / "tiny-speech-llm"), **options)
+        model = load_model(make_tiny_speech_llm(Path(folder) / "tiny-speech-llm", brevity=2.0), **options)
     model.max_source_s = 8.0  # type: ignore[misc]
     return model
 

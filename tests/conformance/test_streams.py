@@ -14,6 +14,8 @@ from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio
 
 Start = Callable[..., Session]
+Shapes = list[tuple[object, ...]]
+WHOLE: dict[tuple[str, str], Shapes] = {}
 HOUR_ALWAYS = ("stream_att", "read_write")
 """One that forgets audio and one that forgets turns of its cache; continuous integration has no time for all."""
 
@@ -27,10 +29,20 @@ def run(session: Session, *pieces: FloatArray) -> list[Event]:
     return events + session.finish()
 
 
-def shapes(events: Sequence[Event]) -> list[tuple[object, ...]]:
+def shapes(events: Sequence[Event]) -> Shapes:
     """What does not depend on the clock: text, what was taken back, when, and the source times to the last bit."""
     names = ("text", "retract", "audio_s", "start_s", "end_s")
     return [tuple(getattr(event, name, None) for name in names) for event in events]
+
+
+@pytest.fixture
+def whole(request: pytest.FixtureRequest, start: Start, talk: list[int]) -> Shapes:
+    """What a fresh session says of the talk in one piece; computed once for a translator and a policy."""
+    params = request.node.callspec.params
+    key = params["translator"], params["policy"]
+    if key not in WHOLE:
+        WHOLE[key] = shapes(run(start(), toy_audio(talk)))
+    return WHOLE[key]
 
 
 def assert_legal(session: Session, events: Sequence[Event]) -> None:
@@ -84,22 +96,29 @@ def test_06_finish_twice(start: Start, talk: list[int]) -> None:
     assert session.text == text
 
 
-def test_07_reset_in_the_middle_is_a_fresh_session(start: Start, talk: list[int]) -> None:
-    used, fresh = start(), start()
+def test_07_reset_in_the_middle_is_a_fresh_session(start: Start, talk: list[int], whole: Shapes) -> None:
+    used = start()
     used.feed(toy_audio(talk[:7]))
     used.reset()
     assert used.text == ""
-    assert shapes(run(used, toy_audio(talk))) == shapes(run(fresh, toy_audio(talk)))
+    assert shapes(run(used, toy_audio(talk))) == whole
 
 
-@pytest.mark.parametrize("size", [1, 37, 4_000])
-def test_08_pieces_of_any_size(start: Start, talk: list[int], size: int) -> None:
-    audio = toy_audio(talk[: 3 if size == 1 else len(talk)])
-    whole, cut = start(), start()
-    expected = run(whole, audio)
-    events = run(cut, *(audio[at : at + size] for at in range(0, len(audio), size)))
-    assert_legal(cut, events)
-    assert shapes(events) == shapes(expected)
+def test_08_samples_one_by_one(start: Start, talk: list[int]) -> None:
+    audio = toy_audio(talk[:3])
+    expected = shapes(run(start(), audio))
+    assert hear_pieces(start(), audio, 1) == expected
+
+
+@pytest.mark.parametrize("size", [37, 4_000])
+def test_08_pieces_of_any_size(start: Start, talk: list[int], whole: Shapes, size: int) -> None:
+    assert hear_pieces(start(), toy_audio(talk), size) == whole
+
+
+def hear_pieces(session: Session, audio: FloatArray, size: int) -> Shapes:
+    events = run(session, *(audio[at : at + size] for at in range(0, len(audio), size)))
+    assert_legal(session, events)
+    return shapes(events)
 
 
 @pytest.mark.parametrize("chunk_ms", [100, 480, 1_000])
@@ -116,9 +135,9 @@ def test_19_source_that_is_forgotten_between_two_steps(start: Start, talk: list[
     assert_legal(session, events + run(session, toy_audio(talk[half:])))
 
 
-def test_20_interleaved_sessions_do_not_meet(start: Start, talk: list[int]) -> None:
+def test_20_interleaved_sessions_do_not_meet(start: Start, talk: list[int], whole: Shapes) -> None:
     talks = [toy_audio(talk), toy_audio(talk[::-1])]
-    alone = [shapes(run(start(), talk)) for talk in talks]
+    alone = [whole, shapes(run(start(), talks[1]))]
     sessions = [start(), start()]
     events: list[list[Event]] = [[], []]
     for pieces in zip(*(np.array_split(talk, 40) for talk in talks), strict=True):

@@ -27,7 +27,7 @@ from simulst.models.text.encoder_decoder import EncoderDecoder
 from simulst.models.text.translator import TextTranslatorSession
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator
-from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_whisper
+from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamless, tiny_speech2text, tiny_whisper
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.testing.text_checkpoints import tiny_marian, tiny_nllb, tiny_t5
 
@@ -112,6 +112,11 @@ def test_the_audio_is_encoded_once(model: SpeechLLMTranslator, policy: str, monk
         (tiny_whisper, {"source": "de"}, [Pair(source="de", target="en"), Pair(source="de", target="de")]),
         (tiny_seamless, {}, [Pair(source="", target="de"), Pair(source="", target="en")]),
         (tiny_canary, {}, [Pair(source="en", target="de"), Pair(source="en", target="en")]),
+        (
+            partial(tiny_speech2text, multilingual=True),
+            {"target": "de"},
+            [Pair(source="", target="de"), Pair(source="", target="fr")],
+        ),
     ],
 )
 def test_an_encoder_decoder_encodes_a_window_once_for_all_targets(

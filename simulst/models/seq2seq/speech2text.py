@@ -3,21 +3,23 @@
 Wang et al. 2020, "fairseq S2T: Fast Speech-to-Text Modeling with fairseq".
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from simulst.core.languages import Pair
 from simulst.errors import ModelError
 from simulst.models.attention import choose_heads, middle_layer
 from simulst.models.checkpoint import load_pretrained, read_json
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
 from simulst.models.recorded import ROWS, register
-from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
+from simulst.models.seq2seq.translator import ManyTongues, Seq2SeqTranslator, decoding
 from simulst.models.seq2seq.weights import Seq2SeqOptions
 from simulst.models.seq2seq.windows import Features, FilterbankWindow, apart
 from simulst.models.vocabulary import PieceVocabulary
@@ -40,17 +42,14 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     model = load_pretrained(Speech2TextForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
     config = model.config
     languages = {text[6:-1]: token for text, token in table.items() if text.startswith("<lang:")}
-    prompt = [int(config.decoder_start_token_id)]
-    if languages:
-        if options.target not in languages:
-            raise ModelError(f"{name} needs option 'target', one of: {', '.join(languages)}.")
-        prompt.append(int(languages[options.target]))
-    elif options.target is not None:
+    if languages and options.target not in languages:
+        raise ModelError(f"{name} needs option 'target', one of: {', '.join(languages)}.")
+    if options.target is not None and not languages:
         raise ModelError(f"{name} knows one target language only; leave out option 'target'.")
     special = {token for text, token in table.items() if text in MARKS or text.startswith("<lang:")}
     frame = 160 * 2 ** int(config.num_conv_layers)
     heads = middle_layer(int(config.decoder_layers), int(config.decoder_attention_heads))
-    return Speech2Text(
+    rest: dict[str, Any] = dict(
         name=name,
         directory=directory,
         model=model,
@@ -62,8 +61,10 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         heads=choose_heads(directory, options.heads_file, heads),
         max_source_s=MAX_SOURCE_S,
         positions=int(config.max_target_positions),
-        prompt=tuple(prompt),
     )
+    if options.target is None:
+        return Speech2Text(**rest)
+    return ManySpeech2Text(languages=languages, target=options.target, **rest)
 
 
 def _pieces(table: dict[str, Any], name: str) -> list[bytes]:
@@ -92,14 +93,38 @@ class Speech2TextWindow(FilterbankWindow):
 
 
 class Speech2Text(Seq2SeqTranslator):
-    """Weights of Speech2Text; the prompt is the start mark, with the target language where there are several."""
+    """Weights of Speech2Text; the prompt is the start mark."""
 
-    def __init__(self, *, prompt: tuple[int, ...], **rest: Any) -> None:
-        self._prompt_ids = prompt
+    def __init__(self, *, model: Any, **rest: Any) -> None:
+        self._start_id = int(model.config.decoder_start_token_id)
+        super().__init__(model=model, **rest)
+
+    def prompt(self) -> tuple[int, ...]:
+        return (self._start_id,)
+
+
+class ManySpeech2Text(Speech2Text, ManyTongues):
+    """Weights of a multilingual Speech2Text; the prompt ends in the target language."""
+
+    def __init__(self, *, languages: dict[str, int], target: str, **rest: Any) -> None:
+        self._languages = {code: int(token) for code, token in languages.items()}
+        self._target = target
         super().__init__(**rest)
 
     def prompt(self) -> tuple[int, ...]:
-        return self._prompt_ids
+        return (self._start_id, self._languages[self._target])
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The checkpoint's source language, which it does not name, into each of its targets."""
+        codes = sorted(self._languages, key=lambda code: code != self._target)
+        return tuple(Pair(source="", target=code) for code in codes)
+
+    def for_pair(self, pair: Pair) -> Self:
+        """The same weights with another prompt."""
+        other = copy.copy(self)
+        other._target = pair.target
+        return other
 
 
 FAMILY = ModelFamily(

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from simulst.errors import ModelError
+from simulst.models.fingerprint import fingerprint_of_weights
+from simulst.models.sidecar import WEIGHTS, warn_of_others
 from simulst.models.speech_llm.cache import StreamCache
 
 MONOTONIC_FILE = "monotonic.safetensors"
@@ -68,7 +70,7 @@ def _network(width: int, hidden: int, size: int) -> nn.Sequential:
 
 
 def save_heads(heads: MonotonicHeads, path: Path) -> None:
-    """Write the networks in half precision, their sizes beside them."""
+    """Write the networks in half precision, their sizes and the fingerprint of the folder's weights beside them."""
     from safetensors.torch import save_file
 
     sizes = {
@@ -79,23 +81,28 @@ def save_heads(heads: MonotonicHeads, path: Path) -> None:
         "hidden": heads.hidden,
     }
     tensors = {name: tensor.detach().half().contiguous() for name, tensor in heads.state_dict().items()}
-    save_file(tensors, path, metadata={"monotonic": json.dumps(sizes)})
+    save_file(tensors, path, metadata={"monotonic": json.dumps(sizes), WEIGHTS: fingerprint_of_weights(path.parent)})
     path.chmod(0o644)
 
 
 def load_heads(path: Path, *, layers: int, query_width: int, value_width: int) -> MonotonicHeads:
-    """The networks of a file, for a decoder of these sizes; ModelError where they do not fit."""
+    """The networks of a file, for a decoder of these sizes; ModelError where they do not fit.
+
+    One warning where they were made for other weights of these sizes.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            sizes = json.loads((file.metadata() or {}).get("monotonic", "{}"))
+            about: Mapping[str, str] = file.metadata() or {}
+            sizes = json.loads(about.get("monotonic", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         made = _made(sizes, layers, (query_width, value_width))
         made.load_state_dict(tensors)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ModelError(f"{path} does not hold write probabilities for this decoder: {reason}.") from error
+    warn_of_others(path, about.get(WEIGHTS), "`simulst train RECIPE`, whose stage `monotonic` writes it")
     return made.float().eval().requires_grad_(False)
 
 

@@ -103,16 +103,21 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
         kernel=kernels.chosen(options.kernel, model.embeddings),
         short_encoder=precision.int8 and options.kernel == "auto" and kernels.bfloat16_gains(),
     )
-    streaming = read_heads(directory / STREAMING_FILE) if (directory / STREAMING_FILE).is_file() else []
     return Weights(
         model,
         vocabulary,
         options=options,
         heads=chosen,
         arithmetic=arithmetic,
-        streaming=streaming,
+        streaming=_streaming(directory),
         monotonic=_monotonic(directory, config, where),
     )
+
+
+def _streaming(directory: Path) -> list[Sequence[int]]:
+    """The streaming heads in the model's folder, if there are any."""
+    path = directory / STREAMING_FILE
+    return read_heads(path, remedy="`simulst calibrate MODEL --data DATA --streaming`") if path.is_file() else []
 
 
 def _monotonic(directory: Path, config: SpeechLLMConfig, device: torch.device) -> MonotonicHeads | None:
