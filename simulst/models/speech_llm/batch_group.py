@@ -19,8 +19,9 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.modeling_utils import AttentionInterface
 
 from simulst.models.meeting import Asked
-from simulst.models.speech_llm.cache import After, RowLayer, Slab, StreamCache, attended
+from simulst.models.speech_llm.cache import After, RowLayer, StreamCache, attended
 from simulst.models.speech_llm.encoder_batch import Push
+from simulst.models.speech_llm.slab import Slab
 from simulst.models.speech_llm.written import WrittenDecoder
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class Pack:
             own.write(own.length, keys[:, :, part], values[:, :, part])
         if self.ones:
             begin = self.start(len(self.alone))
-            with self.slab.lock:
+            with self.slab.changing():
                 self.slab.reserve(layer, self.longest, keys, values)
                 for buffer, new in ((self.slab.keys, keys), (self.slab.values, values)):
                     buffer[layer][self._rows, :, self._places] = new[0, :, begin:].transpose(0, 1)
