@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -19,7 +20,7 @@ class Lanes:
         self.computed = list[tuple[str, int]]()
         self.together: threading.Barrier | None = None
         """What the next forward of each lane waits for."""
-        self._lanes = {name: self.meeting.lane(lambda asked, name=name: self._compute(name, asked)) for name in "ab"}
+        self._lanes = {name: self.meeting.lane(partial(self._compute, name)) for name in "ab"}
 
     def _compute(self, name: str, asked: Sequence[Asked]) -> None:
         self.computed.append((name, len(asked)))
