@@ -1,7 +1,9 @@
 """Where streams that run in threads of their own meet: what several wait for is computed in one go.
 
 Every stream is written as if it were alone. Requests of one kind form a lane. Whenever no stream is left that could
-still come, one of those that wait in a lane computes for all in it, and at the same time one for those of another lane.
+still come, one of those that wait in the fullest lane computes for all in it, and at the same time one for those of
+another lane if they are at least half of the streams: few forwards of many streams cost less than many of few. Only
+those are woken whose requests are done, and the one that computes next.
 """
 
 import threading
@@ -28,6 +30,8 @@ class Asked:
     result: Any = None
     error: BaseException | None = None
     done: bool = False
+    turn: threading.Condition | None = None
+    """What its thread waits for."""
 
 
 @dataclass(kw_only=True)
@@ -80,7 +84,7 @@ class Meeting:
             raise ModelError(f"A batch has at least one stream, not {streams}.")
         self.streams, self.wait_s = streams, wait_s
         self.stats = BatchStats()
-        self._turn = threading.Condition(lock)
+        self._lock = lock or threading.RLock()
         self._active = 0
         self._inside = _Inside()
         self._lanes: Sequence[Lane[Any]] = ()
@@ -108,16 +112,16 @@ class Meeting:
         if self._inside.yes:
             yield self.translator
             return
-        with self._turn:
+        with self._lock:
             self._active += 1
         self._inside.yes = True
         try:
             yield self.translator
         finally:
             self._inside.yes = False
-            with self._turn:
+            with self._lock:
                 self._active -= 1
-                self._turn.notify_all()
+                self._hand_over()
 
     def ask(self, lane: Lane[R], request: R) -> Any:
         """The result of a request of this thread's stream, computed with those of the others; raises its error."""
@@ -131,18 +135,35 @@ class Meeting:
 
     def _wait(self, lane: Lane[R], request: R) -> list[R]:
         """Wait until somebody has computed the request, or until it is this thread that does, for these requests."""
-        with self._turn:
+        with self._lock:
+            turn = request.turn = threading.Condition(self._lock)
             lane.waiting.append(request)
-            if not self._running:
-                self._turn.notify_all()
             patient = True
             while not request.done:
-                if lane.waiting and not lane.computing and not (patient and self._running):
+                if self._ready(lane, patient=patient):
                     requests, lane.waiting = lane.waiting, []
                     lane.computing = len(requests)
+                    self._hand_over()
                     return requests
-                patient = self._turn.wait(self.wait_s)
+                self._hand_over()
+                patient = turn.wait(self.wait_s)
         return []
+
+    def _ready(self, lane: Lane[Any], *, patient: bool = True) -> bool:
+        """Whether those that wait in a lane are to be computed now; without patience they are as soon as they can."""
+        if not lane.waiting or lane.computing or not patient:
+            return bool(lane.waiting) and not lane.computing
+        if self._running:
+            return False
+        if any(other.computing for other in self._lanes):
+            return 2 * len(lane.waiting) >= self._active
+        return len(lane.waiting) == max(len(other.waiting) for other in self._lanes)
+
+    def _hand_over(self) -> None:
+        """Wake the first of those that wait in a lane that is to be computed."""
+        ready = next((lane for lane in self._lanes if self._ready(lane)), None)
+        if ready is not None and (turn := ready.waiting[0].turn) is not None:
+            turn.notify()
 
     @property
     def _running(self) -> int:
@@ -157,13 +178,15 @@ class Meeting:
         except BaseException as error:
             for request in requests:
                 request.error = error
-        with self._turn:
-            for request in requests:
-                request.done = True
+        with self._lock:
             lane.computing = 0
             self.stats.forwards += 1
             self.stats.requests += len(requests)
-            self._turn.notify_all()
+            for request in requests:
+                request.done = True
+                if request.turn is not None:
+                    request.turn.notify()
+            self._hand_over()
 
     # -- many jobs --------------------------------------------------------------------------------------------------
 

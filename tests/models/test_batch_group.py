@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from simulst.models.speech_llm.batch_group import Pack, Request, prepare
-from simulst.models.speech_llm.cache import DirectForward, Fed, Slab, StreamCache
+from simulst.models.speech_llm.cache import DirectForward, Fed, StreamCache
 from simulst.models.speech_llm.rotary import Rotary
 from simulst.models.speech_llm.self_attention import SelfAttention
+from simulst.models.speech_llm.slab import Slab
 
 LAYERS = 2
 SIZES = {

@@ -9,10 +9,11 @@ import torch
 
 from simulst.models import load_model
 from simulst.models.speech_llm.batching import Batcher
-from simulst.models.speech_llm.cache import SharedSlab, StreamCache, Tally
+from simulst.models.speech_llm.cache import StreamCache, Tally
 from simulst.models.speech_llm.graphs import Capture, capture_for, uncaptured
 from simulst.models.speech_llm.output import OutputLayer
 from simulst.models.speech_llm.rotary import Rotary
+from simulst.models.speech_llm.slab import SharedSlab
 from simulst.models.speech_llm.static_step import BUCKET, CAPACITY, TURNS, StaticForward, StaticSteps, Token
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.models.speech_llm.written import WrittenForward, written_out
@@ -52,7 +53,7 @@ class Streams:
         model = decoder(kind)
         written, output, self.rotary = written_out(model), OutputLayer.of(model), Rotary.of(model)
         assert written is not None
-        self.slab = SharedSlab(capacity=capacity)
+        self.slab = SharedSlab(capacity=capacity, lasting=True)
         self.steps = StaticSteps(written, output, self.slab, capture)
         self.usual = WrittenForward(written, output)
         self.forward = StaticForward(self.steps, self.usual)

@@ -2,9 +2,10 @@
 
 All that is computed per entry (projections, feed-forward layers, norms) sees one long sequence. Attention sees streams:
 those that feed a single token attend together over their rows of the shared slab, those that feed more each on its own.
+A decoder that is written out runs so (`through`), and one of transformers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,8 +19,10 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.modeling_utils import AttentionInterface
 
 from simulst.models.meeting import Asked
-from simulst.models.speech_llm.cache import After, RowLayer, Slab, StreamCache
+from simulst.models.speech_llm.cache import After, RowLayer, StreamCache, attended
 from simulst.models.speech_llm.encoder_batch import Push
+from simulst.models.speech_llm.slab import Slab
+from simulst.models.speech_llm.written import WrittenDecoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,6 +31,10 @@ ATTENTION = "simulst_streams"
 """Name under which transformers finds `_attention`; the same as `sdpa` outside of a `Pack`."""
 SPREAD = 2
 """Single tokens attend together while at most this many rows are passed over for each."""
+
+
+Look = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""Attention [n, heads, new, dim] of queries over keys and values, behind a mask or none."""
 
 
 class Attending(Protocol):
@@ -69,6 +76,19 @@ class PackLayer(DynamicLayer):  # type: ignore[misc]
         return key_states, value_states
 
 
+class WrittenPackLayer:
+    """The same for a decoder that is written out; implements `written.Attended`."""
+
+    def __init__(self, pack: "Pack", layer: int) -> None:
+        self.pack, self.layer = pack, layer
+
+    def write(self, _start: int, keys: Tensor, values: Tensor) -> None:
+        self.pack.store(self.layer, keys, values)
+
+    def attend(self, queries: Tensor, _mask: Tensor | None) -> Tensor:
+        return self.pack.attend(self.layer, queries, attended)
+
+
 class Pack:
     """Decoder requests that share a forward; `order` is that of their entries."""
 
@@ -91,19 +111,33 @@ class Pack:
             self.first, self.end, self.longest = rows[0], rows[-1] + 1, max(lengths) + 1
             self._places, self._rows = torch.tensor([lengths, rows], device=device)
             seen = torch.zeros(self.end - self.first, dtype=torch.long, device=device)
-            seen[self._rows - self.first] = self._places
+            self._local = self._rows - self.first
+            seen[self._local] = self._places
+            self._dense = len(ones) == self.end - self.first
             self._mask = torch.arange(self.longest, device=device) <= seen[:, None, None, None]
 
     def start(self, index: int) -> int:
         """Place of the first entry of the request `order[index]`."""
         return self.ends[index - 1] if index else 0
 
+    def _entries(self) -> tuple[Tensor, list[int]]:
+        """What is fed, [n, width], and where it stands."""
+        embeds = torch.cat([request.embeds for request in self.order if request.embeds is not None])
+        return embeds, [position for request in self.order for position in request.positions]
+
+    def through(self, written: WrittenDecoder, *, record: bool) -> tuple[Tensor, dict[int, Tensor]]:
+        """Hidden states [n, width] of a decoder that is written out, and its queries by layer if wanted."""
+        embeds, positions = self._entries()
+        layers = [WrittenPackLayer(self, i) for i in range(len(written.layers))]
+        recorded = dict[int, Tensor]()
+        hidden = written.through(embeds, written.turns(positions, embeds), layers, recorded if record else None)
+        return hidden, recorded
+
     def inputs(self, layers: int) -> dict[str, object]:
-        """Arguments of the decoder's forward."""
+        """Arguments of the forward of a decoder of transformers."""
         cache = DynamicCache()
         cache.layers = [PackLayer(self, i) for i in range(layers)]
-        positions = [position for request in self.order for position in request.positions]
-        embeds = torch.cat([request.embeds for request in self.order if request.embeds is not None])
+        embeds, positions = self._entries()
         return {
             "inputs_embeds": embeds[None],
             "position_ids": torch.tensor([positions], device=self._device),
@@ -120,30 +154,30 @@ class Pack:
             own.write(own.length, keys[:, :, part], values[:, :, part])
         if self.ones:
             begin = self.start(len(self.alone))
-            with self.slab.lock:
+            with self.slab.changing():
                 self.slab.reserve(layer, self.longest, keys, values)
                 for buffer, new in ((self.slab.keys, keys), (self.slab.values, values)):
                     buffer[layer][self._rows, :, self._places] = new[0, :, begin:].transpose(0, 1)
             for request in self.ones:
                 self._layer(request, layer).length += 1
 
-    def attend(self, module: Attending, queries: Tensor, settings: dict[str, object]) -> Tensor:
-        """[1, heads, entries, dim] -> [1, entries, heads, dim]"""
-        layer, found = module.layer_idx, []
+    def attend(self, layer: int, queries: Tensor, look: Look) -> Tensor:
+        """[1, heads, entries, dim] -> [1, heads, entries, dim]"""
+        found = list[Tensor]()
         for index, request in enumerate(self.alone):
             own, mask = self._layer(request, layer), self._masks[index]
             part = queries[:, :, self.start(index) : self.ends[index]]
-            found.append(sdpa_attention_forward(module, part, own.keys, own.values, mask, **settings)[0])
+            found.append(look(part, own.keys, own.values, mask))
         if self.ones:
             part = queries[0, :, self.start(len(self.alone)) :].transpose(0, 1)[:, :, None]
-            local = self._rows - self.first
-            spread = part.new_zeros(self.end - self.first, *part.shape[1:]).index_copy_(0, local, part)
             keys, values = (
                 b[layer][self.first : self.end, :, : self.longest] for b in (self.slab.keys, self.slab.values)
             )
-            attended = sdpa_attention_forward(module, spread, keys, values, self._mask, **settings)[0]
-            found.append(attended[local, 0][None])
-        return torch.cat(found, dim=1)
+            if not self._dense:
+                part = part.new_zeros(self.end - self.first, *part.shape[1:]).index_copy_(0, self._local, part)
+            seen = look(part, keys, values, self._mask)
+            found.append((seen if self._dense else seen[self._local])[:, :, 0].transpose(0, 1)[None])
+        return torch.cat(found, dim=2)
 
     @staticmethod
     def _layer(request: Request, layer: int) -> RowLayer:
@@ -175,7 +209,12 @@ def _attention(
     if pack is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)  # type: ignore[no-any-return]
     settings.pop("is_causal", None)
-    return pack.attend(module, query, settings), None
+
+    def look(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        seen: Tensor = sdpa_attention_forward(module, queries, keys, values, mask, **settings)[0]
+        return seen.transpose(1, 2)
+
+    return pack.attend(module.layer_idx, query, look).transpose(1, 2), None
 
 
 def prepare(decoder: "PreTrainedModel") -> None:

@@ -139,15 +139,11 @@ class Batcher(Meeting):
             return
         if self._recorded(requests):
             return
-        weights, pack = self.weights, Pack(requests, self._slab)
-        recording: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
-        if any(request.record for request in requests):
-            recording = weights.attention.recording()
-        with pack, recording as queries:
-            hidden = weights.model.decoder.model(**pack.inputs(weights.attention.layers)).last_hidden_state[0]
+        pack = Pack(requests, self._slab)
+        hidden, queries = self._packed(pack, record=any(request.record for request in requests))
         scored = [index for index, request in enumerate(pack.order) if request.score]
         last = torch.tensor([pack.ends[index] - 1 for index in scored], dtype=torch.long, device=hidden.device)
-        scores = dict(zip(scored, weights.model.output.scores(hidden[last]), strict=True))
+        scores = dict(zip(scored, self.weights.model.output.scores(hidden[last]), strict=True))
         for index, request in enumerate(pack.order):
             assert request.cache is not None
             part = slice(pack.start(index), pack.ends[index])
@@ -156,3 +152,15 @@ class Batcher(Meeting):
             request.result = Fed(
                 hidden=hidden[part], queries=found, logits=scores[index][None] if request.score else None
             )
+
+    def _packed(self, pack: Pack, *, record: bool) -> tuple[Tensor, dict[int, Tensor]]:
+        """Hidden states [n, width] of all entries, and queries by layer if wanted."""
+        weights = self.weights
+        if weights.written is not None:
+            return pack.through(weights.written, record=record)
+        recording: AbstractContextManager[dict[int, Tensor]] = (
+            weights.attention.recording() if record else nullcontext({})
+        )
+        with pack, recording as queries:
+            hidden: Tensor = weights.model.decoder.model(**pack.inputs(weights.attention.layers)).last_hidden_state[0]
+        return hidden, queries

@@ -4,7 +4,6 @@ Buffers grow by doubling, so a token costs its own keys and not a copy of all ot
 a stream alone has a slab of its own, streams that are decoded together (`batching`) share one.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,67 +17,12 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from simulst.core.translator import FloatArray
 from simulst.models.speech_llm.output import OutputLayer
 from simulst.models.speech_llm.rotary import Rotary
+from simulst.models.speech_llm.slab import Slab
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 T = TypeVar("T")
-
-FIRST_CAPACITY = 64
-
-
-class Slab:
-    """Buffers [rows, heads, capacity, head_dim] per layer, made at the first write; `rows` streams, one row each."""
-
-    def __init__(self, rows: int = 1, *, capacity: int = FIRST_CAPACITY) -> None:
-        self.rows, self.capacity = rows, capacity
-        self.moves = 0
-        """How often a buffer moved to a larger one."""
-        self.lock = threading.RLock()
-        """Held while buffers change; they may move to larger ones."""
-        self.keys: dict[int, Tensor] = {}
-        self.values: dict[int, Tensor] = {}
-
-    def reserve(self, layer: int, length: int, keys: Tensor, values: Tensor) -> None:
-        """Room for `length` entries of every row, shaped and placed as these keys and values [.., heads, n, dim]."""
-        for buffers, like in ((self.keys, keys), (self.values, values)):
-            old = buffers.get(layer)
-            if old is not None and old.shape[2] >= length and len(old) >= self.rows:
-                continue
-            capacity = max(length, self.capacity if old is None else old.shape[2])
-            if old is not None and old.shape[2] < length:
-                capacity = max(length, 2 * old.shape[2])
-            new = like.new_zeros(self.rows, like.shape[1], capacity, like.shape[3])
-            if old is not None:
-                new[: len(old), :, : old.shape[2]] = old
-            buffers[layer] = new
-            self.moves += 1
-
-
-class SharedSlab(Slab):
-    """Rows that streams take and give back; `at_once` more of them, or half as many again, are made when all are
-    taken."""
-
-    def __init__(self, *, at_once: int = 1, capacity: int = FIRST_CAPACITY) -> None:
-        super().__init__(0, capacity=capacity)
-        self.at_once = at_once
-        self._free: list[int] = []
-
-    def take(self) -> int:
-        """A row without entries; what was in it is gone, as a mask does not hide what is not a number."""
-        with self.lock, torch.inference_mode():
-            if not self._free:
-                more = max(self.at_once, self.rows // 2)
-                self._free = list(range(self.rows, self.rows + more))
-                self.rows += more
-            row = self._free.pop(0)
-            for buffer in (*self.keys.values(), *self.values.values()):
-                buffer[row : row + 1].zero_()
-        return row
-
-    def give_back(self, row: int) -> None:
-        with self.lock:
-            self._free = sorted([*self._free, row])
 
 
 class RowLayer(DynamicLayer):  # type: ignore[misc]
@@ -106,7 +50,7 @@ class RowLayer(DynamicLayer):  # type: ignore[misc]
     def write(self, start: int, keys: Tensor, values: Tensor) -> None:
         """Entries from `start` on become these, and nothing follows them."""
         end = start + keys.shape[2]
-        with self.slab.lock:
+        with self.slab.changing():
             self.slab.reserve(self.layer, end, keys, values)
             self.slab.keys[self.layer][self.row, :, start:end] = keys[0]
             self.slab.values[self.layer][self.row, :, start:end] = values[0]

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from simulst.core.translator import Translator
 from simulst.models.decoding import Candidate
-from simulst.models.speech_llm.cache import DirectForward, Forward, SharedSlab, StreamCache, Tally
+from simulst.models.speech_llm.cache import DirectForward, Forward, StreamCache, Tally
 from simulst.models.speech_llm.head_budget import HeadBudget
+from simulst.models.speech_llm.slab import SharedSlab
 from simulst.models.speech_llm.static_step import CAPACITY, StaticForward, StaticSteps
 from simulst.models.speech_llm.streaming_encoder import EncoderState
 from simulst.models.speech_llm.weights import Weights
@@ -58,7 +59,9 @@ class Computed(Translator, Protocol):
 
 def slab_for(weights: Weights, *, at_once: int = 1) -> SharedSlab:
     """Rows for streams, large from the beginning where they are recorded steps that fill them."""
-    return SharedSlab(at_once=at_once) if weights.capture is None else SharedSlab(at_once=at_once, capacity=CAPACITY)
+    if weights.capture is None:
+        return SharedSlab(at_once=at_once)
+    return SharedSlab(at_once=at_once, capacity=CAPACITY, lasting=True)
 
 
 def cache_in(slab: SharedSlab, forward: Forward, weights: Weights, tally: Tally) -> StreamCache:

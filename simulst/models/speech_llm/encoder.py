@@ -291,21 +291,25 @@ class BlockCausalEncoder(StreamingEncoder):
         c = self.config
         x = self._front_step(window, main, state)
         turn = turns(state.frames + torch.arange(x.shape[0], device=x.device), c.rotary_dim, x.dtype)
-        first = not state.keys
         for index, layer in enumerate(self.layers):
             q, k, v = self.project(layer, x, turn)
-            if first:
-                state.keys.append(k[:0])
-                state.values.append(v[:0])
-            keys, values = torch.cat((state.keys[index], k)), torch.cat((state.values[index], v))
-            end = keys.shape[0] - (x.shape[0] - main)
-            state.keys[index] = keys[max(0, end - c.left_frames) : end]
-            state.values[index] = values[max(0, end - c.left_frames) : end]
             if index + 1 == len(self.layers):  # of the look-ahead nobody needs the output
                 x, q = x[:main], q[:main]
-            x = self.residual(layer, x, self.attend(q[None], keys[None], values[None], None)[0])
+            x = self.residual(layer, x, self.see(index, q, k, v, main, state))
         state.frames += main
         return self.layer_norm(x)  # type: ignore[no-any-return]
+
+    def see(self, index: int, q: Tensor, k: Tensor, v: Tensor, main: int, state: EncoderState) -> Tensor:
+        """What one stream's queries [S, H, E] of a layer see, [S, H * E]: what is cached and the new block, of which
+        the look-ahead is not kept."""
+        if index == len(state.keys):
+            state.keys.append(k[:0])
+            state.values.append(v[:0])
+        keys, values = torch.cat((state.keys[index], k)), torch.cat((state.values[index], v))
+        end = keys.shape[0] - (k.shape[0] - main)
+        kept = slice(max(0, end - self.config.left_frames), end)
+        state.keys[index], state.values[index] = keys[kept], values[kept]
+        return self.attend(q[None], keys[None], values[None], None)[0]
 
     def _front_step(self, window: Tensor, main: int, state: EncoderState) -> Tensor:
         """Samples of one block -> its frames before the transformer, [width, D]; updates the statistics."""

@@ -1,7 +1,7 @@
 """Several streams through an encoder at once: the same frames as one after the other.
 
 Blocks that became complete are computed together where they have the same size; in the block-causal encoder each stream
-keeps its own left context, padded on the left and masked, and its own norm statistics.
+sees its own left context, which is not copied to stand beside that of others, and has its own norm statistics.
 """
 
 from collections.abc import Sequence
@@ -55,45 +55,16 @@ def _blocks(encoder: BlockCausalEncoder, windows: list[Tensor], main: int, state
     x = _front(encoder, torch.stack(windows), main, states)
     starts = torch.tensor([state.frames for state in states], device=x.device)
     turn = turns(starts[:, None] + torch.arange(x.shape[1], device=x.device), c.rotary_dim, x.dtype)
-    lengths = [state.keys[0].shape[0] if state.keys else 0 for state in states]
-    longest = max(lengths)
-    exists = torch.arange(longest, device=x.device) >= longest - torch.tensor(lengths, device=x.device)[:, None]
-    mask = torch.cat((exists, exists.new_ones(len(states), x.shape[1])), dim=1)
     for index, layer in enumerate(encoder.layers):
         q, k, v = encoder.project(layer, x, turn)
-        keys, values = _past(states, index, k, v, longest, lengths)
-        end = longest + main
-        for row, state in enumerate(states):
-            start = max(longest - lengths[row], end - c.left_frames)
-            _store(state.keys, index, keys[row, start:end])
-            _store(state.values, index, values[row, start:end])
         if index + 1 == len(encoder.layers):  # of the look-ahead nobody needs the output
             x, q = x[:, :main], q[:, :main]
-        x = encoder.residual(layer, x, encoder.attend(q, keys, values, mask))
+        rows = enumerate(states)
+        seen = torch.stack([encoder.see(index, q[row], k[row], v[row], main, state) for row, state in rows])
+        x = encoder.residual(layer, x, seen)
     for state in states:
         state.frames += main
     return list(encoder.layer_norm(x))
-
-
-def _past(
-    states: list[EncoderState], index: int, k: Tensor, v: Tensor, longest: int, lengths: list[int]
-) -> tuple[Tensor, Tensor]:
-    """Cached keys and values before the new ones, [N, longest + S, H, E], shorter pasts at the right."""
-    batch, size, *rest = k.shape
-    keys, values = (t.new_zeros(batch, longest + size, *rest) for t in (k, v))
-    for row, (state, length) in enumerate(zip(states, lengths, strict=True)):
-        if length:
-            keys[row, longest - length : longest] = state.keys[index]
-            values[row, longest - length : longest] = state.values[index]
-    keys[:, longest:], values[:, longest:] = k, v
-    return keys, values
-
-
-def _store(cached: list[Tensor], index: int, new: Tensor) -> None:
-    if index == len(cached):
-        cached.append(new.clone())
-    else:
-        cached[index] = new.clone()
 
 
 def _front(encoder: BlockCausalEncoder, windows: Tensor, main: int, states: list[EncoderState]) -> Tensor:

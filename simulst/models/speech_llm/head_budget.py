@@ -13,8 +13,9 @@ from torch import Tensor
 
 from simulst.errors import ModelError
 from simulst.models.attention import Head
-from simulst.models.speech_llm.cache import RowLayer, Slab, attended
+from simulst.models.speech_llm.cache import RowLayer, attended
 from simulst.models.speech_llm.rotary import Rotary
+from simulst.models.speech_llm.slab import Slab
 from simulst.models.speech_llm.written import WrittenDecoder
 
 SPARE = 16

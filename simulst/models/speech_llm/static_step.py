@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulst.errors import loses_device
-from simulst.models.speech_llm.cache import Fed, Forward, Slab, StreamCache
+from simulst.models.speech_llm.cache import Fed, Forward, StreamCache
 from simulst.models.speech_llm.graphs import Capture, Step
 from simulst.models.speech_llm.output import OutputLayer
+from simulst.models.speech_llm.slab import Slab
 from simulst.models.speech_llm.written import WrittenDecoder
 
 BUCKET = 128
@@ -126,7 +127,7 @@ class StaticSteps:
 
     def __call__(self, tokens: Sequence[Token], *, record: bool) -> list[Fed]:
         """Compute and append tokens of different streams; queries where they are to be recorded, logits always."""
-        with torch.inference_mode(), self.slab.lock:
+        with torch.inference_mode(), self.slab.changing():
             step = self._step(tokens)
             step(tokens)
             hidden, logits = step.hidden.clone(), step.logits.clone()
