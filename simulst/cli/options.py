@@ -43,7 +43,7 @@ Terms = Annotated[
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.", metavar="NAME")]
 Dtype = Annotated[
     str | None,
-    typer.Option(help="float32 (default), int8, bfloat16, float16, auto: what is quick there.", metavar="NAME"),
+    typer.Option(help="float32 (default), bfloat16, float16, int8, int4, auto: what is quick there.", metavar="NAME"),
 ]
 Dataset = Annotated[
     str,

@@ -56,12 +56,14 @@ def load_pretrained(
     dtype: str | None,
     attention: str = "sdpa",
     int8: bool = False,
+    quantised: bool = False,
     adapter: Path | None = None,
     config: Any = None,
 ) -> Any:
     """A transformers model of class `kind` in evaluation mode; never fetches, never runs code from the directory.
 
     With `int8` the dtype int8 is known too: linear layers of the decoder and of its output are rounded after loading.
+    With `quantised` int8 and int4 are, by a library: the weights of linear layers alone (`simulst.models.quantised`).
     An adapter in the directory `adapter` is put on; where none is named, a directory that holds one is refused. A
     `config` is in the place of that of the directory.
 
@@ -73,7 +75,9 @@ def load_pretrained(
     where = torch_device(device)
     check_weights(directory)
     adapted = has_adapter(adapter or directory)
-    precision = choose_precision(dtype, where, int8=int8 and not adapted)
+    precision = choose_precision(dtype, where, int8=int8 and not adapted, quantised=quantised and not adapted)
+    if (precision.int8 or precision.weights) and "quantization_config" in read_json(directory / "config.json"):
+        raise ModelError(f"The weights in {directory} are quantised already; leave out dtype={dtype}.")
     if adapted and adapter is None:
         raise ModelError(f"The adapter (LoRA) in {directory} is not used for such a model; merge it into the weights.")
     try:
@@ -100,6 +104,10 @@ def load_pretrained(
         raise ModelError(f"The weights in {directory} are incomplete: {count} missing, for example {missing[0]}.")
     if adapted and adapter is not None:
         put_on(model, adapter)
+    if precision.weights:
+        from simulst.models.quantised import quantise
+
+        quantise(model, precision.weights, where, precision.dtype)
     model = model.to(where).eval().requires_grad_(False)
     if precision.int8:
         _round(model)

@@ -116,9 +116,9 @@ def load_model(
     """A translator: a name of MODELS, a local directory, a hub name `owner/name` of a supported architecture, a model
     family of one's own (`file.py:FAMILY`), or a cascade `ASR+TEXT` of two of these.
 
-    `dtype` is float32 (default), bfloat16 or float16; options are those of the model (`describe_model`), as text or as
-    Python values. One on a GPU has translated a moment of noise when it is given out. Raises ModelError, one sentence,
-    for whatever cannot be loaded.
+    `dtype` is float32 (default), bfloat16, float16, int8, int4 or auto; options are those of the model
+    (`describe_model`), as text or as Python values. One on a GPU has translated a moment of noise when it is given out.
+    Raises ModelError, one sentence, for whatever cannot be loaded.
     """
     place = locate(str(name_or_dir))
     family = place.family()

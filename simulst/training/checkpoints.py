@@ -9,6 +9,7 @@ from simulst.errors import DataError
 from simulst.models.checkpoint import read_json
 from simulst.models.registry import OWN_FORMAT
 from simulst.models.speech_llm.encoder import BlockCausalConfig
+from simulst.models.speech_llm.fairseq2_encoders import SUFFIX, is_saved
 from simulst.models.speech_llm.hub_encoders import find_encoder
 from simulst.models.speech_llm.moonshine_weights import load_moonshine_encoder
 from simulst.models.speech_llm.network import (
@@ -81,7 +82,10 @@ def _encoder_sizes(recipe: Recipe) -> EncoderConfig:
 
 
 def _kind(folder: Path, recipe: Recipe) -> str:
-    """`simulst.json` or the `model_type` of a checkpoint; DataError for a window on one that takes none."""
+    """`simulst.json`, the `model_type` of a checkpoint, or the suffix of one of fairseq2; DataError for a window on one
+    that takes none."""
+    if is_saved(folder):
+        return SUFFIX
     own = (folder / OWN_FORMAT).is_file()
     kind = OWN_FORMAT if own else str(read_json(folder / "config.json").get("model_type"))
     if kind in (OWN_FORMAT, "moonshine", CHECKPOINT) and recipe.model.window is not None:

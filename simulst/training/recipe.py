@@ -132,9 +132,9 @@ class Recipe:
         return expanded if expanded.is_absolute() else self.base / expanded
 
     def place(self, value: str) -> str:
-        """A folder of the recipe, or else the name of a model as it stands there."""
-        folder = self.path(value)
-        return str(folder.resolve()) if folder.is_dir() else value
+        """A folder or file of the recipe, or else the name of a model as it stands there."""
+        place = self.path(value)
+        return str(place.resolve()) if place.exists() else value
 
     @property
     def computing(self) -> Computing:

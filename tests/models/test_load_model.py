@@ -107,7 +107,10 @@ def test_unknown_option_lists_the_known_ones(moonshine_dir: Path) -> None:
         ({"device": "quantum"}, "Unknown device 'quantum'; known: cpu, cuda, cuda:N, mps, auto."),
         ({"device": "cuda:99"}, "Device 'cuda:99' is not available on this machine; use cpu or auto."),
         ({"device": "meta"}, "Device 'meta' is not supported; use cpu, cuda, cuda:N, mps or auto."),
-        ({"dtype": "int8"}, "Unknown dtype 'int8' for this model; known: float32, bfloat16, float16, auto."),
+        (
+            {"dtype": "int3"},
+            "Unknown dtype 'int3' for this model; known: float32, bfloat16, float16, int8, int4, auto.",
+        ),
     ],
 )
 def test_unknown_device_or_dtype(moonshine_dir: Path, arguments: dict[str, str], sentence: str) -> None:

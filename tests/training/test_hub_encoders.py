@@ -18,9 +18,15 @@ from simulst.core.translator import Translator
 from simulst.errors import ModelError, PolicyError
 from simulst.models import load_model
 from simulst.models.batchers import batcher_of
+from simulst.models.speech_llm.hub_encoders import empty_encoder, network_of
 from simulst.policies import POLICIES, load_policy
 from simulst.testing.checkpoints import tiny_moonshine, tiny_moonshine_streaming, tiny_whisper
-from simulst.testing.encoder_checkpoints import tiny_w2v_bert, tiny_wav2vec2
+from simulst.testing.encoder_checkpoints import (
+    tiny_fairseq2_w2v_bert,
+    tiny_fairseq2_wav2vec2,
+    tiny_w2v_bert,
+    tiny_wav2vec2,
+)
 from simulst.testing.text_checkpoints import tiny_causal
 from simulst.training.features import read_talks
 from simulst.training.recipe import read_recipe
@@ -201,6 +207,43 @@ def test_an_adapter_alone_holds_the_encoder_too(place: Path) -> None:
     assert any(name.startswith("encoder.network.") for name in names)
     assert not any(name.startswith("decoder.") and name.endswith("q_proj.weight") for name in names)
     assert load_model(folder).frame_s == 0.1
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_file_of_fairseq2_is_an_encoder_too(place: Path, large: bool) -> None:
+    name = f"fairseq2-{large}"
+    (tiny_fairseq2_wav2vec2 if large else tiny_fairseq2_w2v_bert)(place / f"{name}.pt")
+    recipe = read_recipe(made(place, f"{name}.pt", name=name))
+    for stage in ("vocabulary", "encoder", "features", "decoder", "export"):
+        folder = run_recipe(recipe, stage)
+    (place / f"{name}.pt").unlink()  # the model holds it
+    described = json.loads((folder / "simulst.json").read_text())
+    assert described["encoder"]["network"]["model_type"] == ("wav2vec2" if large else "wav2vec2-bert")
+    session = Session(load_model(folder), load_policy("wait_k"))
+    session.feed(noise(2.0))
+    session.finish()
+    assert session.text
+
+
+def test_a_file_of_fairseq2_that_cannot_be_read_stops_the_command(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = made(place, "broken.pt", name="broken")
+    said = refusal(path, "features", capsys)
+    assert said == "simulst: The encoder broken.pt does not exist; give a file of fairseq2, a folder or a hub name."
+    (place / "broken.pt").write_bytes(b"hello")
+    said = refusal(path, "features", capsys)
+    assert said.startswith(f"simulst: {place}/broken.pt cannot be read as tensors of fairseq2: ")
+
+
+@pytest.mark.parametrize("make", [tiny_wav2vec2, tiny_w2v_bert, tiny_whisper])
+def test_nothing_is_drawn_for_weights_that_are_still_to_come(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    network = network_of(make(tmp_path / "encoder"))
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    encoder = empty_encoder(network, normalise=True)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(one.device.type == "cpu" for one in (*encoder.parameters(), *encoder.buffers()))
 
 
 def refusal(path: Path, stage: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -52,7 +52,9 @@ def read_audio_llm(
     """
     register()
     prompts = task_and_transcript(lambda one: read_prompt(tokenizer, one, name), options)
-    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS, int8=True, adapter=adapter)
+    model = load_pretrained(
+        kind, directory, device=device, dtype=dtype, attention=ROWS, int8=True, quantised=True, adapter=adapter
+    )
     pieces, special = read_pieces(tokenizer, directory)
     ends = ends_of(model, tokenizer, name)
     spaced = options.task == "transcribe" or is_spaced(options.target)

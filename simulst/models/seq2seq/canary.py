@@ -54,7 +54,9 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
     pair = Pair(source=options.source, target=options.target or options.source)
     prompts = read_prompts(directory, pair, name)
-    model = load_pretrained(CanaryForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(
+        CanaryForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS, quantised=True
+    )
     config, decoder = model.config, model.config.decoder_config
     extractor = ParakeetFeatureExtractor(feature_size=int(config.encoder_config.num_mel_bins))
     window = CanaryWindow(model.get_encoder(), extractor, frame=int(config.encoder_config.subsampling_factor))

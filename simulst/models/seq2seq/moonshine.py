@@ -33,7 +33,9 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
 
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
     register()
-    model = load_pretrained(MoonshineForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(
+        MoonshineForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS, quantised=True
+    )
     config = model.config
     layers, num_heads = int(config.decoder_num_hidden_layers), int(config.decoder_num_attention_heads)
     # Layers 3 and 4 of Moonshine tiny follow the audio best; the first two not at all.

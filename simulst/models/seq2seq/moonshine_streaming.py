@@ -47,7 +47,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
     register()
     kind = MoonshineStreamingForConditionalGeneration
-    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS, quantised=True)
     config, decoder = model.config, model.get_decoder()
     places, projection = decoder.pos_emb.weight, decoder.proj
     decoder.pos_emb, decoder.proj = _InTheWindow(), nn.Identity()

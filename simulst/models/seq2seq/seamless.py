@@ -47,7 +47,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     second = read_json(directory / "config.json").get("model_type") == "seamless_m4t_v2"
     kind = SeamlessM4Tv2ForSpeechToText if second else SeamlessM4TForSpeechToText
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
-    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(kind, directory, device=device, dtype=dtype, attention=ROWS, quantised=True)
     config = model.config
     codes = model.generation_config.to_dict().get("text_decoder_lang_to_code_id") or {}
     languages = {str(code).strip("_"): int(token) for code, token in codes.items()}

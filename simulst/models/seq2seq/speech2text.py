@@ -39,7 +39,9 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
 
     table = read_json(directory / "vocab.json")
     register()
-    model = load_pretrained(Speech2TextForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(
+        Speech2TextForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS, quantised=True
+    )
     config = model.config
     languages = {text[6:-1]: token for text, token in table.items() if text.startswith("<lang:")}
     if languages and options.target not in languages:

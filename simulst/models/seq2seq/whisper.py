@@ -75,7 +75,9 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
 
     pieces, _ = read_tokenizer(directory / TOKENIZER_FILE)
     register()
-    model = load_pretrained(WhisperForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(
+        WhisperForConditionalGeneration, directory, device=device, dtype=dtype, attention=ROWS, quantised=True
+    )
     extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
     return Whisper(name, directory, model, extractor, pieces, options)
 

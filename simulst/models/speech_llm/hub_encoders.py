@@ -21,6 +21,7 @@ from simulst.models.hub import fetch, is_hub_name
 from simulst.models.registry import locate
 from simulst.models.seq2seq.windows import whisper_states
 from simulst.models.speech_llm.base import described
+from simulst.models.speech_llm.fairseq2_encoders import SUFFIX, is_saved, read_saved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -163,18 +164,25 @@ ENCODERS: dict[str, type[HubEncoder]] = {
 
 _ONLY_TRAINED_WITH = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "add_adapter": False}
 """Masks of training, and layers that shorten what the encoder has made."""
+_MASKS = ("masked_spec_embed",)
+"""Weights that only training needs."""
 
 
 def find_encoder(name: str) -> Path:
-    """The directory of a checkpoint by folder, known name or hub name, from where it is fetched. Raises ModelError."""
+    """The directory of a checkpoint by folder, known name or hub name, from where it is fetched, or the file of one of
+    fairseq2. Raises ModelError."""
     directory = Path(name).expanduser()
-    if directory.is_dir():
+    if directory.is_dir() or is_saved(directory):
         return directory
+    if directory.suffix == SUFFIX:
+        raise ModelError(f"The encoder {name} does not exist; give a file of fairseq2, a folder or a hub name.")
     return fetch(name) if is_hub_name(name) else locate(name).directory
 
 
 def network_of(directory: Path) -> dict[str, object]:
     """The configuration of an encoder as `simulst.json` holds it. Raises ModelError for one that is not known here."""
+    if is_saved(directory):
+        return read_saved(directory).network
     kind = read_json(directory / "config.json").get("model_type")
     if not isinstance(kind, str) or kind not in ENCODERS:
         known = ", ".join(("moonshine", "moonshine_streaming", *ENCODERS))
@@ -185,6 +193,8 @@ def network_of(directory: Path) -> dict[str, object]:
 
 def normalises(directory: Path) -> bool:
     """Whether a checkpoint was trained on samples of mean 0 and variance 1, as it is where nothing is said."""
+    if is_saved(directory):
+        return read_saved(directory).normalise
     path = directory / "preprocessor_config.json"
     return not path.is_file() or read_json(path).get("do_normalize", True) is not False
 
@@ -201,6 +211,8 @@ def load_encoder(directory: Path, network: Mapping[str, object], *, normalise: b
     from transformers import AutoModel
 
     kind, config = ENCODERS[str(network["model_type"])], config_of(network)
+    if is_saved(directory):
+        return kind(_of_fairseq2(directory, kind, config), normalise=normalise)
     model = load_pretrained(AutoModel, directory, device="cpu", dtype="float32", config=config)
     return kind(kind.taken(model), normalise=normalise)
 
@@ -208,4 +220,31 @@ def load_encoder(directory: Path, network: Mapping[str, object], *, normalise: b
 def empty_encoder(network: Mapping[str, object], *, normalise: bool) -> HubEncoder:
     """The same with weights that are still to come."""
     kind = ENCODERS[str(network["model_type"])]
-    return kind(kind.built(config_of(network)), normalise=normalise)
+    return kind(_empty(kind, config_of(network)), normalise=normalise)
+
+
+def _empty(kind: type[HubEncoder], config: "PreTrainedConfig") -> "PreTrainedModel":
+    """Room for the weights, in which nothing is drawn; an encoder that also computes tables is built as usual."""
+    with torch.device("meta"):
+        model = kind.built(config)
+    if {name for name, _ in model.named_buffers()} - set(model.state_dict()):
+        return kind.built(config)
+    return model.to_empty(device=torch.get_default_device())
+
+
+def _of_fairseq2(path: Path, kind: type[HubEncoder], config: "PreTrainedConfig") -> "PreTrainedModel":
+    """With the weights of a file of fairseq2, frozen. Raises ModelError where they are not all there, or others."""
+    try:
+        with torch.device("meta"):  # a hostile file claims sizes that only a network would fill
+            known = kind.built(config).state_dict()
+    except Exception as error:  # transformers takes any configuration and trips over it anywhere
+        raise ModelError(f"{path} holds an encoder that cannot be built: {type(error).__name__}.") from error
+    tensors = read_saved(path).tensors
+    given = {name: one for name, one in tensors.items() if name in known or name not in _MASKS}
+    if differing := sorted(set(given) ^ set(known)):
+        raise ModelError(f"{path} holds another encoder than its sizes say; they differ in {differing[0]}.")
+    if wrong := sorted(name for name, one in given.items() if one.shape != known[name].shape):
+        raise ModelError(f"{path} holds weights of a shape that its encoder cannot have, for example {wrong[0]}.")
+    model = _empty(kind, config)
+    model.load_state_dict(given)
+    return model.eval().requires_grad_(False)

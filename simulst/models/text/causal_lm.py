@@ -52,7 +52,9 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     tokenizer = load_tokenizer(directory)
     prompts = Prompts(tokenizer, options, name)
     prompts.render("Hello")  # what is wrong with a template shows before the weights are read
-    model = load_pretrained(AutoModelForCausalLM, directory, device=device, dtype=dtype, attention=ROWS, int8=True)
+    model = load_pretrained(
+        AutoModelForCausalLM, directory, device=device, dtype=dtype, attention=ROWS, int8=True, quantised=True
+    )
     return CausalLM(name, directory, model, prompts, options)
 
 

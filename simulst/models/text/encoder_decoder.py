@@ -44,7 +44,9 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     kind = str(read_json(directory / "config.json").get("model_type"))
     wanted = Asked(source=options.source, target=options.target)
     targets = told_targets(tokenizer, wanted, name, kind=kind)
-    model = load_pretrained(AutoModelForSeq2SeqLM, directory, device=device, dtype=dtype, attention=ROWS)
+    model = load_pretrained(
+        AutoModelForSeq2SeqLM, directory, device=device, dtype=dtype, attention=ROWS, quantised=True
+    )
     return EncoderDecoder(name, directory, model, tokenizer, targets, options)
 
 
