@@ -57,19 +57,28 @@ def _fitting(info: "ModelInfo") -> list[str]:
 
 
 def _document(info: "ModelInfo") -> dict[str, object]:
-    return {**dataclasses.asdict(info), "provides": sorted(info.provides), "policies": _fitting(info)}
+    from simulst.models.weighing import memory_mb
+
+    weights = memory_mb(info.parameters_m) if info.parameters_m else None
+    provides = sorted(info.provides)
+    return {**dataclasses.asdict(info), "weights_mb": weights, "provides": provides, "policies": _fitting(info)}
 
 
 def _print(info: "ModelInfo") -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from simulst.models.weighing import memory_mb
+
     console = Console()
-    size = f"  {info.parameters_m:g}M parameters" if info.parameters_m else ""
+    memory = memory_mb(info.parameters_m).items()
+    sizes = ", ".join(f"{'from ' * (dtype == 'int8')}{number} MB {dtype}" for dtype, number in memory)
+    weights = f"{info.parameters_m:g}M parameters: {sizes}" if info.parameters_m else ""
     console.print(Text(info.name, style="bold").append(f"  {info.description}", style="not bold"))
     languages = f"{info.source} -> {info.target}" if info.source else ""
     for title, value in (
-        ("languages", languages + size),
+        ("languages", languages),
+        ("weights", weights),
         ("licence", info.licence),
         ("provides", ", ".join(sorted(info.provides))),
         ("policies", ", ".join(_fitting(info))),

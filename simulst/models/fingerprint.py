@@ -4,10 +4,9 @@ import hashlib
 from pathlib import Path
 
 from simulst.errors import ModelError
+from simulst.models.weighing import BESIDE_WEIGHTS
 
 _KINDS = (".json", ".model", ".safetensors")
-BESIDE_WEIGHTS = frozenset({"monotonic.safetensors"})
-"""Tensors in a model's folder that are made for its weights and no part of them."""
 _WHOLE_BYTES, _PIECES = 1_000_000, 16
 """Larger files count with their size and so many pieces of 64 KB, which takes no time even for many gigabytes."""
 

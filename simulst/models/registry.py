@@ -15,6 +15,7 @@ from simulst.models.checkpoint import read_json
 from simulst.models.family import AnyFamily
 from simulst.models.hub import fetch, is_hub_name
 from simulst.models.warm import elsewhere, warm
+from simulst.models.weighing import licence, parameters_m
 
 OWN_FORMAT = "simulst.json"
 """Marks a directory that this project wrote; its "type" is a key of FAMILIES, "speech_llm" by default."""
@@ -99,6 +100,11 @@ class Place:
     directory: Path
     file: Path | None = None
 
+    @property
+    def holds_weights(self) -> bool:
+        """Whether its directory is that of one checkpoint."""
+        return self.file is None and self.entry not in (CASCADE, ENDPOINT)
+
     def family(self) -> AnyFamily:
         """The family, its module imported."""
         if self.file is None:
@@ -177,8 +183,8 @@ def describe_model(name_or_dir: str | Path) -> ModelInfo:
         provides=family.can_provide(place.directory),
         source="",
         target="",
-        licence="",
-        parameters_m=0.0,
+        licence=licence(place.directory) if place.holds_weights else "",
+        parameters_m=parameters_m(place.directory) if place.holds_weights else 0.0,
         options=family.described_options(),
     )
 
