@@ -40,5 +40,10 @@ def loses_device(error: BaseException) -> bool:
     return known or (isinstance(error, RuntimeError) and str(error).startswith("CUDA error"))
 
 
+def first_line(error: BaseException) -> str:
+    """What a library says of an error, for the end of a sentence: the first line, or the kind of error without one."""
+    return (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+
+
 class MissingPackageError(SimulstError, ModuleNotFoundError):
     """An optional package is not installed; the message says how to get it."""

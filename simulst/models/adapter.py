@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from simulst.errors import ModelError
+from simulst.errors import ModelError, first_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -43,7 +43,6 @@ def put_on(model: Any, directory: Path) -> None:
     try:
         found = model.load_adapter(str(directory), adapter_kwargs={"local_files_only": True})
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-        raise ModelError(f"The adapter in {directory} cannot be used: {reason}") from error
+        raise ModelError(f"The adapter in {directory} cannot be used: {first_line(error)}") from error
     if found is not None and found.missing_keys:
         raise ModelError(f"The adapter in {directory} is incomplete: {min(found.missing_keys)} is missing.")

@@ -1,16 +1,16 @@
 """Reading a local checkpoint in the Hugging Face layout: safetensors only, every weight present, clear errors."""
 
 import json
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulst.errors import ModelError
+from simulst.errors import ModelError, first_line
 from simulst.models.adapter import base_alone, has_adapter, put_on
-from simulst.models.precision import choose_precision
+from simulst.models.hushed import hushed
+from simulst.models.precision import Precision, choose_precision
 
 if TYPE_CHECKING:
     import torch
@@ -69,8 +69,6 @@ def load_pretrained(
 
     Raises ModelError where weights are missing, damaged, of another shape, or not safetensors.
     """
-    from safetensors import SafetensorError
-
     bound_kernel_cache()
     where = torch_device(device)
     check_weights(directory)
@@ -80,6 +78,23 @@ def load_pretrained(
         raise ModelError(f"The weights in {directory} are quantised already; leave out dtype={dtype}.")
     if adapted and adapter is None:
         raise ModelError(f"The adapter (LoRA) in {directory} is not used for such a model; merge it into the weights.")
+    model = _read(kind, directory, precision, attention=attention, config=config)
+    if adapted and adapter is not None:
+        put_on(model, adapter)
+    if precision.weights:
+        from simulst.models.quantised import quantise
+
+        quantise(model, precision.weights, where, precision.dtype)
+    model = model.to(where).eval().requires_grad_(False)
+    if precision.int8:
+        _round(model)
+    return model
+
+
+def _read(kind: Any, directory: Path, precision: Precision, *, attention: str, config: Any) -> Any:
+    """The model with all its weights, none of them from elsewhere."""
+    from safetensors import SafetensorError
+
     try:
         with quiet(), base_alone(directory) as base:
             model, report = kind.from_pretrained(
@@ -93,24 +108,15 @@ def load_pretrained(
                 output_loading_info=True,
             )
     except ImportError as error:  # of what unpacks quantised weights
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"The weights in {directory} need a package that is not installed: {reason}") from error
+        raise ModelError(
+            f"The weights in {directory} need a package that is not installed: {first_line(error)}"
+        ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-        raise ModelError(f"The weights in {directory} cannot be loaded: {reason}") from error
+        raise ModelError(f"The weights in {directory} cannot be loaded: {first_line(error)}") from error
     missing = sorted(report["missing_keys"])
     if missing:
         count = "1 tensor is" if len(missing) == 1 else f"{len(missing)} tensors are"
         raise ModelError(f"The weights in {directory} are incomplete: {count} missing, for example {missing[0]}.")
-    if adapted and adapter is not None:
-        put_on(model, adapter)
-    if precision.weights:
-        from simulst.models.quantised import quantise
-
-        quantise(model, precision.weights, where, precision.dtype)
-    model = model.to(where).eval().requires_grad_(False)
-    if precision.int8:
-        _round(model)
     return model
 
 
@@ -147,14 +153,12 @@ def quiet() -> Iterator[None]:
     """What transformers would warn about while loading becomes an error here; it draws no progress bars either."""
     from transformers.utils import logging as bars
 
-    logger, shown = logging.getLogger("transformers"), bars.is_progress_bar_enabled()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    shown = bars.is_progress_bar_enabled()
     if shown:
         bars.disable_progress_bar()
     try:
-        yield
+        with hushed("transformers"):
+            yield
     finally:
-        logger.setLevel(level)
         if shown:
             bars.enable_progress_bar()

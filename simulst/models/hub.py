@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from simulst.errors import ModelError
+from simulst.errors import ModelError, first_line
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.jinja", "model*.safetensors", "adapter_model.safetensors"]
@@ -34,5 +34,4 @@ def fetch(name: str) -> Path:
             f"'{name}' is not in the local Hugging Face cache and {offline}; give a local directory instead."
         ) from error
     except (trouble, OSError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-        raise ModelError(f"'{name}' cannot be fetched from the Hugging Face hub: {reason}") from error
+        raise ModelError(f"'{name}' cannot be fetched from the Hugging Face hub: {first_line(error)}") from error

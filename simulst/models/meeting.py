@@ -151,8 +151,10 @@ class Meeting:
 
     def _ready(self, lane: Lane[Any], *, patient: bool = True) -> bool:
         """Whether those that wait in a lane are to be computed now; without patience they are as soon as they can."""
-        if not lane.waiting or lane.computing or not patient:
-            return bool(lane.waiting) and not lane.computing
+        if not lane.waiting or lane.computing:
+            return False
+        if not patient:
+            return True
         if self._running:
             return False
         if any(other.computing for other in self._lanes):

@@ -5,9 +5,7 @@ channel. int4 is NF4 of bitsandbytes: a scale for 64 weights, levels at the quan
 et al. 2023, "QLoRA"). What is computed with one row never depends on the rows beside it.
 """
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -15,7 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from simulst.errors import ModelError
+from simulst.errors import ModelError, first_line
+from simulst.models.hushed import hushed
 from simulst.models.kernels import plain, replace_layers
 
 Weights = Literal["int8", "int4"]
@@ -49,7 +48,7 @@ def quantise(model: Any, weights: Weights, device: torch.device, dtype: torch.dt
         for part in both:
             replace_layers(part, layer)
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{PACKAGES[weights]} cannot round the weights on {device}: {_first_line(error)}") from error
+        raise ModelError(f"{PACKAGES[weights]} cannot round the weights on {device}: {first_line(error)}") from error
 
 
 def _layers(weights: Weights, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor, Tensor | None], nn.Module]:
@@ -86,25 +85,8 @@ class Int4Linear(nn.Module):
 
 def _imported(name: str, weights: Weights) -> Any:
     try:
-        with _quiet():
+        with hushed(*TALKATIVE):
             return import_module(name)
     except Exception as error:  # builds for another torch, or for drivers that are not there, fail in many ways
         package = PACKAGES[weights]
-        raise ModelError(f"{weights} needs {package}, which cannot be imported: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in TALKATIVE]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        raise ModelError(f"{weights} needs {package}, which cannot be imported: {first_line(error)}") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from simulst.errors import ModelError
+from simulst.errors import ModelError, first_line
 
 SUFFIX = ".pt"
 HEAD_DIM = 64
@@ -33,6 +33,13 @@ _FRONT: Names = (
     (r"encoder_frontend\.model_dim_proj\.", "feature_projection.projection."),
     (r"masker\.temporal_mask_embed$", "masked_spec_embed"),
 )
+
+
+def _of_layers(*names: tuple[str, str]) -> Names:
+    """Names within each layer, which the pattern of a layer stands before."""
+    return tuple((rf"encoder\.layers\.(\d+)\.{old}", rf"encoder.layers.\1.{new}") for old, new in names)
+
+
 WAV2VEC2: Names = (
     *_FRONT,
     (r"encoder_frontend\.feature_extractor\.layers\.(\d+)\.conv\.", r"feature_extractor.conv_layers.\1.conv."),
@@ -50,28 +57,29 @@ WAV2VEC2: Names = (
         "encoder.pos_conv_embed.conv.parametrizations.weight.original1",
     ),
     (r"(?:encoder_frontend|encoder)\.layer_norm\.", "encoder.layer_norm."),
-    (r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.", r"encoder.layers.\1.attention.\2_proj."),
-    (r"encoder\.layers\.(\d+)\.self_attn\.output_proj\.", r"encoder.layers.\1.attention.out_proj."),
-    (r"encoder\.layers\.(\d+)\.self_attn_layer_norm\.", r"encoder.layers.\1.layer_norm."),
-    (r"encoder\.layers\.(\d+)\.ffn\.inner_proj\.", r"encoder.layers.\1.feed_forward.intermediate_dense."),
-    (r"encoder\.layers\.(\d+)\.ffn\.output_proj\.", r"encoder.layers.\1.feed_forward.output_dense."),
-    (r"encoder\.layers\.(\d+)\.ffn_layer_norm\.", r"encoder.layers.\1.final_layer_norm."),
+    *_of_layers(
+        (r"self_attn\.([qkv])_proj\.", r"attention.\2_proj."),
+        (r"self_attn\.output_proj\.", "attention.out_proj."),
+        (r"self_attn_layer_norm\.", "layer_norm."),
+        (r"ffn\.inner_proj\.", "feed_forward.intermediate_dense."),
+        (r"ffn\.output_proj\.", "feed_forward.output_dense."),
+        (r"ffn_layer_norm\.", "final_layer_norm."),
+    ),
 )
 W2V_BERT: Names = (
     *_FRONT,
-    (r"encoder\.layers\.(\d+)\.(ffn[12]|self_attn)_layer_norm\.", r"encoder.layers.\1.\2_layer_norm."),
-    (r"encoder\.layers\.(\d+)\.(ffn[12])\.inner_proj\.", r"encoder.layers.\1.\2.intermediate_dense."),
-    (r"encoder\.layers\.(\d+)\.(ffn[12])\.output_proj\.", r"encoder.layers.\1.\2.output_dense."),
-    (r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.", r"encoder.layers.\1.self_attn.linear_\2."),
-    (r"encoder\.layers\.(\d+)\.self_attn\.output_proj\.", r"encoder.layers.\1.self_attn.linear_out."),
-    (r"encoder\.layers\.(\d+)\.self_attn\.sdpa\.rel_k_embed\.", r"encoder.layers.\1.self_attn.distance_embedding."),
-    (r"encoder\.layers\.(\d+)\.conv_layer_norm\.", r"encoder.layers.\1.conv_module.layer_norm."),
-    (r"encoder\.layers\.(\d+)\.conv\.layer_norm\.", r"encoder.layers.\1.conv_module.depthwise_layer_norm."),
-    (
-        r"encoder\.layers\.(\d+)\.conv\.(pointwise_conv[12]|depthwise_conv)\.",
-        r"encoder.layers.\1.conv_module.\2.",
+    *_of_layers(
+        (r"(ffn[12]|self_attn)_layer_norm\.", r"\2_layer_norm."),
+        (r"(ffn[12])\.inner_proj\.", r"\2.intermediate_dense."),
+        (r"(ffn[12])\.output_proj\.", r"\2.output_dense."),
+        (r"self_attn\.([qkv])_proj\.", r"self_attn.linear_\2."),
+        (r"self_attn\.output_proj\.", "self_attn.linear_out."),
+        (r"self_attn\.sdpa\.rel_k_embed\.", "self_attn.distance_embedding."),
+        (r"conv_layer_norm\.", "conv_module.layer_norm."),
+        (r"conv\.layer_norm\.", "conv_module.depthwise_layer_norm."),
+        (r"conv\.(pointwise_conv[12]|depthwise_conv)\.", r"conv_module.\2."),
+        (r"layer_norm\.", "final_layer_norm."),
     ),
-    (r"encoder\.layers\.(\d+)\.layer_norm\.", r"encoder.layers.\1.final_layer_norm."),
 )
 
 
@@ -109,7 +117,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever a damaged or hostile file makes of the reader
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0].split(". ")[0].rstrip(".")[:200]
+        reason = first_line(error).split(". ")[0].rstrip(".")
         raise ModelError(f"{path} cannot be read as tensors of fairseq2: {reason}.") from error
     model = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(model, dict) or not 0 < len(model) <= MOST_TENSORS:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from simulst.core.translator import PLAIN, Draw, Evidence, FloatArray, Hypothesis, Query, SourceModel
-from simulst.errors import ModelError
+from simulst.errors import ModelError, first_line
 from simulst.models.attention import HEADS_FILE, choose_heads, middle_layer
 from simulst.models.checkpoint import quiet
 from simulst.models.decoding import Rules, Run, Step, to_hypothesis
@@ -168,8 +168,7 @@ def load_tokenizer(directory: Path, **options: str) -> Any:
         with quiet():
             return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False, **options)
     except Exception as error:  # tokenizers, sentencepiece and transformers raise what they like
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-        raise ModelError(f"The tokenizer in {directory} cannot be loaded: {reason}") from error
+        raise ModelError(f"The tokenizer in {directory} cannot be loaded: {first_line(error)}") from error
 
 
 def read_pieces(tokenizer: Any, directory: Path) -> tuple[list[bytes], frozenset[int]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simulst.errors import ModelError
+from simulst.errors import ModelError, first_line
 from simulst.models.text.languages import language_name
 
 INSTRUCTION = "Translate the following {source} text into {target}. Answer with the translation only."
@@ -37,8 +37,7 @@ def render_chat(tokenizer: Any, messages: Sequence[Any], *, text: str, name: str
             for answer in (True, False)
         )
     except Exception as error:  # templates are programs
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200].rstrip(".")
-        raise ModelError(f"The chat template of {name} fails: {reason}; {instead}.") from error
+        raise ModelError(f"The chat template of {name} fails: {first_line(error).rstrip('.')}; {instead}.") from error
     if begun == whole or text not in begun:
         raise ModelError(f"The chat template of {name} has no place for a begun answer; {instead}.")
     return begun

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulst.core.translator import Draw, Evidence, Gate, Hypothesis, Query, SourceLanguageModel, TokenStep
-from simulst.errors import ModelError
+from simulst.errors import ModelError, first_line
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.hub import fetch, is_hub_name
 
@@ -62,9 +62,7 @@ def load_source_model(name: str, device: str = "cpu") -> SourceContinuer:
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"The tokenizer in {directory} cannot be loaded: {str(error).splitlines()[0][:200]}"
-        ) from error
+        raise ModelError(f"The tokenizer in {directory} cannot be loaded: {first_line(error)}") from error
     return SourceContinuer(model, tokenizer)
 
 
