@@ -17,6 +17,8 @@ from simulst.errors import PolicyError
 
 SENTENCE_TAIL = 12
 """Tokens before a mark that tell whether it ends a sentence."""
+WORDS_OF_NO_SENTENCE = 4
+"""Words that stay of an endless sentence; a model that goes on from more of it goes on without marks too."""
 AUDIO_MARGIN_S = 0.5
 """Audio is never cut later than this before the source of the last committed token."""
 
@@ -60,6 +62,12 @@ class HistoryConfig:
         published="attention",
     )
     words: int = setting(20, "words that fixed_words keeps", unit="words", at_least=1, published="20")
+    max_sentence_words: int = setting(
+        40,
+        "words without a sentence end after which punctuation keeps only the last four",
+        unit="words",
+        at_least=1,
+    )
     tokens: int = setting(40, "tokens that fixed_tokens keeps", unit="tokens", at_least=1)
     ms_per_word: int = setting(280, "audio that one dropped word takes with it under fixed", unit="ms", at_least=1)
     max_tokens: int = setting(128, "limit of the text that is kept", unit="tokens", at_least=1)
@@ -138,13 +146,20 @@ def fixed_tokens(kept: Sequence[CommittedToken], config: HistoryConfig, segment_
 
 
 def punctuation(kept: Sequence[CommittedToken], config: HistoryConfig, segment_end: bool) -> int:
-    """Keep what follows the last strong mark that ends a sentence; all when nothing follows it yet."""
+    """Keep what follows the last strong mark that ends a sentence; all when nothing follows it yet.
+
+    A model may stop writing marks (recognisers do, after a cut), and nothing would ever go: after
+    `max_sentence_words` without one only `WORDS_OF_NO_SENTENCE` stay.
+    """
     for i in range(len(kept) - 1, 0, -1):
         opens = kept[i].starts_word and kept[i].text.strip(_NOT_OPENING)
         before = [token.text for token in kept[max(0, i - SENTENCE_TAIL) : i]]
         if opens and ends_sentence(before, _word_at(kept, i)):
             return i
-    return 0
+    words = sum(token.starts_word for token in kept)
+    if words < config.max_sentence_words:
+        return 0
+    return fixed_words(kept, replace(config, words=WORDS_OF_NO_SENTENCE), segment_end)
 
 
 def _word_at(kept: Sequence[CommittedToken], index: int) -> str:

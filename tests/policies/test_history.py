@@ -82,6 +82,17 @@ def test_what_stays_begins_a_sentence_whose_word_before_is_no_abbreviation(piece
     assert drop == 0 or (before.endswith((".", "!")) and not before.endswith(("_Dr.", "_3.")))
 
 
+@pytest.mark.parametrize(("words", "stay"), [(39, 39), (40, 4), (90, 4)])
+def test_of_text_without_a_mark_few_words_stay_once_it_is_too_long_for_a_sentence(words: int, stay: int) -> None:
+    tokens = kept(*(f"_w{i}" for i in range(words)))
+    assert words - selector(method="punctuation").select(tokens, start_s=0.0).tokens == stay
+
+
+def test_a_sentence_end_among_many_words_still_decides() -> None:
+    tokens = kept(*(["_word"] * 50), ".", *(["_other"] * 30))
+    assert selector(method="punctuation").select(tokens, start_s=0.0).tokens == 51
+
+
 def test_punctuation_in_a_script_without_spaces() -> None:
     tokens = kept("今日", "。", "は", "3", ".", "5", spaced=False)
     assert selector(method="punctuation").select(tokens, start_s=0.0).tokens == 2
