@@ -1,4 +1,4 @@
-"""Where training computes and in which numbers: keys `device`, `dtype` and `sharded` of a recipe."""
+"""Where training computes and in which numbers: keys `device`, `dtype`, `sharded` and `compiled` of a recipe."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -26,15 +26,18 @@ class Computing:
     dtype: torch.dtype = torch.bfloat16
     sharded: bool = False
     """Whether every process of torchrun holds only a part of the weights of a pretrained decoder."""
+    compiled: bool = False
+    """Whether the layers of the decoder are compiled."""
 
     @classmethod
-    def of(cls, device: str, dtype: str, *, sharded: bool = False) -> "Computing":
+    def of(cls, device: str, dtype: str, *, sharded: bool = False, compiled: bool = False) -> "Computing":
         """Of the names in a recipe; under torchrun `cuda` is the GPU of this process. ModelError for a device that is
         not there."""
         where = torch_device(device)
         if where.type == "cuda" and where.index is None and "LOCAL_RANK" in os.environ:
             where = torch_device(f"cuda:{os.environ['LOCAL_RANK']}")
-        return cls(device=where, dtype={"bfloat16": torch.bfloat16, "float32": torch.float32}[dtype], sharded=sharded)
+        numbers = {"bfloat16": torch.bfloat16, "float32": torch.float32}[dtype]
+        return cls(device=where, dtype=numbers, sharded=sharded, compiled=compiled)
 
     @property
     def on_cpu(self) -> bool:

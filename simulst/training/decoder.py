@@ -15,6 +15,7 @@ from simulst.core.settings import setting
 from simulst.models.speech_llm.network import SpeechLLM
 from simulst.training.averaging import keep_newest, write_checkpoint
 from simulst.training.batch import Batch, collate
+from simulst.training.compiling import compile_layers, uncompiled
 from simulst.training.computing import ON_CPU, Computing, adam, ahead
 from simulst.training.early import EarlyConfig
 from simulst.training.masking import MaskConfig, masked
@@ -118,6 +119,8 @@ class DecoderTraining:
         model.to(computing.device)
         if not model.adapted:
             model.decoder.tie_weights()  # where moving made two of one
+        if computing.compiled:
+            compile_layers(model.decoder, int(model.decoder.config.num_hidden_layers), computing.device)
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
@@ -145,7 +148,7 @@ class DecoderTraining:
             if alone:
                 projected, loss = self.model.projector(batch.stacked.float()), None
             else:
-                logits, projected = forward(self.model, batch)
+                logits, projected = forward(self.model, batch, compiled=self.computing.compiled)
                 loss = cross_entropy(logits, batch, smoothing=config.label_smoothing)
             rng = random.Random(f"{config.seed}/{self.progress.step}/ctc" + (f"/{number}" if number else ""))
             ctc = ctc_loss(self.model, projected, batch, self.blank, rng, config.ctc_random_tokens, config.early_ctc)
@@ -245,7 +248,8 @@ def train_decoder(
         training.step(drawn.own)
         due = progress.step % config.checkpoint_steps == 0 or progress.step >= config.steps
         together = ranks.first or is_sharded(model)
-        found = score(model) if score and due and together else {}
+        with uncompiled():
+            found = score(model) if score and due and together else {}
         if ranks.first and (due or progress.step % 50 == 0):
             training.record(found)
         if ranks.first and due:

@@ -16,17 +16,20 @@ LATE = EarlyConfig()
 """Plain CTC."""
 
 
-def forward(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor]:
-    """(logits of the tokens that count [T, V], projected vectors [M, width])."""
+def forward(model: SpeechLLM, batch: Batch, *, compiled: bool = False) -> tuple[Tensor, Tensor]:
+    """(logits of the tokens that count [T, V], projected vectors [M, width]).
+
+    Compiled layers have no cache: they would be compiled once for each layer, whose number in it they ask for.
+    """
     embeds = model.embed(batch.ids)
     projected = model.projector(batch.stacked.float())
     if len(projected):
         embeds = embeds.masked_scatter(batch.is_speech[..., None], projected.to(embeds.dtype))
     # padding stands at the end only, so the causal mask alone keeps it out of every weighted row
     groups = {} if batch.mask is None else {"attention_mask": _added(batch.mask), "position_ids": batch.positions}
-    cache = _nothing_kept(int(model.decoder.config.num_hidden_layers))
+    cache = None if compiled else _nothing_kept(int(model.decoder.config.num_hidden_layers))
     hidden = model.decoder.model(
-        inputs_embeds=embeds, past_key_values=cache, use_cache=True, **groups
+        inputs_embeds=embeds, past_key_values=cache, use_cache=not compiled, **groups
     ).last_hidden_state
     return model.output.scores(hidden.flatten(0, 1)[batch.rows]), projected
 

@@ -121,8 +121,12 @@ class Recipe:
     """What products of matrices are computed in; weights and sums are float32."""
     sharded: bool = False
     """Whether every process of torchrun holds only its part of the frozen weights of a pretrained decoder."""
+    compiled: bool = False
+    """Whether the layers of the decoder are compiled, which takes a C++ compiler and some minutes at the beginning."""
 
     def __post_init__(self) -> None:
+        if self.sharded and self.compiled:
+            raise DataError("sharded and compiled do not go together; leave one out.")
         if self.sharded and not isinstance(self.model.decoder, str):
             raise DataError("sharded = true is for the frozen weights of a pretrained decoder; leave it out.")
 
@@ -139,7 +143,7 @@ class Recipe:
     @property
     def computing(self) -> Computing:
         """Its device and dtype; ModelError where the machine has no such device."""
-        return Computing.of(self.device, self.dtype, sharded=self.sharded)
+        return Computing.of(self.device, self.dtype, sharded=self.sharded, compiled=self.compiled)
 
     @property
     def folder(self) -> Path:

@@ -1,14 +1,17 @@
 """Training on a device that is not the CPU, without one: the same losses, nothing mixed, nothing waited for."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from simulst.errors import DataError
 from simulst.models.attention import choose_heads
 from simulst.models.speech_llm.arithmetic import Arithmetic
 from simulst.models.speech_llm.encoder import BlockCausalEncoder
@@ -21,6 +24,7 @@ from simulst.testing.accelerator import DEVICE, Pretend
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.training.batch import Batch, collate
 from simulst.training.calibration import calibrate
+from simulst.training.compiling import compile_layers
 from simulst.training.computing import Computing, adam
 from simulst.training.decoder import DecoderTraining, DecoderTrainingConfig
 from simulst.training.features import _encode
@@ -153,3 +157,22 @@ def test_calibration_chooses_what_it_chooses_on_the_cpu(folder: Path, tmp_path: 
     expected = chosen(torch.device("cpu"))
     with Pretend():
         assert chosen(DEVICE) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.skipif("CI" in os.environ, reason="compiling takes one and a half minutes")
+def test_compiled_layers_take_the_same_steps(folder: Path, tmp_path: Path) -> None:
+    expected = steps(CPU, folder, STAGES["incremental"], Pretend(), tmp_path / "plain")
+    compiled = replace(CPU, compiled=True)
+    found = steps(compiled, folder, STAGES["incremental"], Pretend(), tmp_path / "compiled")
+    assert found.losses == pytest.approx(expected.losses, rel=1e-3)
+
+
+def test_a_machine_that_cannot_compile_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> object:
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nand more")
+
+    monkeypatch.setattr(torch, "compile", lambda _: fails)
+    with pytest.raises(DataError, match=r"compiled = true does not work on this machine .*No working C.*; install"):
+        compile_layers(torch.nn.Linear(1, 1), 1, torch.device("cpu"))
