@@ -146,7 +146,8 @@ class AlignAtt(Policy[AlignAttState]):
         if not rows.shape[-1]:
             return np.zeros(alignment.weights.shape[0], dtype=np.int64)
         filtered = running_median(normalise(rows, self.normalise), self.median)
-        return attended_frames(filtered.mean(axis=0) if self.heads == "filtered_mean" else filtered)
+        by_head = filtered.ndim == 3  # the end of a stream is translated without a look at single heads
+        return attended_frames(filtered.mean(axis=0) if by_head and self.heads == "filtered_mean" else filtered)
 
     def _blocked(self, alignment: Alignment, frames: IntArray, limit: int) -> npt.NDArray[np.bool_]:
         """Which new tokens may not be written yet: by the frame attended to, and by the gates that are on."""
