@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from simulst.testing.audio_checkpoints import write_tekken
 from simulst.testing.checkpoints import save_checkpoint
 from simulst.testing.noise import noise
 
@@ -60,6 +61,48 @@ def tiny_nemotron(directory: Path, *, many: bool = False, silent: float = 0.85, 
     }
     if many:
         processor["prompt_dictionary"] = {"en-US": 0, "en": 0, "de": 3, "ja": 4, "auto": 9, "xx": 99}
+    (directory / "processor_config.json").write_text(json.dumps(processor), encoding="utf-8")
+    return directory
+
+
+def tiny_voxtral_realtime(directory: Path, *, seed: int = 0) -> Path:
+    """A Voxtral Realtime of 2 + 2 layers, 16 mel bins and windows of 0.48 s and 1.6 s, which writes 0.16 s behind the
+    speech and hears 0.24 s of silence before it."""
+    import torch
+    from transformers import GenerationConfig, VoxtralRealtimeConfig, VoxtralRealtimeForConditionalGeneration
+
+    marks = ["<unk>", "<s>", "</s>", "[STREAMING_PAD]", "[STREAMING_WORD]"]
+    letters = string.ascii_lowercase
+    words = [*(f" {letter}".encode() for letter in letters), *(letter.encode() for letter in letters), b"."]
+    small = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "head_dim": 8,
+    }
+    size = len(marks) + len(words)
+    config = VoxtralRealtimeConfig(
+        audio_config={**small, "num_mel_bins": 16, "sliding_window": 24, "initializer_range": 0.3},
+        text_config={
+            **small, "vocab_size": size, "num_key_value_heads": 2, "sliding_window": 20, "initializer_range": 0.3,
+            "tie_word_embeddings": False,
+        },
+        tie_word_embeddings=False,
+        default_num_delay_tokens=2,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = VoxtralRealtimeForConditionalGeneration(config)
+    with torch.no_grad():
+        model.lm_head.weight[2] = 0  # an end would stop the library
+        model.lm_head.weight[3] *= 3
+    model.generation_config = GenerationConfig(bos_token_id=1, eos_token_id=2)
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(directory)
+    audio = {"transcription_format": "streaming", "transcription_delay_ms": 160.0, "streaming_n_left_pad_tokens": 3}
+    write_tekken(directory, marks, words, audio=audio)
+    extractor = {"feature_extractor_type": "VoxtralRealtimeFeatureExtractor", "feature_size": 16}
+    processor = {"processor_class": "VoxtralRealtimeProcessor", "feature_extractor": extractor}
     (directory / "processor_config.json").write_text(json.dumps(processor), encoding="utf-8")
     return directory
 

@@ -16,7 +16,7 @@ from simulst.models.cascade import Cascade
 from simulst.models.synchronous.session import Emission, SynchronousSession
 from simulst.models.vocabulary import PieceVocabulary
 from simulst.policies import POLICIES
-from simulst.testing.streaming_checkpoints import tiny_nemotron
+from simulst.testing.streaming_checkpoints import tiny_nemotron, tiny_voxtral_realtime
 
 EACH = frozenset({Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS, Evidence.LOGPROBS})
 WORDS = [b" the", b" cat", b"s", b" sat", b".", b""]
@@ -155,11 +155,14 @@ def test_nothing_was_heard_and_nothing_more_may_come() -> None:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("models")
-    yield {"nemotron": load_model(tiny_nemotron(folder / "nemotron"), delay_ms=560)}
+    yield {
+        "nemotron": load_model(tiny_nemotron(folder / "nemotron"), delay_ms=560),
+        "voxtral": load_model(tiny_voxtral_realtime(folder / "voxtral")),
+    }
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
-@pytest.mark.parametrize("kind", ["nemotron"])
+@pytest.mark.parametrize("kind", ["nemotron", "voxtral"])
 def test_every_policy_runs_or_refuses_in_a_sentence(
     models: dict[str, Any], noise: FloatArray, kind: str, policy: str
 ) -> None:
@@ -167,12 +170,12 @@ def test_every_policy_runs_or_refuses_in_a_sentence(
     lacks = chosen.policy.needs() - model.provides
     try:
         session = Session(model, chosen, chunk_ms=640)
-        session.feed(noise[:30_000])
+        session.feed(noise[:13_000])
         session.finish()
     except SimulstError as refused:
         assert lacks and "does not provide" in str(refused)
     else:
-        assert not lacks and session.text == said(model, noise[:30_000])
+        assert not lacks and session.text == said(model, noise[:13_000])
 
 
 def said(model: Any, audio: FloatArray) -> str:
@@ -183,19 +186,20 @@ def said(model: Any, audio: FloatArray) -> str:
     return text
 
 
-@pytest.mark.parametrize("kind", ["nemotron"])
+@pytest.mark.parametrize("kind", ["nemotron", "voxtral"])
 def test_two_streams_never_touch(models: dict[str, Any], noise: FloatArray, kind: str) -> None:
     model = models[kind]
-    pieces = [noise[:20_000], noise[40_000:60_000]]
+    pieces = [noise[:12_000], noise[40_000:52_000]]
     sessions = [model.open(), model.open()]
-    for at in range(0, 20_000, 3_001):
+    for at in range(0, 12_000, 3_001):
         for session, one in zip(sessions, pieces, strict=True):
-            session.extend_source(one[at : at + 3_001], is_final=at + 3_001 >= 20_000)
+            session.extend_source(one[at : at + 3_001], is_final=at + 3_001 >= 12_000)
     texts = [model.vocabulary.decode(one.hypothesise(())[0].ids).strip() for one in sessions]
     assert texts == [said(model, one) for one in pieces] and texts[0] != texts[1]
 
 
-@pytest.mark.parametrize("kind", ["nemotron"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["nemotron", "voxtral"])
 def test_a_long_stream_forgets_and_loses_no_word(models: dict[str, Any], noise: FloatArray, kind: str) -> None:
     model = models[kind]
     session = Session(model, load_policy("greedy", **{"history.method": "fixed_words", "history.words": 5}))
@@ -209,7 +213,7 @@ def test_a_long_stream_forgets_and_loses_no_word(models: dict[str, Any], noise: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["nemotron"])
+@pytest.mark.parametrize("kind", ["nemotron", "voxtral"])
 def test_it_hears_for_a_text_model(models: dict[str, Any], noise: FloatArray, kind: str, tmp_path: Path) -> None:
     from simulst.models.halves import Options
 

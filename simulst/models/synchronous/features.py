@@ -60,12 +60,21 @@ class MelChunks:
     """The frames of one stream: `first` of them together, then `then` at a time, as soon as their samples are there.
 
     `extract` makes of n frames' samples, [(n - 1) hop + width], these frames, [1, n, bins] or [1, bins, n]. Frames are
-    centred, so the first begins half a frame before the audio, in silence.
+    centred, so the first begins half a frame before the audio, in silence; `silence` samples of more may go before it.
     """
 
-    def __init__(self, extract: Callable[[FloatArray], Tensor], *, hop: int, width: int, first: int, then: int) -> None:
+    def __init__(
+        self,
+        extract: Callable[[FloatArray], Tensor],
+        *,
+        hop: int,
+        width: int,
+        first: int,
+        then: int,
+        silence: int = 0,
+    ) -> None:
         self._extract, self._hop, self._width, self._then = extract, hop, width, then
-        self._held = np.zeros(width // 2, dtype=np.float32)
+        self._held = np.zeros(width // 2 + silence, dtype=np.float32)
         self._next = first
         self.frames = 0
         """Given out so far."""
