@@ -76,7 +76,7 @@ def library(directory: Path) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
-@pytest.mark.parametrize("delay_ms", DELAYS)
+@pytest.mark.parametrize("delay_ms", [pytest.param(80, marks=pytest.mark.slow), 160, 560])
 def test_it_writes_what_generate_writes(directory: Path, noise: FloatArray, delay_ms: int) -> None:
     model, look_ahead = load_model(directory, delay_ms=delay_ms), DELAYS[delay_ms]
     assert isinstance(model, Nemotron)
@@ -91,7 +91,7 @@ def test_it_writes_what_generate_writes(directory: Path, noise: FloatArray, dela
     assert len({one.id for one in found}) > 3 and 5 < len({one.frame for one in found}) < 19
 
 
-@pytest.mark.parametrize("delay_ms", [80, 560])
+@pytest.mark.parametrize("delay_ms", [pytest.param(80, marks=pytest.mark.slow), 560])
 def test_frames_are_those_of_the_whole_recording(directory: Path, noise: FloatArray, delay_ms: int) -> None:
     from transformers import NemotronAsrStreamingFeatureExtractor
 
@@ -126,8 +126,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Nemotron:
     return loaded
 
 
-@settings(max_examples=8, deadline=None)
-@given(sizes=st.lists(st.integers(1, 12_001), min_size=1, max_size=4), length=st.integers(0, 24_001))
+@settings(max_examples=5, deadline=None)
+@given(sizes=st.lists(st.integers(1, 12_001), min_size=1, max_size=4), length=st.integers(0, 16_001))
 def test_pieces_of_any_size_make_no_difference(quick: Nemotron, sizes: list[int], length: int) -> None:
     audio = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
     found = heard(quick, audio, [max(one, 97) for one in sizes])
@@ -136,13 +136,13 @@ def test_pieces_of_any_size_make_no_difference(quick: Nemotron, sizes: list[int]
     assert [one.logprob for one in found] == pytest.approx([one.logprob for one in alone], abs=1e-5)
 
 
-def test_a_stream_keeps_as_much_after_a_minute_as_after_seconds(quick: Nemotron, noise: FloatArray) -> None:
+def test_a_stream_keeps_as_much_after_six_seconds_as_after_three(quick: Nemotron, noise: FloatArray) -> None:
     session, stream = opened(quick)
     sizes, passed = list[int](), [0]
     layer = quick.model.encoder.layers[0].feed_forward1
     hook = layer.register_forward_hook(lambda _m, given, _o: passed.__setitem__(0, passed[0] + given[0].shape[1]))
     for _ in range(4):
-        session.extend_source(noise)
+        session.extend_source(noise[:24_000])
         kept = [one.cache for one in stream._convolved.layers.values()] + [stream._mel._held]
         kept += [part for layer in stream._keys.layers for part in (layer.keys, layer.values)]
         sizes.append(sum(part.shape[-1] * part.shape[-2] if part.ndim > 1 else 0 for part in kept))
@@ -151,7 +151,7 @@ def test_a_stream_keeps_as_much_after_a_minute_as_after_seconds(quick: Nemotron,
         assert not session._emitted and session.heard_s - session.start_s == 0
     hook.remove()
     assert len(set(sizes[1:])) == 1 and len(stream._mel._held) < 10_000
-    assert passed == [stream.frames] == [196]
+    assert passed == [stream.frames] == [70]
 
 
 def test_delays_languages_and_what_else_is_refused(tmp_path: Path) -> None:

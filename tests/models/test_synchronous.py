@@ -1,5 +1,7 @@
 """Streams of recognisers that write as they hear: what a policy is told, and what is forgotten."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from simulst import Session, load_model, load_policy
 from simulst.core.source import FloatArray
 from simulst.core.translator import Evidence, Hypothesis, Query, TokenStep, Verdict
 from simulst.errors import ModelError, SimulstError
-from simulst.models.cascade import Cascade
 from simulst.models.synchronous.session import Emission, SynchronousSession
 from simulst.models.vocabulary import PieceVocabulary
 from simulst.policies import POLICIES
@@ -162,7 +164,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
-@pytest.mark.parametrize("kind", ["nemotron", "voxtral"])
+@pytest.mark.parametrize("kind", ["nemotron", pytest.param("voxtral", marks=pytest.mark.slow)])
 def test_every_policy_runs_or_refuses_in_a_sentence(
     models: dict[str, Any], noise: FloatArray, kind: str, policy: str
 ) -> None:
@@ -186,7 +188,7 @@ def said(model: Any, audio: FloatArray) -> str:
     return text
 
 
-@pytest.mark.parametrize("kind", ["nemotron", "voxtral"])
+@pytest.mark.parametrize("kind", ["nemotron", pytest.param("voxtral", marks=pytest.mark.slow)])
 def test_two_streams_never_touch(models: dict[str, Any], noise: FloatArray, kind: str) -> None:
     model = models[kind]
     pieces = [noise[:12_000], noise[40_000:52_000]]
@@ -215,15 +217,15 @@ def test_a_long_stream_forgets_and_loses_no_word(models: dict[str, Any], noise: 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nemotron", "voxtral"])
 def test_it_hears_for_a_text_model(models: dict[str, Any], noise: FloatArray, kind: str, tmp_path: Path) -> None:
-    from simulst.models.halves import Options
-
-    text = load_model("tiny-en-de")
-    cascade = Cascade(models[kind], text, name="both", options=Options(recogniser_policy="greedy"))
-    session = Session(cascade, load_policy("wait_k"), chunk_ms=640)
-    heard = ""
-    for at in range(0, len(noise), 10_240):
-        session.feed(noise[at : at + 10_240])
-        heard = session._translator.transcript()
+    name, audio = f"{models[kind].directory}+tiny-en-de", tmp_path / "noise.wav"
+    soundfile.write(audio, noise[:48_000], 16_000, subtype="FLOAT")
+    cascade = load_model(name, recogniser_policy="greedy")
+    session = Session(cascade, load_policy("wait_k"))
+    session.feed(noise[:48_000])
+    assert session.transcript()
     session.finish()
-    words = said(models[kind], noise).split()
-    assert session._translator.source_words() == len(words) and heard and session.text
+    heard = load_model(models[kind].directory)
+    assert session._translator.source_words() == len(said(heard, noise[:48_000]).split()) > 3 and session.text
+    command = ["translate", str(audio), "--model", name, "--policy", "wait_k", "--set", "recogniser_policy=greedy"]
+    done = subprocess.run([sys.executable, "-m", "simulst", *command], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == session.text.split()
