@@ -23,7 +23,10 @@ from simulst.testing.streaming_checkpoints import tiny_nemotron
 DELAYS = {80: 0, 160: 1, 560: 6}
 
 
-@pytest.fixture(scope="module", params=["nemotron_asr_streaming", "nemotron3_5_asr"])
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["nemotron_asr_streaming", pytest.param("nemotron3_5_asr", marks=SLOW)])
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     many = request.param == "nemotron3_5_asr"
     return tiny_nemotron(tmp_path_factory.mktemp("models") / request.param, many=many, silent=0.95 if many else 0.85)
@@ -76,7 +79,7 @@ def library(directory: Path) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
-@pytest.mark.parametrize("delay_ms", [pytest.param(80, marks=pytest.mark.slow), 160, 560])
+@pytest.mark.parametrize("delay_ms", [pytest.param(80, marks=SLOW), 160, 560])
 def test_it_writes_what_generate_writes(directory: Path, noise: FloatArray, delay_ms: int) -> None:
     model, look_ahead = load_model(directory, delay_ms=delay_ms), DELAYS[delay_ms]
     assert isinstance(model, Nemotron)
@@ -91,7 +94,7 @@ def test_it_writes_what_generate_writes(directory: Path, noise: FloatArray, dela
     assert len({one.id for one in found}) > 3 and 5 < len({one.frame for one in found}) < 19
 
 
-@pytest.mark.parametrize("delay_ms", [pytest.param(80, marks=pytest.mark.slow), 560])
+@pytest.mark.parametrize("delay_ms", [pytest.param(80, marks=SLOW), 560])
 def test_frames_are_those_of_the_whole_recording(directory: Path, noise: FloatArray, delay_ms: int) -> None:
     from transformers import NemotronAsrStreamingFeatureExtractor
 
