@@ -33,6 +33,8 @@ FAMILIES: dict[str, str] = {
     "voxtral": "simulst.models.audio_llm.voxtral:FAMILY",
     "granite_speech": "simulst.models.audio_llm.granite_speech:FAMILY",
     "phi4_multimodal": "simulst.models.audio_llm.phi4_multimodal:FAMILY",
+    "voxtral_realtime": "simulst.models.synchronous.voxtral_realtime:FAMILY",
+    **dict.fromkeys(("nemotron_asr_streaming", "nemotron3_5_asr"), "simulst.models.synchronous.nemotron:FAMILY"),
     **dict.fromkeys(("marian", "m2m_100", "t5"), "simulst.models.text.encoder_decoder:FAMILY"),
     **dict.fromkeys(
         ("gemma", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"),

@@ -48,8 +48,6 @@ def tiny_qwen2_audio(directory: Path, *, template: str | None = CHATML, audio: b
 
 def tiny_voxtral(directory: Path, *, seed: int = 0) -> Path:
     """A Voxtral of 2 + 3 layers, with a `tekken.json` as Mistral writes it."""
-    import base64
-
     import torch
     from transformers import VoxtralConfig, VoxtralForConditionalGeneration
 
@@ -64,13 +62,21 @@ def tiny_voxtral(directory: Path, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     directory.mkdir(parents=True, exist_ok=True)
     _said(VoxtralForConditionalGeneration(config), ends=2).save_pretrained(directory)
+    return write_tekken(directory, marks, words)
+
+
+def write_tekken(directory: Path, marks: list[str], words: list[bytes], **more: object) -> Path:
+    """A `tekken.json` of these marks and words, in which more may stand."""
+    import base64
+
     pattern = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s+"
+    sizes = {"default_vocab_size": len(marks) + len(words), "default_num_special_tokens": len(marks)}
     tekken = {
-        "config": {"pattern": pattern, "default_vocab_size": len(marks) + len(words), "version": "v7"},
+        "config": {"pattern": pattern, "version": "v7", **sizes},
         "vocab": [{"rank": i, "token_bytes": base64.b64encode(one).decode()} for i, one in enumerate(words)],
         "special_tokens": [{"rank": i, "token_str": mark, "is_control": True} for i, mark in enumerate(marks)],
+        **more,
     }
-    tekken["config"]["default_num_special_tokens"] = len(marks)  # type: ignore[index]
     (directory / "tekken.json").write_text(json.dumps(tekken), encoding="utf-8")
     return directory
 

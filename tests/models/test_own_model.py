@@ -29,6 +29,7 @@ from simulst.testing.checkpoints import (
     tiny_whisper,
 )
 from simulst.testing.speech_llm import make_tiny_speech_llm
+from simulst.testing.streaming_checkpoints import tiny_nemotron, tiny_voxtral_realtime
 from simulst.testing.text_checkpoints import tiny_causal, tiny_marian, tiny_nllb, tiny_t5
 
 ROOT = Path(__file__).parents[2]
@@ -191,6 +192,9 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "voxtral": tiny_voxtral,
     "granite_speech": tiny_granite_speech,
     "phi4_multimodal": tiny_phi4_multimodal,
+    "voxtral_realtime": tiny_voxtral_realtime,
+    "nemotron_asr_streaming": tiny_nemotron,
+    "nemotron3_5_asr": partial(tiny_nemotron, many=True),
     **{kind: partial(tiny_causal, kind=kind) for kind in FAMILIES if FAMILIES[kind].endswith("causal_lm:FAMILY")},
 }
 
