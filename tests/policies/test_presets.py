@@ -1,6 +1,4 @@
-"""Every preset translates a stream to its end, on a model that re-encodes and on one that keeps a cache, or says why not."""
-
-from pathlib import Path
+"""Every preset translates a stream to its end, on a model that re-encodes and one that keeps a cache, or says why not."""
 
 import numpy as np
 import pytest
