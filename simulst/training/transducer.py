@@ -13,15 +13,12 @@ from torch import Tensor
 from simulst.core.settings import setting
 from simulst.errors import DataError
 from simulst.models.speech_llm.transducer import JointNetwork
-from simulst.training.transducer_data import Lattice
+from simulst.training.transducer_data import Lattice, Score
 
 HELD = 10
 """One lattice in so many is not trained on."""
 NEVER = -1e30
 """The logarithm of what cannot be; finite, so that gradients are."""
-
-Score = Callable[[Tensor], Tensor]
-"""States [n, width] -> log-probabilities of the tokens that may be written, [n, V]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +29,10 @@ class TransducerConfig:
     minutes: float = setting(60.0, "most time for that", unit="min", above=0)
     longest_s: float = setting(12.0, "longest run", unit="s", above=0)
     hidden: int = setting(256, "width of the joint network", at_least=1)
-    steps: int = setting(1000, "optimiser steps", at_least=1)
+    steps: int = setting(600, "optimiser steps", at_least=1)
+    label_steps: int = setting(
+        200, "the last of them, which train what it changes of the tokens' scores too, and cost most", at_least=0
+    )
     batch: int = setting(4, "runs a step, of similar length", at_least=1)
     learning_rate: float = setting(1e-3, "of Adam, falling to 0", above=0)
     delay_penalty: float = setting(0.1, "what a second of delay costs a token, in nats", at_least=0)
@@ -74,6 +74,8 @@ class Padded:
     """[n, T, width]"""
     ids: Tensor
     """[n, U]"""
+    own: Tensor
+    """[n, T, U]"""
     heard_s: Tensor
     """[n, T]"""
     frames: Tensor
@@ -88,16 +90,19 @@ def padded(lattices: Sequence[Lattice]) -> Padded:
     labels = torch.tensor([len(one.ids) for one in lattices])
     n, t, u, width = len(lattices), int(frames.max()), int(labels.max()), lattices[0].speech.shape[-1]
     states, speech = torch.zeros(n, t, u + 1, width), torch.zeros(n, t, width)
-    ids, heard_s = torch.zeros(n, u, dtype=torch.long), torch.zeros(n, t)
+    ids, own, heard_s = torch.zeros(n, u, dtype=torch.long), torch.zeros(n, t, u), torch.zeros(n, t)
     for i, one in enumerate(lattices):
         j, k = frames[i], labels[i]
         states[i, :j, : k + 1], speech[i, :j] = one.states.float(), one.speech.float()
-        ids[i, :k], heard_s[i, :j] = one.ids, one.heard_s
-    return Padded(states=states, speech=speech, ids=ids, heard_s=heard_s, frames=frames, labels=labels)
+        ids[i, :k], own[i, :j, :k], heard_s[i, :j] = one.ids, one.own, one.heard_s
+    return Padded(states=states, speech=speech, ids=ids, own=own, heard_s=heard_s, frames=frames, labels=labels)
 
 
-def log_probabilities(network: JointNetwork, batch: Padded, score: Score) -> tuple[Tensor, Tensor]:
-    """Of blank [n, T, U + 1] and of the next label [n, T, U]; only what counts is computed."""
+def log_probabilities(network: JointNetwork, batch: Padded, score: Score | None) -> tuple[Tensor, Tensor]:
+    """Of blank [n, T, U + 1] and of the next label [n, T, U]; only what counts is computed.
+
+    Without a score labels are as likely as the decoder alone says.
+    """
     n, t, u, _ = batch.states.shape
     within = (torch.arange(t) < batch.frames[:, None])[:, :, None] & (torch.arange(u) <= batch.labels[:, None])[:, None]
     at, frame, place = within.nonzero(as_tuple=True)
@@ -105,26 +110,32 @@ def log_probabilities(network: JointNetwork, batch: Padded, score: Score) -> tup
     blank = torch.zeros(n, t, u).index_put((at, frame, place), torch.nn.functional.logsigmoid(logit))
     more = place < batch.labels[at]
     at, frame, place = at[more], frame[more], place[more]
-    written = score(states[more]).gather(1, batch.ids[at, place][:, None])[:, 0]
+    if score is None:
+        written = batch.own[at, frame, place]
+    else:
+        written = score(states[more]).gather(1, batch.ids[at, place][:, None])[:, 0]
     label = torch.zeros(n, t, u - 1).index_put(
         (at, frame, place), torch.nn.functional.logsigmoid(-logit[more]) + written
     )
     return blank, label
 
 
-def losses(network: JointNetwork, batch: Padded, score: Score, delay_penalty: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Per label: what is minimised, the negative log-likelihood without the penalty, and the mean time it is written
-    at in s."""
+def joint_loss(network: JointNetwork, batch: Padded, score: Score | None, delay_penalty: float) -> Tensor:
+    """What is minimised, per label."""
     blank, label = log_probabilities(network, batch, score)
     late = label - delay_penalty * batch.heard_s[:, :, None]
-    count = batch.labels.sum()
-    loss = transducer_loss(blank, late, batch.frames, batch.labels).sum() / count
-    with torch.enable_grad():
-        free = label.detach().requires_grad_()
-        plain = transducer_loss(blank.detach(), free, batch.frames, batch.labels).sum()
-        posterior = -torch.autograd.grad(plain, free)[0]
-    written_s = (posterior * batch.heard_s[:, :, None]).sum() / count
-    return loss, plain.detach() / count, written_s
+    return transducer_loss(blank, late, batch.frames, batch.labels).sum() / batch.labels.sum()
+
+
+def judged(network: JointNetwork, batch: Padded, score: Score | None) -> tuple[float, float]:
+    """Per label: the negative log-likelihood, and the mean time it is written at in s."""
+    with torch.no_grad():
+        blank, label = log_probabilities(network, batch, score)
+    label.requires_grad_()
+    loss = transducer_loss(blank, label, batch.frames, batch.labels).sum()
+    posterior = -torch.autograd.grad(loss, label)[0]
+    count = float(batch.labels.sum())
+    return float(loss) / count, float((posterior * batch.heard_s[:, :, None]).sum()) / count
 
 
 @dataclass(kw_only=True, eq=False)
@@ -169,7 +180,8 @@ def train_joint(
         batch = padded(train[at : at + config.batch])
         for group in training.optimiser.param_groups:
             group["lr"] = config.learning_rate * (1 - training.step / config.steps)
-        loss = losses(training.network, batch, score, config.delay_penalty)[0]
+        scored = score if config.steps - training.step <= config.label_steps else None
+        loss = joint_loss(training.network, batch, scored, config.delay_penalty)
         training.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(training.network.parameters(), 1.0)
@@ -177,16 +189,15 @@ def train_joint(
         training.step += 1
         if training.step % config.checkpoint_steps == 0 or training.step == config.steps:
             save(training)
-            print(_line(training, held, score, config), flush=True)
+            print(_line(training, held, scored, config), flush=True)
     return training.network.eval().requires_grad_(False)
 
 
-def _line(training: Training, held: Sequence[Lattice], score: Score, config: TransducerConfig) -> str:
+def _line(training: Training, held: Sequence[Lattice], score: Score | None, config: TransducerConfig) -> str:
     """Where a training stands, by the lattices that are held back."""
-    with torch.no_grad():
-        parts = [
-            losses(training.network, padded(held[at : at + config.batch]), score, config.delay_penalty)
-            for at in range(0, len(held), config.batch)
-        ]
-    loss, plain, written_s = (float(sum(column)) / len(parts) for column in zip(*parts, strict=True))
-    return f"step {training.step}  loss {loss:.3f}  likelihood {plain:.3f}  written at {written_s:.2f} s"
+    parts = [
+        judged(training.network, padded(held[at : at + config.batch]), score)
+        for at in range(0, len(held), config.batch)
+    ]
+    nats, written_s = (sum(column) / len(parts) for column in zip(*parts, strict=True))
+    return f"step {training.step}  {nats:.3f} nats a token  written at {written_s:.2f} s"

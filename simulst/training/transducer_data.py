@@ -39,6 +39,8 @@ class Lattice:
     """Mean speech vector of each block, [T, width], float16."""
     ids: Tensor
     """[U]"""
+    own: Tensor
+    """Log-probability of each label by the decoder alone, [T, U]."""
     heard_s: Tensor
     """[T]"""
 
@@ -53,6 +55,8 @@ class Wanted:
     longest_s: float = 12.0
 
 
+Score = Callable[[Tensor], Tensor]
+"""States [.., width] -> log-probabilities of the tokens that may be written, [.., V]."""
 NewCache = Callable[[Tally], StreamCache]
 """`Compute.new_cache`."""
 
@@ -105,9 +109,29 @@ def lattice_of(weights: Weights, cache: StreamCache, vectors: Tensor) -> Lattice
         states.append(cache.extend(text).hidden.half())
         speech.append(block.mean(dim=0).half())
         cache.crop(heard)
+    own = own_scores(label_scores(weights), torch.stack(states), torch.tensor(ids))
     ends = torch.arange(1, len(states) + 1) * weights.block_vectors
     heard_s = ends.clamp(max=len(vectors)) * weights.frame_s
-    return Lattice(states=torch.stack(states), speech=torch.stack(speech), ids=torch.tensor(ids), heard_s=heard_s)
+    return Lattice(
+        states=torch.stack(states), speech=torch.stack(speech), ids=torch.tensor(ids), own=own, heard_s=heard_s
+    )
+
+
+def label_scores(weights: Weights) -> Score:
+    """What the output layer says of tokens that may be written; an end is none, blank stands for it."""
+    forbidden, dtype = weights.suppress_in_labels, weights.model.embeddings.dtype
+
+    def score(states: Tensor) -> Tensor:
+        scores = weights.model.output.scores(states.to(dtype))
+        return scores.float().masked_fill(forbidden, -torch.inf).log_softmax(-1)
+
+    return score
+
+
+def own_scores(score: Score, states: Tensor, ids: Tensor) -> Tensor:
+    """Log-probability of each label after states [T, U + 1, width], [T, U]."""
+    with torch.inference_mode():
+        return score(states[:, :-1]).gather(2, ids.expand(len(states), -1)[..., None])[..., 0]
 
 
 def _translation(weights: Weights, cache: StreamCache, vectors: Tensor) -> tuple[int, ...]:
@@ -170,5 +194,5 @@ def read_lattices(path: Path) -> list[Lattice]:
 
     tensors = load_file(path)
     count = sum(name.endswith(".ids") for name in tensors)
-    names = ("states", "speech", "ids", "heard_s")
+    names = ("states", "speech", "ids", "own", "heard_s")
     return [Lattice(**{name: tensors[f"{i:02}.{name}"] for name in names}) for i in range(count)]

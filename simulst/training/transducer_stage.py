@@ -3,17 +3,15 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from simulst.errors import DataError
 from simulst.models.fingerprint import fingerprint_of_weights
 from simulst.models.registry import load_model
 from simulst.models.speech_llm.transducer import TRANSDUCER_FILE, save_joint
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
-from simulst.models.speech_llm.weights import Weights
 from simulst.training.recipe import Recipe
-from simulst.training.transducer import Score, Training, TransducerConfig, train_joint
-from simulst.training.transducer_data import Talks, Wanted, collect
+from simulst.training.transducer import Training, TransducerConfig, train_joint
+from simulst.training.transducer_data import Talks, Wanted, collect, label_scores
 
 STATE = "training.pt"
 
@@ -35,17 +33,6 @@ def transducer(recipe: Recipe) -> None:
     score = label_scores(model.weights)
     network = train_joint(training, lattices, score, config, lambda one: save(one, work / STATE))
     save_joint(network, folder / TRANSDUCER_FILE)
-
-
-def label_scores(weights: Weights) -> Score:
-    """What the output layer says of tokens that may be written; an end is none, blank stands for it."""
-    forbidden, dtype = weights.suppress_in_labels, weights.model.embeddings.dtype
-
-    def score(states: Tensor) -> Tensor:
-        scores = weights.model.output.scores(states.to(dtype))
-        return scores.float().masked_fill(forbidden, -torch.inf).log_softmax(-1)
-
-    return score
 
 
 def save(training: Training, path: Path) -> None:

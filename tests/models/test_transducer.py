@@ -61,7 +61,8 @@ def model(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> SpeechLLMTra
 
 def transduce(model: SpeechLLMTranslator, plan: Transduce, cuts: Sequence[int] = ()) -> list[tuple[int, ...]]:
     """What is written after each piece of the noise, cut at these samples, as a policy commits it."""
-    session, written, committed = model.open(), list[tuple[int, ...]](), ()
+    session, written = model.open(), list[Ids]()
+    committed: Ids = ()
     for begin, end in pairwise((0, *sorted(cuts), len(NOISE))):
         last = end == len(NOISE)
         session.extend_source(NOISE[begin:end], is_final=last)

@@ -1,10 +1,10 @@
 """Training of a transducer's joint network on a frozen decoder."""
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,22 +12,22 @@ from torch import Tensor
 from simulst.core.translator import Evidence
 from simulst.errors import DataError
 from simulst.models import load_model
+from simulst.models.speech_llm.cache import Tally
 from simulst.models.speech_llm.transducer import JointNetwork
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.training.recipe import read_recipe
 from simulst.training.run import run_recipe
-from simulst.training.speech import SpeechStore
 from simulst.training.transducer import (
     Training,
     TransducerConfig,
+    judged,
     log_probabilities,
-    losses,
     padded,
     train_joint,
     transducer_loss,
 )
-from simulst.training.transducer_data import Lattice, collect, lattice_of, read_lattices
+from simulst.training.transducer_data import Lattice, Talks, Wanted, collect, lattice_of, own_scores, read_lattices
 from simulst.training.transducer_stage import begun, save
 
 RECIPE = """
@@ -45,6 +45,7 @@ clips = 20
 steps = 4
 batch = 4
 hidden = 8
+label_steps = 2
 checkpoint_steps = 2
 """
 
@@ -119,8 +120,9 @@ def made(frames: int, ready: int) -> Lattice:
     speech = torch.linspace(-1, 1, 8).repeat(frames, 1)
     speech[:ready] *= -1
     states = torch.stack([torch.eye(8)[:3]] * frames)
-    heard_s = torch.arange(1.0, frames + 1)
-    return Lattice(states=states.half(), speech=speech.half(), ids=torch.tensor([4, 6]), heard_s=heard_s)
+    ids, heard_s = torch.tensor([4, 6]), torch.arange(1.0, frames + 1)
+    own = own_scores(score, states, ids)
+    return Lattice(states=states.half(), speech=speech.half(), ids=ids, own=own, heard_s=heard_s)
 
 
 def score(states: Tensor) -> Tensor:
@@ -136,6 +138,8 @@ def test_only_what_counts_is_computed_and_probabilities_are_of_blank_and_label()
     assert (blank[0, 3:] == 0).all() and (blank[0, :3] < 0).all() and (blank[1] < 0).all()
     expected = torch.log1p(-blank[1, 0, 0].exp()) + torch.eye(8)[0].log_softmax(-1)[4]
     assert label[1, 0, 0].item() == pytest.approx(expected.item(), rel=1e-4)
+    alone = log_probabilities(network, batch, None)
+    assert torch.equal(blank, alone[0]) and torch.allclose(label, alone[1], atol=1e-3)  # nothing is changed yet
 
 
 def test_a_network_learns_when_to_write_and_a_penalty_of_delay_to_write_early() -> None:
@@ -147,8 +151,8 @@ def test_a_network_learns_when_to_write_and_a_penalty_of_delay_to_write_early() 
         training = Training.begin(8, config)
         network = train_joint(training, [made(4, 1 + i % 3) for i in range(40)], score, config, lambda _: None)
         batch = padded([made(4, 2)])
+        times[penalty] = judged(network, batch, score)[1]
         with torch.no_grad():
-            times[penalty] = float(losses(network, batch, score, penalty)[2])
             tokens = network(batch.speech[:, :, None], batch.states)[1].log_softmax(-1)[0, 3]
         assert tokens.argmax(-1)[:2].tolist() == [4, 6]
     assert 1 <= times[2.0] < times[0.0] - 0.1
@@ -177,34 +181,46 @@ def test_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
         begun(path, 8, TransducerConfig(hidden=5))
 
 
-def store_of(folder: Path) -> SpeechStore:
-    """Four clips of noise, 1.5 s each."""
+def talks_in(folder: Path) -> Path:
+    """Vectors of noise: three talks of 16, 40 and 30 vectors, the last of two sentences."""
     folder.mkdir(parents=True)
-    noise = (3000 * np.random.default_rng(0).standard_normal(4 * 24_000)).astype(np.int16)
-    (folder / "000.s16").write_bytes(noise.tobytes())
-    (folder / "000.tsv").write_text("".join(f"{i}\tany\t{24_000 * i}\t24000\n" for i in range(4)))
-    return SpeechStore(folder)
+    noise = torch.randn(86, 128, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    (folder / "vectors.bf16").write_bytes(noise.view(torch.uint16).numpy().tobytes())
+    lines = [(0, 16, [[0, 0.5, 15.5]]), (16, 40, [[1, 2.0, 39.0]]), (56, 30, [[2, 1.0, 12.5], [3, 14.9, 29.0]])]
+    talks = [{"first": first, "count": count, "voice": "a", "sentences": said} for first, count, said in lines]
+    (folder / "talks.jsonl").write_text("".join(json.dumps(talk) + "\n" for talk in talks))
+    return folder
 
 
-def test_what_a_lattice_holds_and_that_it_is_kept(tmp_path: Path) -> None:
-    model = load_model(make_tiny_speech_llm(tmp_path / "tiny"))
-    assert isinstance(model, SpeechLLMTranslator)
-    store = store_of(tmp_path / "speech")
-    found = lattice_of(model, store.audio(0))
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> SpeechLLMTranslator:
+    made = load_model(make_tiny_speech_llm(tmp_path_factory.mktemp("models") / "tiny"))
+    assert isinstance(made, SpeechLLMTranslator)
+    return made
+
+
+def test_runs_are_beginnings_of_talks_that_end_with_a_sentence(model: SpeechLLMTranslator, tmp_path: Path) -> None:
+    talks = Talks(talks_in(tmp_path / "features"), model.weights)
+    drawn = talks.runs(seed=0, most=39)
+    assert {len(next(drawn)) for _ in range(40)} == {16, 14, 30}  # 40 vectors are too many
+    with pytest.raises(DataError, match="holds no speech vectors; run the stage features first"):
+        Talks(tmp_path / "nowhere", model.weights)
+
+
+def test_what_a_lattice_holds_and_that_it_is_kept(model: SpeechLLMTranslator, tmp_path: Path) -> None:
+    talks = Talks(talks_in(tmp_path / "features"), model.weights)
+    vectors = talks._projected(0, 16)
+    found = lattice_of(model.weights, model.compute.new_cache(Tally()), vectors)
     assert found is not None
-    labels, width = len(found.ids), found.speech.shape[-1]
-    assert found.states.shape == (3, labels + 1, width) and found.speech.shape == (3, width)
+    assert found.states.shape == (3, len(found.ids) + 1, 32) and found.speech.shape == (3, 32)
     assert found.heard_s.tolist() == pytest.approx([0.672, 1.344, 1.536])
     scores = model.weights.model.output.scores(found.states[-1, :-1].float())
     assert scores.masked_fill(model.weights.suppress, -torch.inf).argmax(-1)[0] == found.ids[0]
-    kept = {"seed": 0, "count": 3, "longest_s": 12.0}
-    first = collect(model, store, tmp_path / "kept", minutes=1, **kept)
-    again = collect(model, store, tmp_path / "kept", minutes=1e-9, **kept)
-    assert len(first) == len(again) == 3
+    folder = tmp_path / "kept"
+    first = collect(talks, model.compute.new_cache, folder, Wanted(count=3))
+    again = collect(talks, model.compute.new_cache, folder, Wanted(count=3, minutes=1e-9))
+    assert len(first) == len(again) == len(read_lattices(folder / "lattices-0000.safetensors")) == 3
     assert all(torch.equal(a.states, b.states) for a, b in zip(first, again, strict=True))
-    assert [len(one.ids) for one in read_lattices(tmp_path / "kept" / "lattices-0000.safetensors")] == [
-        len(one.ids) for one in first
-    ]
 
 
 def test_unknown_keys_are_refused(tmp_path: Path) -> None:
@@ -216,7 +232,7 @@ def test_unknown_keys_are_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_recipe_puts_it_beside_the_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_tiny_speech_llm(tmp_path / "work" / "model")
-    store_of(tmp_path / "work" / "speech")
+    talks_in(tmp_path / "work" / "features")
     (tmp_path / "recipe.toml").write_text(RECIPE)
     assert Evidence.TRANSDUCER not in load_model(folder).provides
     assert run_recipe(read_recipe(tmp_path / "recipe.toml"), "transducer") == folder
