@@ -20,6 +20,6 @@ POLICIES: dict[str, str] = {
     "blockwise_beam": "simulst.policies.blockwise_beam:BlockwiseBeam",
     "streamuni": "simulst.policies.streamuni:StreamUni",
     "infinite": "simulst.policies.infinite:Infinite",
-    "transducer": "simulst.policies.transducer:Transducer",
     "joint": "simulst.policies.joint:Joint",
+    "transducer": "simulst.policies.transducer:Transducer",
 }
