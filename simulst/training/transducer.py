@@ -135,7 +135,7 @@ def judged(network: JointNetwork, batch: Padded, score: Score | None) -> tuple[f
     loss = transducer_loss(blank, label, batch.frames, batch.labels).sum()
     posterior = -torch.autograd.grad(loss, label)[0]
     count = float(batch.labels.sum())
-    return float(loss) / count, float((posterior * batch.heard_s[:, :, None]).sum()) / count
+    return float(loss.detach()) / count, float((posterior * batch.heard_s[:, :, None]).sum()) / count
 
 
 @dataclass(kw_only=True, eq=False)
