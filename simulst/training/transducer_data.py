@@ -74,11 +74,13 @@ class Talks:
     def runs(self, *, seed: int, most: int) -> Iterator[Tensor]:
         """Beginnings of talks of one to three sentences, at most `most` vectors, projected [n, width]."""
         rng = random.Random(seed)
+        fitting = [talk for talk in self.talks if _end(talk, 1, most)]
+        if not fitting:
+            raise DataError("[transducer] longest_s is shorter than the first sentence of every talk; raise it.")
         while True:
-            talk = rng.choice(self.talks)
+            talk = rng.choice(fitting)
             end = _end(talk, rng.randint(1, MOST_SENTENCES), most)
-            if end:
-                yield self._projected(talk.first, talk.first + end)
+            yield self._projected(talk.first, talk.first + end)
 
     def _projected(self, begin: int, end: int) -> Tensor:
         model = self.weights.model

@@ -33,6 +33,7 @@ from simulst.training.transducer_stage import begun, save
 RECIPE = """
 name = "tiny"
 work = "work"
+dtype = "float32"
 [data]
 train = "none.tsv"
 dev = "none.tsv"
@@ -203,6 +204,8 @@ def test_runs_are_beginnings_of_talks_that_end_with_a_sentence(model: SpeechLLMT
     talks = Talks(talks_in(tmp_path / "features"), model.weights)
     drawn = talks.runs(seed=0, most=39)
     assert {len(next(drawn)) for _ in range(40)} == {16, 14, 30}  # 40 vectors are too many
+    with pytest.raises(DataError, match="longest_s is shorter than the first sentence of every talk"):
+        next(talks.runs(seed=0, most=5))
     with pytest.raises(DataError, match="holds no speech vectors; run the stage features first"):
         Talks(tmp_path / "nowhere", model.weights)
 
