@@ -118,3 +118,30 @@ class ChainSession(Protocol):
     ) -> Hypothesis:
         """Continue `prefix` after the transcript `source`, given the kept audio before the absolute time `until_s`."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transduce:
+    """How a transducer is searched."""
+
+    beams: int = 1
+    """Hypotheses that are followed; 1: the likelier of blank and a token each time."""
+    threshold: float = 0.5
+    """Probability of a token against blank that counts as even."""
+    favoured: Favoured | None = None
+    """Terms of a glossary that were heard."""
+
+
+class TransducerSession(Protocol):
+    """A session whose model decides itself after every block of audio: blank or the next token (TRANSDUCER)."""
+
+    def transduce(
+        self, prefix: Sequence[int], plan: Transduce, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        """Look once at every block that is new and return what is written for good; at the end, with `final`, all that
+        is left to say.
+
+        `prefix` are the committed ids that are kept. Where no block is new the hypothesis is empty and says nothing of
+        alignment.
+        """
+        ...

@@ -16,6 +16,7 @@ from simulst.core.translator import (
     Query,
     ReadWrite,
     SourceModel,
+    Transduce,
     Translator,
     TranslatorSession,
     Vocabulary,
@@ -100,6 +101,12 @@ class SessionDecoder:
         able = self._able(self._session.reads_and_writes, Evidence.SESSION_TOKENS)
         plan = replace(plan, favoured=self.favoured(self.prefix))
         written = able.read_write(self.prefix, plan, final=final, want=self.wants)
+        return self._checked(written, len(self.prefix))
+
+    def transduce(self, plan: Transduce, *, final: bool = False) -> Hypothesis:
+        able = self._able(self._session.transducer, Evidence.TRANSDUCER)
+        plan = replace(plan, favoured=self.favoured(self.prefix))
+        written = able.transduce(self.prefix, plan, final=final, want=self.wants)
         return self._checked(written, len(self.prefix))
 
     def favoured(self, prefix: Sequence[int]) -> Favoured | None:

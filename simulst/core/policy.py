@@ -12,7 +12,17 @@ from typing_extensions import TypeVar
 
 from simulst.core.alignment import IntArray, attended_frames, valid_rows
 from simulst.core.settings import check
-from simulst.core.translator import Alignment, Bias, Evidence, Gate, Hypothesis, ReadWrite, SourceModel, Vocabulary
+from simulst.core.translator import (
+    Alignment,
+    Bias,
+    Evidence,
+    Gate,
+    Hypothesis,
+    ReadWrite,
+    SourceModel,
+    Transduce,
+    Vocabulary,
+)
 from simulst.errors import PolicyError
 
 
@@ -80,6 +90,14 @@ class Decoder(Protocol):
         """All that the model writes by its own marks while it reads what is new, at the end too with `final`.
 
         Raises EvidenceError for a model without SESSION_TOKENS.
+        """
+        ...
+
+    def transduce(self, plan: Transduce, *, final: bool = False) -> Hypothesis:
+        """All that the model's joint network writes for good after the blocks that are new, at the end too with
+        `final`.
+
+        Raises EvidenceError for a model without TRANSDUCER.
         """
         ...
 

@@ -33,6 +33,8 @@ class Evidence(StrEnum):
     """The decoder writes transcript and translation as one text, in the order of time."""
     SESSION_TOKENS = "session_tokens"
     """The model's own READ/WRITE tokens."""
+    TRANSDUCER = "transducer"
+    """A joint network says after every block of audio: blank or the next token."""
     GROUPED = "grouped"
     """Source and target stand in groups of their own: nothing is decoded twice."""
     RETRACT = "retract"

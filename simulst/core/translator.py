@@ -15,6 +15,8 @@ from simulst.core.capabilities import ReadWrite as ReadWrite
 from simulst.core.capabilities import ReadWriteSession as ReadWriteSession
 from simulst.core.capabilities import SourceLanguageModel as SourceLanguageModel
 from simulst.core.capabilities import SourceModel as SourceModel
+from simulst.core.capabilities import Transduce as Transduce
+from simulst.core.capabilities import TransducerSession as TransducerSession
 from simulst.core.capabilities import Turn as Turn
 from simulst.core.query import DECODING as DECODING
 from simulst.core.query import PLAIN as PLAIN
@@ -113,6 +115,11 @@ class TranslatorSession(Protocol):
         ...
 
     @property
+    def transducer(self) -> TransducerSession | None:
+        """What runs the model's joint network; None without TRANSDUCER."""
+        ...
+
+    @property
     def text(self) -> SourceModel | None:
         """What continues and translates source text; None without SOURCE_LM."""
         ...
@@ -183,6 +190,10 @@ class PlainSession:
 
     @property
     def chain(self) -> ChainSession | None:
+        return None
+
+    @property
+    def transducer(self) -> TransducerSession | None:
         return None
 
     @property

@@ -21,4 +21,5 @@ POLICIES: dict[str, str] = {
     "streamuni": "simulst.policies.streamuni:StreamUni",
     "infinite": "simulst.policies.infinite:Infinite",
     "joint": "simulst.policies.joint:Joint",
+    "transducer": "simulst.policies.transducer:Transducer",
 }

@@ -19,6 +19,7 @@ from simulst.core.translator import (
     Query,
     ReadWrite,
     TokenStep,
+    Transduce,
     Turn,
 )
 from simulst.models.text.source_model import TextSide
@@ -213,6 +214,12 @@ class ScriptedSession(PlainSession, TextSide):
         """The next line of the script."""
         return self._best(self._next(prefix), len(prefix), Query(want=want))
 
+    def transduce(
+        self, prefix: Sequence[int], plan: Transduce, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        """The next line of the script."""
+        return self._best(self._next(prefix), len(prefix), Query(want=want))
+
     def turns(self) -> tuple[Sequence[Turn], int]:
         return (), 0
 
@@ -225,6 +232,10 @@ class ScriptedSession(PlainSession, TextSide):
 
     @property
     def chain(self) -> "ScriptedSession":
+        return self
+
+    @property
+    def transducer(self) -> "ScriptedSession":
         return self
 
     @property

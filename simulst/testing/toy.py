@@ -23,6 +23,7 @@ from simulst.core.translator import (
     Query,
     ReadWrite,
     TokenStep,
+    Transduce,
     Turn,
 )
 from simulst.models.text.source_model import TextSide
@@ -56,6 +57,10 @@ def _pieces(word: int) -> list[str]:
 VOCABULARY = ToyVocabulary([piece for word in range(1, WORDS + 1) for piece in _pieces(word)])
 
 
+TRAINED = {Evidence.P_CHOOSE, Evidence.SESSION_TOKENS, Evidence.JOINT, Evidence.TRANSDUCER}
+"""Evidence that only models trained for it have."""
+
+
 @dataclass(kw_only=True)
 class ToyTranslator(PlainTranslator):
     """Stateless model; `look_ahead_s` of the newest audio cannot be heard until the source ends.
@@ -64,7 +69,7 @@ class ToyTranslator(PlainTranslator):
     """
 
     name: str = "toy"
-    provides: frozenset[Evidence] = frozenset(Evidence) - {Evidence.P_CHOOSE, Evidence.SESSION_TOKENS, Evidence.JOINT}
+    provides: frozenset[Evidence] = frozenset(Evidence) - TRAINED
     vocabulary: ToyVocabulary = field(default_factory=lambda: VOCABULARY)
     frame_s: float = FRAME / SAMPLE_RATE
     max_source_s: float = 12.0
@@ -197,15 +202,23 @@ class ToySession(PlainSession, TextSide):
         self, prefix: Sequence[int], plan: ReadWrite, *, final: bool = False, want: frozenset[Evidence] = frozenset()
     ) -> Hypothesis:
         """Writes what is certain, and at the end everything; every call is a turn."""
-
-        def certain(step: TokenStep) -> Literal["continue", "stop_drop"]:
-            return "continue" if final or step.logprob > -1 else "stop_drop"
-
-        written = self._one(prefix, 0, Query(max_new=plan.most, gate=certain, want=want))
+        written = self._certain(prefix, plan.most, final, want)
         begun_s = self._turns[-1].end_s if self._turns else self.start_s
         entries = round((self.heard_s - begun_s) / self.model.frame_s) + len(written.ids)
         self._turns.append(Turn(tokens=len(written.ids), end_s=self.heard_s, entries=entries))
         return written
+
+    def transduce(
+        self, prefix: Sequence[int], plan: Transduce, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        """Writes what is certain, and at the end everything."""
+        return self._certain(prefix, None, final, want)
+
+    def _certain(self, prefix: Sequence[int], most: int | None, final: bool, want: frozenset[Evidence]) -> Hypothesis:
+        def certain(step: TokenStep) -> Literal["continue", "stop_drop"]:
+            return "continue" if final or step.logprob > -1 else "stop_drop"
+
+        return self._one(prefix, 0, Query(max_new=most, gate=certain, want=want))
 
     def write_source(self, *, max_new: int | None = None) -> Hypothesis:
         """The words that were heard, as their own translation."""
@@ -238,6 +251,10 @@ class ToySession(PlainSession, TextSide):
 
     @property
     def chain(self) -> "ToySession":
+        return self
+
+    @property
+    def transducer(self) -> "ToySession":
         return self
 
     @property

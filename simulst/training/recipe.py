@@ -19,6 +19,7 @@ from simulst.training.pieces import Pieces
 from simulst.training.recordings import RecordingsConfig
 from simulst.training.sample import Marks
 from simulst.training.texts import Pair, Part, TextSource, grouped, read_pairs
+from simulst.training.transducer import TransducerConfig
 
 PEOPLE_TEXT = "people.tsv"
 """Transcripts of recordings with translations made by the text model, in the work folder."""
@@ -113,6 +114,8 @@ class Recipe:
     export: ExportConfig = field(default_factory=ExportConfig)
     monotonic: MonotonicConfig | None = None
     """Write probabilities for the exported model, its decoder frozen."""
+    transducer: TransducerConfig | None = None
+    """A joint network for the exported model, its decoder frozen."""
     base: Path = Path(".")
     threads: int = 2
     device: str = "auto"

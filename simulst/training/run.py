@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simulst.errors import DataError
-from simulst.training import incremental_stages, monotonic_stage, people_stage
+from simulst.training import incremental_stages, monotonic_stage, people_stage, transducer_stage
 from simulst.training import stages as steps
 from simulst.training.recipe import Recipe
 
@@ -30,6 +30,7 @@ def stages() -> dict[str, Stage]:
         "incremental": steps.incremental,
         "export": steps.export,
         "monotonic": monotonic_stage.monotonic,
+        "transducer": transducer_stage.transducer,
     }
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import torch
 
 from simulst.core.session import Session
 from simulst.core.translator import Evidence, Translator
 from simulst.errors import PolicyError
 from simulst.models import load_model
+from simulst.models.speech_llm.transducer import TRANSDUCER_FILE, JointNetwork, save_joint
 from simulst.policies import POLICIES, load_policy
 from simulst.testing import Scripted, ScriptedTranslator, ToyTranslator, ToyVocabulary
 from simulst.testing.checkpoints import tiny_whisper
@@ -41,7 +43,10 @@ def whisper() -> Translator:
 
 def speech_llm(**options: str) -> Translator:
     with TemporaryDirectory() as folder:
-        model = load_model(make_tiny_speech_llm(Path(folder) / "tiny-speech-llm", brevity=2.0), **options)
+        directory = make_tiny_speech_llm(Path(folder) / "tiny-speech-llm", brevity=2.0)
+        torch.manual_seed(0)
+        save_joint(JointNetwork(32, 8), directory / TRANSDUCER_FILE)
+        model = load_model(directory, **options)
     model.max_source_s = 8.0  # type: ignore[misc]
     return model
 

@@ -58,7 +58,7 @@ def test_09_only_the_end_of_the_sequence(policy: str) -> None:
 def test_10_limit_of_new_tokens_without_end(policy: str) -> None:
     session = say(policy, "_a " * 400, stop="length")
     assert set(session.text.split()) <= {"a"}
-    if Evidence.SESSION_TOKENS in load_policy(policy).policy.needs():
+    if {Evidence.SESSION_TOKENS, Evidence.TRANSDUCER} & load_policy(policy).policy.needs():
         assert session.stats.tokens <= 400  # the model ends its own turns; the write cap of each is a test of theirs
     else:
         assert session.stats.tokens < 400

@@ -15,12 +15,14 @@ from simulst.models import DEFAULT_MODEL, load_model
 from simulst.models.attention import HEADS_FILE, STREAMING_FILE
 from simulst.models.fingerprint import fingerprint_of_weights
 from simulst.models.speech_llm.monotonic import MONOTONIC_FILE, MonotonicHeads, save_heads
+from simulst.models.speech_llm.transducer import TRANSDUCER_FILE, JointNetwork, save_joint
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
 REMEDIES = {
     HEADS_FILE: "`simulst calibrate MODEL --data DATA`",
     STREAMING_FILE: "`simulst calibrate MODEL --data DATA --streaming`",
     MONOTONIC_FILE: "`simulst train RECIPE`, whose stage `monotonic` writes it",
+    TRANSDUCER_FILE: "`simulst train RECIPE`, whose stage `transducer` writes it",
 }
 
 
@@ -36,7 +38,16 @@ def put_networks(folder: Path) -> None:
     save_heads(MonotonicHeads((1, 2), widths=(32, 16), heads=2, size=4, hidden=8), folder / MONOTONIC_FILE)
 
 
-PUT = {HEADS_FILE: put_heads(HEADS_FILE), STREAMING_FILE: put_heads(STREAMING_FILE), MONOTONIC_FILE: put_networks}
+def put_joint(folder: Path) -> None:
+    save_joint(JointNetwork(32, 8), folder / TRANSDUCER_FILE)
+
+
+PUT = {
+    HEADS_FILE: put_heads(HEADS_FILE),
+    STREAMING_FILE: put_heads(STREAMING_FILE),
+    MONOTONIC_FILE: put_networks,
+    TRANSDUCER_FILE: put_joint,
+}
 
 
 def warnings_of(folder: Path, caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -173,7 +173,7 @@ def test_every_policy_runs_on_it_or_says_why_not(exported: Path, positions: str)
             if isinstance(event, WriteEvent):
                 shown = shown[: len(shown) - event.retract] + event.text
         assert shown == session.text
-    assert refused == ({"emma"} if positions == "grouped" else {"emma", "gpe_wait_k", "joint"})
+    assert refused == ({"emma"} if positions == "grouped" else {"emma", "gpe_wait_k", "joint", "transducer"})
 
 
 def test_streams_that_are_decoded_together_say_what_each_says_alone(exported: Path) -> None:

@@ -52,8 +52,7 @@ class SpeechRun:
         fed = self.cache.extend(embeds, positions, record=self.rows.queries, score=True)
         rows = self._rows_of(fed, text)
         last = None if rows is None else rows[-1:]
-        step = Step(logits=self.scores(fed), weights=last, p_choose=self._p_choose(fed))
-        return step, None if rows is None else rows.cpu().numpy()
+        return self._known(fed, last), None if rows is None else rows.cpu().numpy()
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         if self._several is not None or len(tokens) > 1:
@@ -76,6 +75,10 @@ class SpeechRun:
         self.tokens += tokens
         if rows is not None:
             self._rows.append(rows[0])
+        return self._known(fed, rows)
+
+    def _known(self, fed: Fed, rows: Tensor | None) -> Step:
+        """What is known about the token that comes next; `rows` are those that predict it."""
         return Step(logits=self.scores(fed), weights=rows, p_choose=self._p_choose(fed))
 
     def token_rows(self) -> FloatArray:
@@ -199,9 +202,12 @@ class BatchContext:
         text = weights.embed([*(before or [weights.target_mark]), *prefix])
         embeds = torch.cat((weights.embed(lead), vectors[self.heard :], text))
         self.heard = len(vectors)
-        run = SpeechRun(weights, cache, source=(1, 1 + self.heard), rows=rows)
+        run = self._run(rows)
         step, found = run.start(embeds, range(len(cache), len(cache) + len(embeds)), text=1 + len(prefix))
         return run, step, None if found is None else found[:-1]
+
+    def _run(self, rows: Rows) -> SpeechRun:
+        return SpeechRun(self.weights, self.cache, source=(1, 1 + self.heard), rows=rows)
 
     def end(self, run: SpeechRun) -> None:
         self.cache.crop(self._speech)

@@ -5,16 +5,13 @@ of its layer where the token is predicted, v the mean of the layer's values of t
 f and g are small networks. The decoder's own attention stays an ordinary softmax over all that is heard.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from simulst.errors import ModelError
-from simulst.models.fingerprint import fingerprint_of_weights
-from simulst.models.sidecar import WEIGHTS, warn_of_others
+from simulst.models.sidecar import load_networks, save_networks
 from simulst.models.speech_llm.cache import StreamCache
 
 MONOTONIC_FILE = "monotonic.safetensors"
@@ -71,8 +68,6 @@ def _network(width: int, hidden: int, size: int) -> nn.Sequential:
 
 def save_heads(heads: MonotonicHeads, path: Path) -> None:
     """Write the networks in half precision, their sizes and the fingerprint of the folder's weights beside them."""
-    from safetensors.torch import save_file
-
     sizes = {
         "layers": heads.at,
         "widths": heads.widths,
@@ -80,9 +75,7 @@ def save_heads(heads: MonotonicHeads, path: Path) -> None:
         "size": heads.size,
         "hidden": heads.hidden,
     }
-    tensors = {name: tensor.detach().half().contiguous() for name, tensor in heads.state_dict().items()}
-    save_file(tensors, path, metadata={"monotonic": json.dumps(sizes), WEIGHTS: fingerprint_of_weights(path.parent)})
-    path.chmod(0o644)
+    save_networks(heads, path, key="monotonic", sizes=sizes)
 
 
 def load_heads(path: Path, *, layers: int, query_width: int, value_width: int) -> MonotonicHeads:
@@ -90,20 +83,13 @@ def load_heads(path: Path, *, layers: int, query_width: int, value_width: int) -
 
     One warning where they were made for other weights of these sizes.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            about: Mapping[str, str] = file.metadata() or {}
-            sizes = json.loads(about.get("monotonic", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        made = _made(sizes, layers, (query_width, value_width))
-        made.load_state_dict(tensors)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise ModelError(f"{path} does not hold write probabilities for this decoder: {reason}.") from error
-    warn_of_others(path, about.get(WEIGHTS), "`simulst train RECIPE`, whose stage `monotonic` writes it")
-    return made.float().eval().requires_grad_(False)
+    return load_networks(
+        path,
+        lambda sizes: _made(sizes, layers, (query_width, value_width)),
+        key="monotonic",
+        what="write probabilities",
+        remedy="`simulst train RECIPE`, whose stage `monotonic` writes it",
+    )
 
 
 def _made(sizes: Mapping[str, object], layers: int, widths: tuple[int, int]) -> MonotonicHeads:

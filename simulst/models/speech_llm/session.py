@@ -16,6 +16,7 @@ from simulst.core.translator import (
     Query,
     ReadWrite,
     SourceModel,
+    Transduce,
     Turn,
 )
 from simulst.errors import AudioError, ModelError
@@ -31,6 +32,7 @@ from simulst.models.speech_llm.hearing import Hearing, SourceWord
 from simulst.models.speech_llm.interleaved import PROMPT, Heard, InterleavedStream, tag
 from simulst.models.speech_llm.joint import JointStream
 from simulst.models.speech_llm.text import SpeechLLMText
+from simulst.models.speech_llm.transduced import TransducerStream
 from simulst.models.speech_llm.weights import Weights
 
 CLOSING_S = 0.5
@@ -47,6 +49,7 @@ class SpeechLLMSession(PlainSession):
         self._context: Context | None = None
         self._chained: BatchContext | None = None
         self._interleaved: InterleavedStream | None = None
+        self._transduced: TransducerStream | None = None
         self._sinks = 0
         self._recent: int | None = None
         self._received = 0
@@ -66,6 +69,10 @@ class SpeechLLMSession(PlainSession):
     @property
     def chain(self) -> "SpeechLLMSession | None":
         return self if "chain" in self.weights.model.config.tasks else None
+
+    @property
+    def transducer(self) -> "SpeechLLMSession | None":
+        return None if self.weights.transducer is None else self
 
     @property
     def text(self) -> SourceModel:
@@ -135,12 +142,16 @@ class SpeechLLMSession(PlainSession):
             for context in (self._context, self._chained):
                 if context is not None:
                     context.drop_source(count)
+            if self._transduced is not None:
+                self._transduced.drop_source(count)
             if self._interleaved is not None:
                 self._interleaved.drop_source(hearing.first)
 
     def drop_target(self, count: int) -> None:
         if self._context is not None:
             self._context.drop_target(count)
+        if self._transduced is not None:
+            self._transduced.drop_target(count)
         if self._interleaved is not None:
             self._interleaved.drop_target(count)
 
@@ -269,6 +280,22 @@ class SpeechLLMSession(PlainSession):
         if "joint" not in self.weights.model.config.tasks:
             raise ModelError("The model was not trained to write transcript and translation in one text.")
         return JointStream(self.weights, cache, plan, self.compute.once)
+
+    def transduce(
+        self, prefix: Sequence[int], plan: Transduce, *, final: bool = False, want: frozenset[Evidence] = frozenset()
+    ) -> Hypothesis:
+        """Look at the blocks that are new; the tokens that are written for good."""
+        if self._transduced is None:
+            self._transduced = TransducerStream(self.weights, self.compute.new_cache(self.tally))
+        stream, hearing, forced = self._transduced, self._hearing, tuple(prefix)
+        ids = stream.advance(hearing.vectors, hearing.first, forced, plan, final=final)
+        every_head = Evidence.ALIGNMENT_HEADS in want
+        if ids is None or not len(hearing.vectors) or not (every_head or Evidence.ALIGNMENT in want):
+            return self._hypothesis(Candidate(ids=ids or (), stop="eos"), None, want)
+        rows = Rows(wanted=True, every_head=every_head)
+        history = stream.rows(hearing.vectors, hearing.first, (*forced, *ids), rows)
+        found = Candidate(ids=ids, rows=tuple(history[len(forced) :]), stop="eos")
+        return self._hypothesis(found, history[: len(forced)], want)
 
     def turns(self) -> tuple[Sequence[Turn], int]:
         return ((), 0) if self._interleaved is None else self._interleaved.turns()

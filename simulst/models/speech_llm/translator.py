@@ -4,7 +4,7 @@ The encoder never computes a frame twice and the decoder's cache of the speech p
 kept target text and the new tokens are decoded at each chunk, with `positions=grouped` only the new ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import torch
@@ -23,9 +23,12 @@ from simulst.models.speech_llm.monotonic import MONOTONIC_FILE, MonotonicHeads, 
 from simulst.models.speech_llm.network import SpeechLLMConfig, load_weights, read_config
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.session import SpeechLLMSession
+from simulst.models.speech_llm.transducer import TRANSDUCER_FILE, JointNetwork, load_joint
 from simulst.models.speech_llm.vocabulary import read_vocabulary
 from simulst.models.speech_llm.weights import Weights
 
+BESIDE = {Evidence.P_CHOOSE: MONOTONIC_FILE, Evidence.TRANSDUCER: TRANSDUCER_FILE}
+"""Evidence that a file beside the weights brings."""
 UNLOCKS = {Evidence.GROUPED: "positions=grouped"}
 """Evidence that an option brings."""
 
@@ -40,7 +43,11 @@ class SpeechLLMTranslator(PlainTranslator):
         self.weights, self.name, self.directory = weights, name, directory
         self.compute = compute or Direct(weights)
         self.vocabulary = weights.vocabulary
-        self.provides = evidence(config, weights.options, monotonic=weights.monotonic is not None)
+        beside = {
+            Evidence.P_CHOOSE: weights.monotonic is not None,
+            Evidence.TRANSDUCER: weights.transducer is not None,
+        }
+        self.provides = evidence(config, weights.options, {one for one, there in beside.items() if there})
         self.frame_s, self.max_source_s = config.frame_s, config.max_source_s
 
     @property
@@ -76,14 +83,13 @@ class SpeechLLMTranslator(PlainTranslator):
         return self.weights.attention.use(heads)
 
 
-def evidence(config: SpeechLLMConfig, options: Options, *, monotonic: bool) -> frozenset[Evidence]:
-    """What a model provides by its training, its options and the write probabilities in its folder."""
+def evidence(config: SpeechLLMConfig, options: Options, beside: Set[Evidence]) -> frozenset[Evidence]:
+    """What a model provides by its training, its options and the files beside its weights."""
     grouped = {Evidence.GROUPED} if options.positions == "grouped" else set()
     marked = {Evidence.SESSION_TOKENS} if config.reads_and_writes else set()
     chained = {Evidence.CHAIN} if "chain" in config.tasks else set()
     joint = {Evidence.JOINT} if "joint" in config.tasks else set()
-    chooses = {Evidence.P_CHOOSE} if monotonic else set()
-    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked | chained | joint | chooses
+    return DECODING | {Evidence.CTC_COUNTS, Evidence.SOURCE_LM} | grouped | marked | chained | joint | beside
 
 
 def read_weights(directory: Path, options: Options, *, device: str, dtype: str | None) -> Weights:
@@ -111,6 +117,7 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
         arithmetic=arithmetic,
         streaming=_streaming(directory),
         monotonic=_monotonic(directory, config, where),
+        transducer=_transducer(directory, config, where),
     )
 
 
@@ -133,6 +140,12 @@ def _monotonic(directory: Path, config: SpeechLLMConfig, device: torch.device) -
     return load_heads(path, layers=layers, query_width=heads * head_dim, value_width=key_width).to(device)
 
 
+def _transducer(directory: Path, config: SpeechLLMConfig, device: torch.device) -> JointNetwork | None:
+    """The joint network in the model's folder, if there is one."""
+    path = directory / TRANSDUCER_FILE
+    return load_joint(path, width=int(config.decoder["hidden_size"])).to(device) if path.is_file() else None
+
+
 def load(directory: Path, options: Options, *, name: str, device: str, dtype: str | None) -> SpeechLLMTranslator:
     """The translator of a simulst model directory."""
     weights = read_weights(directory, options, device=device, dtype=dtype)
@@ -140,7 +153,8 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
 
 
 def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
-    return evidence(read_config(directory), options, monotonic=(directory / MONOTONIC_FILE).is_file())
+    beside = {one for one, name in BESIDE.items() if (directory / name).is_file()}
+    return evidence(read_config(directory), options, beside)
 
 
 FAMILY = ModelFamily(

@@ -17,6 +17,7 @@ from simulst.models.speech_llm.network import SpeechLLM
 from simulst.models.speech_llm.options import Options
 from simulst.models.speech_llm.rotary import Rotary
 from simulst.models.speech_llm.self_attention import SelfAttention
+from simulst.models.speech_llm.transducer import JointNetwork
 from simulst.models.speech_llm.vocabulary import SpeechVocabulary
 from simulst.models.speech_llm.written import written_out
 
@@ -34,6 +35,7 @@ class Weights:
         arithmetic: Arithmetic,
         streaming: Sequence[Sequence[int]] = (),
         monotonic: MonotonicHeads | None = None,
+        transducer: JointNetwork | None = None,
     ) -> None:
         config = model.config
         self.written = written_out(model.decoder)
@@ -51,6 +53,7 @@ class Weights:
         self.blank = vocabulary.mark("<blank>")
         self.attention = SelfAttention(model.decoder, heads)
         self.monotonic = monotonic
+        self.transducer = transducer
         self.capture = capture_for(options.graph, self.device)
         self._streaming = self._key_heads(streaming) if streaming else frozenset()
         self.evicts = options.cache == "evict"
@@ -59,6 +62,8 @@ class Weights:
         suppress = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         suppress[[token for token in vocabulary.special if token != vocabulary.eos]] = True
         self.suppress = suppress
+        self.suppress_in_labels = suppress.clone()
+        self.suppress_in_labels[vocabulary.eos] = True
         self.suppress_in_ctc = suppress.clone()
         self.suppress_in_ctc[vocabulary.eos] = True
         self.suppress_in_ctc[self.blank] = False
