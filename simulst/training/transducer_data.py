@@ -105,7 +105,7 @@ def lattice_of(weights: Weights, cache: StreamCache, vectors: Tensor) -> Lattice
     cache.extend(weights.embed([weights.speech_mark]))
     text = weights.embed([weights.target_mark, *ids])
     states, speech = list[Tensor](), list[Tensor]()
-    for block in vectors.split(weights.block_vectors):
+    for block in torch.split(vectors, weights.block_vectors):
         cache.extend(block)
         heard = len(cache)
         states.append(cache.extend(text).hidden.half())

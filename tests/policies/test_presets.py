@@ -1,4 +1,4 @@
-"""Every preset translates a stream to its end, on a model that re-encodes and one that keeps a cache, or says why not."""
+"""Every preset translates a stream to its end, on a model that encodes anew and on one with a cache; or says why."""
 
 import numpy as np
 import pytest
