@@ -18,6 +18,7 @@ from simulst.models.speech_llm.graphs import Capture
 from simulst.models.speech_llm.monotonic import MonotonicHeads
 from simulst.models.speech_llm.network import load_weights, read_config
 from simulst.models.speech_llm.options import Options
+from simulst.models.speech_llm.transducer import JointNetwork
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, SentencePieceVocabulary
 from simulst.models.speech_llm.weights import Weights
@@ -53,7 +54,10 @@ def on(device: torch.device, folder: Path, options: Options, capture: Capture | 
     vocabulary = SentencePieceVocabulary(folder / VOCABULARY_FILE)
     torch.manual_seed(0)
     chooses = MonotonicHeads((1,), widths=(32, 16), heads=1, size=4, hidden=8).requires_grad_(False).to(device)
-    weights = Weights(model, vocabulary, options=options, heads=heads, arithmetic=Arithmetic(), monotonic=chooses)
+    joins = JointNetwork(32, 8).requires_grad_(False).to(device)
+    weights = Weights(
+        model, vocabulary, options=options, heads=heads, arithmetic=Arithmetic(), monotonic=chooses, transducer=joins
+    )
     weights.capture = capture
     return SpeechLLMTranslator(weights, name="tiny", directory=folder)
 
