@@ -1,4 +1,5 @@
-"""Tiny random checkpoints of recognisers that write as they hear, of the library's own configurations."""
+"""Tiny random checkpoints of recognisers that write as they hear, of the library's own configurations, and what these
+write."""
 
 import json
 import string
@@ -7,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from simulst.core.source import FloatArray
+from simulst.models.synchronous.session import Emission
+from simulst.models.synchronous.translator import SynchronousTranslator
 from simulst.testing.audio_checkpoints import write_tekken
 from simulst.testing.checkpoints import save_checkpoint
 from simulst.testing.noise import noise
@@ -105,6 +109,16 @@ def tiny_voxtral_realtime(directory: Path, *, seed: int = 0) -> Path:
     processor = {"processor_class": "VoxtralRealtimeProcessor", "feature_extractor": extractor}
     (directory / "processor_config.json").write_text(json.dumps(processor), encoding="utf-8")
     return directory
+
+
+def heard(model: SynchronousTranslator, audio: FloatArray, sizes: list[int]) -> list[Emission]:
+    """What is written about audio that comes in pieces of these sizes, again and again."""
+    session, at, turn = model.open(), 0, 0
+    while at < len(audio):
+        session.extend_source(audio[at : at + sizes[turn % len(sizes)]])
+        at, turn = at + sizes[turn % len(sizes)], turn + 1
+    session.extend_source(audio[:0], is_final=True)
+    return session._emitted
 
 
 def _tempered(model: Any, blank: int, silent: float) -> None:

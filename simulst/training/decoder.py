@@ -4,6 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from warnings import catch_warnings
@@ -247,9 +248,10 @@ def train_decoder(
         progress.origin = drawn.origin
         training.step(drawn.own)
         due = progress.step % config.checkpoint_steps == 0 or progress.step >= config.steps
-        together = ranks.first or is_sharded(model)
-        with uncompiled():
-            found = score(model) if score and due and together else {}
+        found = {}
+        if score and due and (ranks.first or is_sharded(model)):
+            with uncompiled() if computing.compiled else nullcontext():
+                found = score(model)
         if ranks.first and (due or progress.step % 50 == 0):
             training.record(found)
         if ranks.first and due:

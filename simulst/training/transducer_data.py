@@ -17,6 +17,7 @@ from simulst.models.decoding import Rules, greedy
 from simulst.models.speech_llm.cache import StreamCache, Tally
 from simulst.models.speech_llm.contexts import BatchContext, Rows
 from simulst.models.speech_llm.weights import Weights
+from simulst.outputs import whole_file
 from simulst.training.features import Talk, read_talks
 from simulst.training.samples import open_vectors
 
@@ -185,9 +186,8 @@ def write_lattices(lattices: list[Lattice], path: Path) -> None:
     from safetensors.torch import save_file
 
     tensors = {f"{i:02}.{name}": one for i, lattice in enumerate(lattices) for name, one in vars(lattice).items()}
-    part = path.with_suffix(".part")
-    save_file({name: one.contiguous() for name, one in tensors.items()}, part)
-    part.replace(path)
+    with whole_file(path) as file:
+        save_file({name: one.contiguous() for name, one in tensors.items()}, file)
 
 
 def read_lattices(path: Path) -> list[Lattice]:

@@ -9,6 +9,7 @@ from simulst.models.fingerprint import fingerprint_of_weights
 from simulst.models.registry import load_model
 from simulst.models.speech_llm.transducer import TRANSDUCER_FILE, save_joint
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
+from simulst.training.averaging import write_checkpoint
 from simulst.training.recipe import Recipe
 from simulst.training.transducer import Training, TransducerConfig, train_joint
 from simulst.training.transducer_data import Talks, Wanted, collect, label_scores
@@ -31,15 +32,8 @@ def transducer(recipe: Recipe) -> None:
     lattices = collect(talks, model.compute.new_cache, work, wanted)
     training = begun(work / STATE, lattices[0].speech.shape[-1] if lattices else 1, config)
     score = label_scores(model.weights)
-    network = train_joint(training, lattices, score, config, lambda one: save(one, work / STATE))
+    network = train_joint(training, lattices, score, config, lambda one: write_checkpoint(one.state(), work / STATE))
     save_joint(network, folder / TRANSDUCER_FILE)
-
-
-def save(training: Training, path: Path) -> None:
-    """Write a checkpoint that is whole or not there."""
-    part = path.with_suffix(".part")
-    torch.save(training.state(), part)
-    part.replace(path)
 
 
 def begun(path: Path, width: int, config: TransducerConfig) -> Training:

@@ -17,8 +17,8 @@ from simulst.core.languages import Pair
 from simulst.core.source import FloatArray
 from simulst.errors import ModelError
 from simulst.models.synchronous.nemotron import Nemotron, NemotronStream
-from simulst.models.synchronous.session import Emission, SynchronousSession
-from simulst.testing.streaming_checkpoints import tiny_nemotron
+from simulst.models.synchronous.session import SynchronousSession
+from simulst.testing.streaming_checkpoints import heard, tiny_nemotron
 
 DELAYS = {80: 0, 160: 1, 560: 6}
 
@@ -43,16 +43,6 @@ def opened(model: Nemotron) -> tuple[SynchronousSession, NemotronStream]:
     session = model.open()
     assert isinstance(session._stream, NemotronStream)
     return session, session._stream
-
-
-def heard(model: Nemotron, audio: FloatArray, sizes: list[int]) -> list[Emission]:
-    """What is written about audio that comes in pieces of these sizes, again and again."""
-    session, at, turn = model.open(), 0, 0
-    while at < len(audio):
-        session.extend_source(audio[at : at + sizes[turn % len(sizes)]])
-        at, turn = at + sizes[turn % len(sizes)], turn + 1
-    session.extend_source(audio[:0], is_final=True)
-    return session._emitted
 
 
 def library_chunks(audio: FloatArray, look_ahead: int) -> Iterator[torch.Tensor]:

@@ -15,9 +15,9 @@ from simulst import load_model
 from simulst.core.languages import Pair
 from simulst.core.source import FloatArray
 from simulst.errors import ModelError
-from simulst.models.synchronous.session import Emission, SynchronousSession
+from simulst.models.synchronous.session import SynchronousSession
 from simulst.models.synchronous.voxtral_realtime import VoxtralRealtime, VoxtralStream
-from simulst.testing.streaming_checkpoints import tiny_voxtral_realtime
+from simulst.testing.streaming_checkpoints import heard, tiny_voxtral_realtime
 
 SILENCE = 3
 """Frames before the audio."""
@@ -46,16 +46,6 @@ def opened(model: VoxtralRealtime) -> tuple[SynchronousSession, VoxtralStream]:
     session = model.open()
     assert isinstance(session._stream, VoxtralStream)
     return session, session._stream
-
-
-def heard(model: VoxtralRealtime, audio: FloatArray, sizes: list[int]) -> list[Emission]:
-    """What is written about audio that comes in pieces of these sizes, again and again."""
-    session, at, turn = model.open(), 0, 0
-    while at < len(audio):
-        session.extend_source(audio[at : at + sizes[turn % len(sizes)]])
-        at, turn = at + sizes[turn % len(sizes)], turn + 1
-    session.extend_source(audio[:0], is_final=True)
-    return session._emitted
 
 
 def features(audio: FloatArray, delay: int) -> torch.Tensor:

@@ -16,6 +16,7 @@ from simulst.models.speech_llm.cache import Tally
 from simulst.models.speech_llm.transducer import JointNetwork
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.testing.speech_llm import make_tiny_speech_llm
+from simulst.training.averaging import write_checkpoint
 from simulst.training.recipe import read_recipe
 from simulst.training.run import run_recipe
 from simulst.training.transducer import (
@@ -28,7 +29,7 @@ from simulst.training.transducer import (
     transducer_loss,
 )
 from simulst.training.transducer_data import Lattice, Talks, Wanted, collect, lattice_of, own_scores, read_lattices
-from simulst.training.transducer_stage import begun, save
+from simulst.training.transducer_stage import begun
 
 RECIPE = """
 name = "tiny"
@@ -172,7 +173,7 @@ def test_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     def keep(training: Training) -> None:
         saved.append(training.step)
         if training.step == 3:
-            save(training, path)
+            write_checkpoint(training.state(), path)
 
     whole = train_joint(begun(path, 8, config), lattices, score, config, keep)
     again = train_joint(begun(path, 8, config), lattices, score, config, keep)

@@ -121,12 +121,16 @@ class TransducerStream:
     def drop_target(self, count: int) -> None:
         self.known = self.known[count:]
 
+    @property
+    def _best(self) -> Ids:
+        return max(self.open, key=lambda one: self.open[one])
+
     def _decide(self, block: Block, plan: Transduce) -> None:
         """Follow the hypotheses through a block."""
         if plan.beams > 1:
             self.open = after_frame(self.open, lambda ids: self._next_tokens(block, ids, plan), plan.beams)
             return
-        ids = max(self.open, key=lambda one: self.open[one])
+        ids = self._best
         run, step, _ = self.context.begin(block.vectors, block.first, (*block.prefix, *ids), NOTHING)
         found = greedy(run, step, self._rules(block, ids, plan), gate=Blank(threshold=plan.threshold))
         self.context.end(run)
@@ -159,7 +163,7 @@ class TransducerStream:
 
     def _finish(self, block: Block, plan: Transduce) -> None:
         """The best hypothesis, and what the decoder says after it until its end: nothing is heard later."""
-        ids = max(self.open, key=lambda one: self.open[one])
+        ids = self._best
         if len(block.vectors):
             rules = replace(self._rules(block, ids, plan), suppress=self.weights.suppress)
             run, step, _ = self.context.begin(block.vectors, block.first, (*block.prefix, *ids), NOTHING)
@@ -170,7 +174,7 @@ class TransducerStream:
     def _settled(self, prefix: Ids) -> Ids:
         """What all hypotheses begin with; the rest stays open."""
         if max(map(len, self.open)) > MOST_OPEN:
-            self.open = {max(self.open, key=lambda one: self.open[one]): 0.0}
+            self.open = {self._best: 0.0}
         count = common_prefix(*self.open)
         settled = next(iter(self.open))[:count]
         self.open = {ids[count:]: total for ids, total in self.open.items()}

@@ -5,12 +5,11 @@ Nemotron Speech Streaming writes down English, Nemotron 3.5 ASR forty languages.
 "Sequence Transduction with Recurrent Neural Networks".
 """
 
-import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,7 +25,6 @@ from simulst.models.options import option
 from simulst.models.synchronous.features import MelChunks, MelSettings, mel_settings, read_processor
 from simulst.models.synchronous.session import Emission
 from simulst.models.synchronous.translator import SynchronousOptions, SynchronousTranslator, provides
-from simulst.models.text.languages import is_spaced
 from simulst.models.vocabulary import TOKENIZER_FILE, PieceVocabulary, read_tokenizer
 
 MANY_TONGUES = "nemotron3_5_asr"
@@ -127,13 +125,11 @@ class Nemotron(SynchronousTranslator):
         mel: NemotronMel,
         look_ahead: int,
         tongues: Mapping[str, int],
-        source: str | None,
         **shared: Any,
     ) -> None:
         from transformers import NemotronAsrStreamingFeatureExtractor
 
-        self.model, self.mel, self.look_ahead = model, mel, look_ahead
-        self.tongues, self.source = tongues, source
+        self.model, self.mel, self.look_ahead, self.tongues = model, mel, look_ahead, tongues
         self.extractor = NemotronAsrStreamingFeatureExtractor(**vars(mel))
         self.factor = int(model.config.encoder_config.subsampling_factor)
         self.blank = int(model.config.blank_token_id)
@@ -144,7 +140,6 @@ class Nemotron(SynchronousTranslator):
             )
         self.tokens_per_second = self.most * SAMPLE_RATE / (self.factor * mel.hop_length)
         super().__init__(frame_samples=self.factor * mel.hop_length, device=model.device, **shared)
-        self.vocabulary.spaced = source is None or is_spaced(source)
 
     def stream(self) -> "NemotronStream":
         return NemotronStream(self)
@@ -154,13 +149,6 @@ class Nemotron(SynchronousTranslator):
         own = Pair(source=self.source or "", target=self.source or "")
         codes = ["", *(code for code in self.tongues if re.fullmatch("[a-z]{2,3}", code))] if self.tongues else []
         return tuple(dict.fromkeys((own, *(Pair(source=code, target=code) for code in codes))))
-
-    def for_pair(self, pair: Pair) -> Self:
-        other = copy.copy(self)
-        other.source = pair.source or None
-        other.vocabulary = copy.copy(self.vocabulary)
-        other.vocabulary.spaced = other.source is None or is_spaced(other.source)
-        return other
 
     def chunks(self) -> MelChunks:
         """The chunks of a stream: frames up to the first that is written about and what it looks ahead, and so on."""

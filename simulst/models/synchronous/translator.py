@@ -1,5 +1,6 @@
 """Weights of a recogniser that writes as it hears; the file of an architecture extends them."""
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from simulst.core.source import SAMPLE_RATE
 from simulst.core.translator import Evidence, PlainTranslator
 from simulst.models.options import check_options, option
 from simulst.models.synchronous.session import FrameStream, SynchronousSession
+from simulst.models.text.languages import is_spaced
 from simulst.models.vocabulary import PieceVocabulary
 
 if TYPE_CHECKING:
@@ -42,11 +44,19 @@ class SynchronousTranslator(PlainTranslator, ABC):
     max_source_s = MAX_SOURCE_S
 
     def __init__(
-        self, *, name: str, directory: Path, vocabulary: PieceVocabulary, frame_samples: int, device: "torch.device"
+        self,
+        *,
+        name: str,
+        directory: Path,
+        vocabulary: PieceVocabulary,
+        frame_samples: int,
+        device: "torch.device",
+        source: str | None,
     ) -> None:
         self.name, self.directory, self.vocabulary, self.device = name, directory, vocabulary, device
         self.frame_samples = frame_samples
         self.frame_s = frame_samples / SAMPLE_RATE
+        self._write_down(source)
 
     @abstractmethod
     def stream(self) -> FrameStream:
@@ -60,9 +70,17 @@ class SynchronousTranslator(PlainTranslator, ABC):
     def pairs(self) -> tuple[Pair, ...]:
         """The languages that it writes down, the one it was loaded for first."""
 
-    @abstractmethod
     def for_pair(self, pair: Pair) -> Self:
         """The same weights for another of them."""
+        other = copy.copy(self)
+        other.vocabulary = copy.copy(self.vocabulary)
+        other._write_down(pair.source or None)
+        return other
+
+    def _write_down(self, source: str | None) -> None:
+        """From now on this language; None: the model finds out."""
+        self.source = source
+        self.vocabulary.spaced = source is None or is_spaced(source)
 
 
 def provides(directory: Path, options: SynchronousOptions) -> frozenset[Evidence]:

@@ -6,11 +6,10 @@ halves attend to a window, so a stream may last for hours. Mistral AI 2026, "Vox
 
 import base64
 import binascii
-import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +26,6 @@ from simulst.models.options import option
 from simulst.models.synchronous.features import MelChunks, MelSettings, mel_settings, read_processor
 from simulst.models.synchronous.session import Emission
 from simulst.models.synchronous.translator import SynchronousOptions, SynchronousTranslator, provides
-from simulst.models.text.languages import is_spaced
 from simulst.models.vocabulary import PieceVocabulary
 
 TEKKEN_FILE = "tekken.json"
@@ -130,19 +128,17 @@ class VoxtralRealtime(SynchronousTranslator):
     """Weights of Voxtral Realtime."""
 
     def __init__(
-        self, *, model: Any, mel: VoxtralMel, marks: Mapping[str, int], before: int, delay: int, source: str | None,
-        **shared: Any,
-    ) -> None:  # fmt: skip
+        self, *, model: Any, mel: VoxtralMel, marks: Mapping[str, int], before: int, delay: int, **shared: Any
+    ) -> None:
         from transformers import VoxtralRealtimeFeatureExtractor
 
         super().__init__(device=model.device, **shared)
-        self.model, self.mel, self.before, self.delay, self.source = model, mel, before, delay, source
+        self.model, self.mel, self.before, self.delay = model, mel, before, delay
         self.extractor = VoxtralRealtimeFeatureExtractor(**vars(mel))
         self.silent, self.end = marks[SILENT], marks[END]
         self.prompt = (marks[BEGIN], *[self.silent] * (before + delay))
         self.step_frames = self.frame_samples // mel.hop_length
         self.tokens_per_second = SAMPLE_RATE / self.frame_samples
-        self.vocabulary.spaced = source is None or is_spaced(source)
 
     def stream(self) -> "VoxtralStream":
         return VoxtralStream(self)
@@ -151,13 +147,6 @@ class VoxtralRealtime(SynchronousTranslator):
     def pairs(self) -> tuple[Pair, ...]:
         codes = (self.source or "", "", *LANGUAGES)
         return tuple(dict.fromkeys(Pair(source=code, target=code) for code in codes))
-
-    def for_pair(self, pair: Pair) -> Self:
-        other = copy.copy(self)
-        other.source = pair.source or None
-        other.vocabulary = copy.copy(self.vocabulary)
-        other.vocabulary.spaced = other.source is None or is_spaced(other.source)
-        return other
 
     def chunks(self) -> MelChunks:
         """The chunks of a stream: what the prompt is heard with, and then what one token is."""
