@@ -91,7 +91,9 @@ def test_an_output_is_written_whole_or_stays_what_it_was(tmp_path: Path) -> None
     )  # fmt: skip
     target = tmp_path / "out.txt"
     target.write_text("finished\n")
-    done = spawn("convert", log, "--to", "text", "-o", target, preexec_fn=_small_disk)
+    # or the interpreter would leave truncated bytecode to all later processes
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = spawn("convert", log, "--to", "text", "-o", target, preexec_fn=_small_disk, env=environment)
     assert (done.returncode, done.stderr) == (2, f"simulst: {target} cannot be written: file too large.\n")
     assert target.read_text() == "finished\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.log", "out.txt"]

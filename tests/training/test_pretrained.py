@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -378,7 +379,8 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_last_checkpoint(place: Path) ->
     before = checkpoint.read_bytes()
     path.write_text(path.read_text().replace("steps = 4", "steps = 5"))
     for stage, named in (("decoder", "decoder.pt"), ("export", "model.safetensors")):
-        command = f"ulimit -f 20; exec {sys.executable} -m simulst train {path} --stage {stage}"
+        # without -B the interpreter would leave truncated bytecode to all later processes
+        command = f"ulimit -f 20; exec {sys.executable} -B -m simulst train {path} --stage {stage}"
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
         said = done.stderr.strip().splitlines()
         assert done.returncode == 2 and len(said) == 1 and f"{named} cannot be written" in said[0], done.stderr
@@ -492,7 +494,8 @@ def test_a_part_of_the_weights_gives_whole_gradients(place: Path, tmp_path: Path
     trained(path, "vocabulary")
     (tmp_path / "parts.py").write_text(PARTS)
     said = torchrun(str(tmp_path / "parts.py"), str(path))
-    assert sorted(said.splitlines()) == ["rank 0 holds 0.50", "rank 1 holds 0.50"]
+    # both write at once: the end of a line may come after the other's
+    assert sorted(re.findall(r"rank . holds [\d.]{4}", said)) == ["rank 0 holds 0.50", "rank 1 holds 0.50"]
 
 
 def test_only_frozen_weights_are_divided(place: Path, tmp_path: Path) -> None:
