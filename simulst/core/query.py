@@ -69,6 +69,9 @@ class Alignment:
     start_s: float
     heads: FloatArray | None = None
     """[heads, history + new, frames] when ALIGNMENT_HEADS was wanted; `weights` is their mean."""
+    marks: FloatArray | None = None
+    """[heads, marks, frames] when ALIGNMENT_HEADS was wanted: rows of the marks before the text (language, task) in
+    encoder-decoders that begin with such; None elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -28,6 +28,14 @@ def checked_samples(samples: npt.ArrayLike) -> FloatArray:
     return array.astype(np.float32, copy=False)
 
 
+def finite_samples(samples: npt.ArrayLike) -> FloatArray:
+    """One-dimensional finite float32 samples of any level, as models take them, or AudioError."""
+    array = np.asarray(samples, dtype=np.float32)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise AudioError("Audio must be mono samples that are finite numbers.")
+    return array
+
+
 class SourceBuffer:
     """Kept audio between the absolute samples `start` and `end`; what was trimmed before `start` is gone.
 

@@ -325,9 +325,17 @@ def _ranked(log_probs: Tensor, live: Sequence[Candidate], count: int) -> list[tu
 
 
 def to_hypothesis(
-    found: Candidate, *, history: FloatArray | None, n_valid: int, frame_s: float, start_s: float, logprobs: bool
+    found: Candidate,
+    *,
+    history: FloatArray | None,
+    n_valid: int,
+    frame_s: float,
+    start_s: float,
+    logprobs: bool,
+    marks: FloatArray | None = None,
 ) -> Hypothesis:
-    """A candidate as policies see it; `history` are the rows of the forced prefix, as `Step.weights`."""
+    """A candidate as policies see it; `history` are the rows of the forced prefix, as `Step.weights`, and `marks` those
+    before it, [heads, marks, frames]."""
     alignment = None
     if history is not None:
         new = np.stack(found.rows) if found.rows else np.zeros((0, *history.shape[1:]), dtype=np.float32)
@@ -339,6 +347,7 @@ def to_hypothesis(
             n_valid=n_valid,
             frame_s=frame_s,
             start_s=start_s,
+            marks=marks,
         )
     return Hypothesis(
         ids=found.ids,

@@ -83,6 +83,9 @@ class AlignAtt(Policy[AlignAttState]):
         at_most=1,
         published="0.6",
     )
+    marks: bool = setting(
+        False, "whether rows of the model's marks before the text (language, task) count in z-scores, with heads"
+    )
     drop_last: int = setting(
         0, "frames at the very end that are left out as a sink", unit="frames", at_least=0, published="0, 1"
     )
@@ -145,7 +148,11 @@ class AlignAtt(Policy[AlignAttState]):
         rows = valid_rows(alignment, drop_last=self.drop_last, heads=self.heads != "mean")
         if not rows.shape[-1]:
             return np.zeros(alignment.weights.shape[0], dtype=np.int64)
-        filtered = running_median(normalise(rows, self.normalise), self.median)
+        before = alignment.marks if self.marks and rows.ndim == 3 else None
+        if before is not None:
+            rows = np.concatenate([before[..., : rows.shape[-1]], rows], axis=-2)
+        normalised = normalise(rows, self.normalise)[..., 0 if before is None else before.shape[-2] :, :]
+        filtered = running_median(normalised, self.median)
         by_head = filtered.ndim == 3  # the end of a stream is translated without a look at single heads
         return attended_frames(filtered.mean(axis=0) if by_head and self.heads == "filtered_mean" else filtered)
 

@@ -115,6 +115,20 @@ def test_forgotten_text_becomes_context_when_asked_for(whisper_dir: Path, noise:
         assert found.alignment is not None and found.alignment.weights.shape[0] == 1 + len(found.ids)
 
 
+def test_rows_of_the_marks_come_with_those_of_every_head(whisper_dir: Path, noise: FloatArray) -> None:
+    model = whisper(whisper_dir)
+    session = model.open()
+    session.extend_source(noise)
+    want = frozenset({Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
+    found = [session.hypothesise(ids, Query(max_new=2, want=want))[0].alignment for ids in ((), (11, 12))]
+    marks = [one.marks for one in found if one is not None and one.marks is not None and one.heads is not None]
+    assert [one.shape for one in marks] == [(len(model.attention.heads), 3, found[0].n_valid)] * 2  # type: ignore[union-attr]
+    np.testing.assert_allclose(marks[0], marks[1], atol=1e-5)  # what comes later changes nothing before it
+    assert marks[0].sum(axis=-1).max() <= 1 + 1e-5
+    plain = session.hypothesise((), Query(max_new=2, want=ALIGNMENT))[0].alignment
+    assert plain is not None and plain.marks is None
+
+
 def test_names_that_will_be_said_are_context(whisper_dir: Path, noise: FloatArray) -> None:
     model = whisper(whisper_dir, names="Kai, Vaswani", context_tokens=2)
     ids = model.names

@@ -163,6 +163,18 @@ def test_heads_are_normalised_and_filtered_before_their_mean() -> None:
     assert AlignAtt(f=2).attended(aligned(rows)).tolist() == [8] * 5
 
 
+def test_marks_before_the_text_count_in_z_scores() -> None:
+    """Where the marks attend to the end of the audio, a first token that does so too says nothing by it."""
+    rows = np.full((1, 2, 10), 0.01, dtype=np.float32)
+    rows[0, :, 9], rows[0, 0, 2], rows[0, 1, 3] = 0.5, 0.2, 0.2
+    marks = np.full((1, 3, 10), 0.01, dtype=np.float32)
+    marks[0, :, 9] = [0.5, 0.6, 0.55]
+    alignment = replace(aligned(rows), marks=marks)
+    policy = AlignAtt(f=2, normalise="zscore_running", heads="filtered_mean", marks=True)
+    assert policy.attended(alignment).tolist() == [2, 3]
+    assert replace(policy, marks=False).attended(alignment).tolist() == [9, 9]
+
+
 @pytest.mark.parametrize(
     ("parameters", "blocked"),
     [

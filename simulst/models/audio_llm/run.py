@@ -57,6 +57,7 @@ class AudioRun:
     ) -> None:
         self.weights, self.window, self._kept = weights, window, kept
         self._rows, self._every = rows, every_head
+        self.marks: FloatArray | None = None
 
     def start(self, prompt: Sequence[int], prefix: Sequence[int]) -> tuple[Step, FloatArray | None]:
         """Feed prompt and prefix; the scores of the first new token, and the rows of the prefix."""

@@ -23,14 +23,18 @@ class DecoderRun:
         self.cross = window.cross_cache
         self.cache = EncoderDecoderCache(DynamicCache(), self.cross)
         self.prompt_hidden: Tensor | None = None
+        self.marks: FloatArray | None = None
 
     def start(self, prompt: Sequence[int], prefix: Sequence[int]) -> tuple[Step, FloatArray | None]:
         """Feed prompt and prefix; the scores of the first new token, and the rows of the prefix."""
         fed = self.weights.compute.feed(self, [[*prompt, *prefix]])
         self.prompt_hidden = fed.hidden[0, : len(prompt)]
-        rows = self._rows(fed.queries, first=len(prompt) - 1)
+        marks = len(prompt) - 1  # the last one predicts the first token of the text
+        rows = self._rows(fed.queries, first=0 if self.every_head else marks)
         if rows is None:
             return Step(logits=fed.logits), None
+        if self.every_head:
+            self.marks, rows = rows[0, :marks].transpose(0, 1).cpu().numpy(), rows[:, marks:]
         return Step(logits=fed.logits, weights=rows[:, -1]), rows[0, :-1].cpu().numpy()
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:

@@ -11,9 +11,9 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from simulst.core.source import SAMPLE_RATE, SourceBuffer
+from simulst.core.source import SAMPLE_RATE, SourceBuffer, finite_samples
 from simulst.core.translator import PLAIN, Alignment, Evidence, FloatArray, Hypothesis, PlainSession, Query
-from simulst.errors import AudioError, ModelError
+from simulst.errors import ModelError
 from simulst.models.decoding import Candidate, Rules, Run, Step, Stop, greedy, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.seq2seq.weights import WindowWeights
@@ -22,6 +22,9 @@ from simulst.models.seq2seq.windows import EncodedWindow
 
 class PromptedRun(Run, Protocol):
     """A run that is begun with a prompt and the committed ids."""
+
+    marks: FloatArray | None
+    """Rows of the prompt, [heads, marks, frames], where each head is wanted and the prompt holds nothing but marks."""
 
     def start(self, prompt: Sequence[int], prefix: Sequence[int]) -> tuple[Step, FloatArray | None]:
         """Feed prompt and prefix; the scores of the first new token, and the rows of the prefix."""
@@ -57,9 +60,7 @@ class WindowSession(PlainSession, ABC, Generic[RunT]):
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Append samples; beyond the encoder's longest window the oldest audio is forgotten."""
-        samples = np.asarray(samples, dtype=np.float32)
-        if samples.ndim != 1 or not np.isfinite(samples).all():
-            raise AudioError("Audio must be mono samples that are finite numbers.")
+        samples = finite_samples(samples)
         self._source.append(samples, is_final=is_final)
         if len(samples):
             self._window = None
@@ -126,6 +127,7 @@ class WindowSession(PlainSession, ABC, Generic[RunT]):
                 frame_s=self.translator.frame_s,
                 start_s=self.start_s,
                 logprobs=Evidence.LOGPROBS in query.want,
+                marks=run.marks,
             )
             for one in found
         ]
