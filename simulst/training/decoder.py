@@ -49,7 +49,8 @@ class DecoderTrainingConfig:
         "first steps that train CTC alone, for which the decoder computes nothing: a cheap begin for the projector",
         at_least=0,
     )
-    ctc_random_tokens: int = 400
+    ctc_random_tokens: int = 2000
+    """Beside the tokens of a batch, those that CTC is scored against; with few, the others are never learned away."""
     early_ctc: EarlyConfig = field(default_factory=EarlyConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
     weight_decay: float = 0.01

@@ -80,7 +80,8 @@ def ctc_loss(
     if not rows:
         return projected.sum() * 0.0
     used = sorted({t for i in rows for t in batch.sources[i] or ()})
-    others = rng.sample(range(int(model.config.decoder["vocab_size"])), random_tokens)
+    size = int(model.config.decoder["vocab_size"])
+    others = rng.sample(range(size), min(random_tokens, size))
     tokens = [blank, *used, *sorted(set(others) - set(used) - {blank})]
     index = {token: k for k, token in enumerate(tokens)}
     pieces, device = torch.split(projected, batch.lengths), projected.device

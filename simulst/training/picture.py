@@ -9,7 +9,7 @@ from simulst.outputs import whole_file
 
 STAGES = ("text", "decoder", "incremental")
 Series = dict[str, list[tuple[float, float]]]
-_LABELS = {"dev_": "cross-entropy per token", "bleu_": "BLEU, greedy, 13a"}
+_LABELS = {"dev_": "cross-entropy per token", "bleu_": "BLEU, greedy, 13a", "wer_": "word errors of CTC, %"}
 
 
 def read_series(folder: Path) -> tuple[Series, list[tuple[str, float]]]:
@@ -44,8 +44,9 @@ def draw(folder: Path, path: Path) -> None:
     from matplotlib import pyplot
 
     series, begins = read_series(folder)
-    figure, panels = pyplot.subplots(1, len(_LABELS), figsize=(10, 3.6), layout="constrained")
-    for axes, (prefix, label) in zip(panels, _LABELS.items(), strict=True):
+    labels = {prefix: label for prefix, label in _LABELS.items() if any(name.startswith(prefix) for name in series)}
+    figure, row = pyplot.subplots(1, len(labels), figsize=(5 * len(labels), 3.6), layout="constrained", squeeze=False)
+    for axes, (prefix, label) in zip(row[0], labels.items(), strict=True):
         for name, points in sorted(series.items()):
             if name.startswith(prefix):
                 axes.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix(prefix))

@@ -1,7 +1,6 @@
 """The stages of a training recipe, each a function of the recipe that resumes what it finds in the work folder."""
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -14,20 +13,16 @@ from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
 from simulst.models.speech_llm.vocabulary import VOCABULARY_FILE, copy_vocabulary
 from simulst.training import features as feature_stage
 from simulst.training import incremental_stages
-from simulst.training.batch import Batch, collate
 from simulst.training.checkpoints import exported, first_encoder, model_after, new_model
 from simulst.training.decoder import DecoderTrainingConfig, train_decoder
-from simulst.training.greedy import text_bleu
+from simulst.training.development import SPOKEN, scorer
 from simulst.training.imitation import imitate
-from simulst.training.objective import dev_losses
-from simulst.training.pieces import Pieces
 from simulst.training.pretrained import begin, pieces_of
 from simulst.training.recipe import Recipe
-from simulst.training.sample import Marks, Sample
-from simulst.training.samples import Sampler, open_vectors
+from simulst.training.samples import Sampler
 from simulst.training.speech import SpeechStore
 from simulst.training.synthesis import synthesise
-from simulst.training.texts import Corpus, TextSource, held_pairs
+from simulst.training.texts import Corpus
 from simulst.training.vocabulary import train_vocabulary
 
 
@@ -90,70 +85,13 @@ def features(recipe: Recipe) -> None:
     torch.set_num_threads(recipe.threads)
     model, computing = trained_encoder(recipe), recipe.computing
     plain = replace(recipe.features, single_share=1.0, augmented=False)
-    for name in ("known", "unseen"):
-        store = SpeechStore(recipe.folder / f"devspeech_{name}")
+    for name in SPOKEN:
+        if not (where := recipe.folder / f"devspeech_{name}").exists():
+            continue  # no recordings of people
+        store = SpeechStore(where)
         feature_stage.extract(model, store, recipe.folder / f"dev_{name}", plain, computing)
     store = SpeechStore(recipe.folder / "speech")
     feature_stage.extract(model, store, recipe.folder / "features", recipe.features, computing)
-
-
-def text_sets(recipe: Recipe, limit: int = 1000) -> dict[str, list[tuple[str, str]]]:
-    """Development pairs of text (first reference): the main set, and what is held back of further files."""
-    first: dict[str, str] = {}
-    for pair in recipe.pairs(recipe.data.dev):
-        first.setdefault(pair.source, pair.target)
-    sets = {"text": list(first.items())[:limit]}
-    for source, path in recipe.texts:
-        name = path.name.split(".")[0]
-        if count := recipe.data.held.get(name):
-            sets[name] = [(pair.source, pair.target) for pair in held_pairs(path, source, min(count, limit))]
-    return sets
-
-
-def _text_batches(pairs: list[tuple[str, str]], vocabulary: Pieces, marks: Marks, width: int) -> list[Batch]:
-    samples = []
-    for source, target in ((vocabulary.encode(a), vocabulary.encode(b)) for a, b in pairs):
-        ids = [marks.source, *source, marks.target, *target, marks.eos]
-        samples.append(Sample(ids, [0.0] * (len(source) + 2) + [1.0] * (len(target) + 1)))
-    samples.sort(key=lambda sample: len(sample.ids))
-    return [collate(samples[at : at + 50], None, width) for at in range(0, len(samples), 50)]
-
-
-def dev_batches(
-    recipe: Recipe, vocabulary: Pieces, marks: Marks, width: int, limit: int = 200
-) -> dict[str, list[Batch]]:
-    """Dev sets for cross-entropy during training: texts, known voices, unseen voices (first reference); speech vectors
-    are `width` wide."""
-    texts = text_sets(recipe, limit)
-    sets = {f"dev_{name}": _text_batches(pairs, vocabulary, marks, width) for name, pairs in texts.items()}
-    dev = TextSource(path=recipe.data.dev, swapped=recipe.data.swapped)
-    corpus = Corpus.of([(dev, recipe.path(dev.path))], vocabulary)
-    for name in ("known", "unseen"):
-        folder, samples = recipe.folder / f"dev_{name}", []
-        for talk in feature_stage.read_talks(folder)[:limit]:
-            target = corpus.target[talk.sentences[0][0]][0]
-            ids = [marks.speech, *[-1] * talk.count, marks.target, *target, marks.eos]
-            weights = [0.0] * (talk.count + 2) + [1.0] * (len(target) + 1)
-            samples.append(Sample(ids, weights, (talk.first, talk.first + talk.count), []))
-        samples.sort(key=lambda sample: len(sample.ids))
-        if samples:
-            vectors = open_vectors(folder, width)
-            sets[f"dev_{name}"] = [collate(samples[at : at + 50], vectors, width) for at in range(0, len(samples), 50)]
-    return sets
-
-
-def scorer(recipe: Recipe, vocabulary: Pieces, marks: Marks, width: int) -> Callable[[SpeechLLM], dict[str, float]]:
-    """What the log says of a checkpoint: losses of all dev sets, BLEU of greedy translations of the texts."""
-    computing, texts = recipe.computing, text_sets(recipe, recipe.data.scored)
-    made = dev_batches(recipe, vocabulary, marks, width)
-    sets = {name: [batch.on(computing) for batch in batches] for name, batches in made.items()}
-
-    def score(model: SpeechLLM) -> dict[str, float]:
-        with computing.autocast():
-            bleu = {f"bleu_{name}": text_bleu(model, pairs, vocabulary, marks) for name, pairs in texts.items()}
-        return dev_losses(model, sets, computing) | bleu
-
-    return score
 
 
 def _train(recipe: Recipe, name: str, config: DecoderTrainingConfig, model: SpeechLLM) -> None:
