@@ -21,7 +21,6 @@ from simulst.cli import options
 from simulst.errors import DataError
 
 SHORT, CHUNK_MS = 200, 320
-ROUNDS = 3
 STOCK_AGENT = Path(__file__).with_name("simuleval_wait3.py")
 
 
@@ -43,20 +42,21 @@ def evaluate(
     speedup: Annotated[
         bool, typer.Option(help="Also measure two workers against one, and a bare loop in two processes.")
     ] = True,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each is measured; the best counts.", metavar="N")] = 3,
     json_: options.Json = False,
 ) -> None:
     """Cost of reading, stepping, logging and scoring; CPU time and peak memory of whole processes."""
+    python = _simuleval_python(simuleval)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         short = make_recordings(root / "short", seconds=[3.5 + 4.2 * (i * 7 % files) / files for i in range(files)])
         long = make_recordings(root / "long", seconds=[minutes * 60.0])
         result: dict[str, float] = {"files": files, "minutes": minutes, "chunk_ms": CHUNK_MS}
-        result |= _rounded(short=_ours(short, root, ROUNDS), hour=_ours(long, root))
+        result |= _rounded(short=_ours(short, root, rounds), hour=_ours(long, root))
         result = {key.replace("short_", f"short{SHORT}_"): value for key, value in result.items()}
         if speedup:
-            result |= _speedup(short, root, min(files, 100))
-        python = _simuleval_python(simuleval)
-        theirs = _theirs(python, short, long, root) if python else {}
+            result |= _speedup(short, root, min(files, 100), rounds=min(rounds, 2))
+        theirs = _theirs(python, short, long, root, rounds) if python else {}
     if json_:
         print(json.dumps({**result, "simuleval": theirs} if theirs else result))
     else:
@@ -124,14 +124,14 @@ def _best(command: Sequence[str], out: Path, rounds: int) -> Cost:
     return min(costs, key=lambda cost: cost.cpu_s)
 
 
-def _speedup(folder: Path, root: Path, limit: int) -> dict[str, float]:
+def _speedup(folder: Path, root: Path, limit: int, *, rounds: int) -> dict[str, float]:
     """The busy model over some files with one worker and with two, and a bare loop in one process and in two.
 
     The loop shows what the machine can give. They take turns, and the best of each counts: other programs slow all.
     """
     loops = null.BUSY_LOOPS * _chunks(folder, limit)
     walls: dict[str, list[float]] = {}
-    for _ in range(2):
+    for _ in range(rounds):
         for workers in (1, 2):
             out = root / f"workers{workers}"
             cost = measure(_command(folder, out, model="BUSY", workers=workers, limit=limit))
@@ -172,7 +172,7 @@ def _simuleval_python(named: str) -> str:
     return sys.executable if importlib.util.find_spec("simuleval") else ""
 
 
-def _theirs(python: str, short: Path, long: Path, root: Path) -> dict[str, dict[str, float]]:
+def _theirs(python: str, short: Path, long: Path, root: Path, rounds: int) -> dict[str, dict[str, float]]:
     """SimulEval as it comes with an agent that does nothing, and with simulst's lazy loader and array states."""
     loader = ("--dataloader", "lazy", "--dataloader-class", "simulst.agents.LazySpeech")
     lazy = [*loader, "--model", f"{null.__file__}:NULL"]
@@ -186,7 +186,7 @@ def _theirs(python: str, short: Path, long: Path, root: Path) -> dict[str, dict[
                 *("--source", f"{folder}/source.txt", "--target", f"{folder}/target.txt"),
                 *("--source-segment-size", str(CHUNK_MS), "--latency-metrics", "LAAL", "AL", "AP", "DAL", *extra),
             ]
-            costs[key] = _best(command, out, ROUNDS if key == "short" else 1)
+            costs[key] = _best(command, out, rounds if key == "short" else 1)
         found[name] = {k.replace("short_", f"short{SHORT}_"): v for k, v in _rounded(**costs).items()}
     return found
 

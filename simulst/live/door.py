@@ -107,7 +107,7 @@ def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
 
 
 def _bound(family: socket.AddressFamily, address: str, port: int, host: str) -> Door:
-    door = Door(family, socket.SOCK_STREAM)
+    door = Door(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio delays no message of what it knows as TCP
     try:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:  # a host of "" has an IPv4 address of its own

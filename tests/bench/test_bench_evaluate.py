@@ -1,5 +1,6 @@
 """`simulst bench evaluate` measures whole processes and prints the keys that others read."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -45,11 +46,15 @@ def test_a_process_that_fails_is_named() -> None:
 @pytest.mark.slow
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SIMULST_SIMULEVAL", raising=False)
-    done = from_a_small_parent("-m", "simulst.cli", "bench", "evaluate", "--files", "6", "--minutes", "1", "--json")
+    small = ("--files", "6", "--minutes", "1", "--rounds", "1")
+    done = from_a_small_parent("-m", "simulst.cli", "bench", "evaluate", *small, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert 0 < found["short200_cpu_s"] < 10 and 10 < found["short200_rss_mb"] < 150
     assert 10 < found["hour_rss_mb"] < 300 and found["workers2_speedup"] > 0.2 and found["loop2_speedup"] > 0.2
-    status = simulst.cli.run(["bench", "evaluate", "--simuleval", "/no/python", "--files", "1", "--minutes", "1"])
+    theirs = found.get("simuleval", {}).values()
+    assert all(0 < one["short200_cpu_s"] and 10 < one["hour_rss_mb"] for one in theirs)
+    assert len(theirs) == (2 if importlib.util.find_spec("simuleval") else 0)
+    status = simulst.cli.run(["bench", "evaluate", "--simuleval", "/no/python", *small])
     assert status == 2
     assert capsys.readouterr().err.startswith("simulst: The interpreter /no/python does not exist;")

@@ -21,8 +21,8 @@ DEVICE = 'pcm.!default {{ type file; slave.pcm null; file "/dev/null"; infile "{
 
 @pytest.fixture
 def room(tmp_path: Path) -> Path:
-    """A folder with 10 s of the talk and 10 s of silence as raw samples, a recorder that reads them, and `simulst`."""
-    samples, rate = soundfile.read(ROOT / "examples" / "talk.flac", dtype="int16", frames=160_000)
+    """A folder with 5.5 s of the talk and as much silence as raw samples, a recorder that reads them, and `simulst`."""
+    samples, rate = soundfile.read(ROOT / "examples" / "talk.flac", dtype="int16", frames=88_000)
     assert rate == 16_000
     (tmp_path / "spoken.raw").write_bytes(np.concatenate([samples, np.zeros_like(samples)]).astype("<i2").tobytes())
     (tmp_path / ".asoundrc").write_text(DEVICE.format(tmp_path / "spoken.raw"))

@@ -385,6 +385,20 @@ def test_metrics_count_what_happened(serve: Serve, client: Connect) -> None:
     assert int(numbers["simulst_lag_seconds_count"]) == int(numbers['simulst_lag_seconds_bucket{le="+Inf"}']) == writes
 
 
+def test_messages_that_follow_each_other_do_not_wait_for_the_network(serve: Serve, client: Connect) -> None:
+    """The second would be held until the first is acknowledged, which takes 40 ms."""
+    one = client(serve())
+    one.hello()
+    taken_s = []
+    for number in range(45):
+        begin = time.monotonic()
+        one.say(type="ping", id=2 * number)
+        one.say(type="ping", id=2 * number + 1)
+        assert [one.until("pong")["id"], one.until("pong")["id"]] == [2 * number, 2 * number + 1]
+        taken_s.append(time.monotonic() - begin)
+    assert sorted(taken_s)[25] < 0.03
+
+
 def test_pings_are_answered_at_once_and_in_order(serve: Serve, client: Connect) -> None:
     """How fast is for `simulst bench live` to say; something that waits or polls on the way takes 40 ms and more."""
     one = client(serve())
