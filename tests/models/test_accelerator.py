@@ -28,11 +28,14 @@ from simulst.testing.accelerator import DEVICE, CaptureError, MixedDevicesError,
 from simulst.testing.recorder import Recorder
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
-AUDIO = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+AUDIO = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
 POLICIES = dict.fromkeys(names.POLICIES, Options()) | {
     "gpe_wait_k": Options(positions="grouped"),
     "infinite": Options(cache="evict"),
 }
+
+SETTINGS = {"joint": {"tokens_per_block": 8}}
+"""Random weights end no turn of a joint model before its limit."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def on(device: torch.device, folder: Path, options: Options, capture: Capture | 
 
 
 def said(model: object, policy: str) -> Session:
-    session = Session(model, load_policy(policy))  # type: ignore[arg-type]
+    session = Session(model, load_policy(policy, **SETTINGS.get(policy, {})))  # type: ignore[arg-type]
     for at in range(0, len(AUDIO), 16_000):
         session.feed(AUDIO[at : at + 16_000])
     session.finish()
@@ -88,10 +91,12 @@ def _policies() -> list[object]:
 
 @pytest.mark.parametrize("policy", _policies())
 def test_every_policy_says_what_it_says_on_the_cpu(folder: Path, policy: str) -> None:
-    expected = said(on(torch.device("cpu"), folder, POLICIES[policy]), policy).text
+    """What a joint model says is all transcript here."""
+    expected = said(on(torch.device("cpu"), folder, POLICIES[policy]), policy)
     with Pretend() as counted:
-        found = said(on(DEVICE, folder, POLICIES[policy]), policy).text
-    assert found == expected
+        found = said(on(DEVICE, folder, POLICIES[policy]), policy)
+    assert (found.text, found.transcript()) == (expected.text, expected.transcript())
+    assert expected.text or expected.transcript()
     assert counted.launches > 1_000
 
 

@@ -18,8 +18,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def talk() -> FloatArray:
+    """The first 21 sentences, of two voices; more than twice what the model hears at once."""
     with open_file(EXAMPLES / "talk.flac") as stream:
-        return np.concatenate(list(stream))
+        return np.concatenate(list(stream))[: 16_000 * 62]
 
 
 def test_encoder_streams_exactly(model: SpeechLLMTranslator, talk: FloatArray) -> None:
@@ -47,7 +48,7 @@ def test_talk_is_translated_while_it_is_heard(model: SpeechLLMTranslator, talk: 
     assert shown == session.text
     assert times == sorted(times) and times[0] < 8.0
     assert len(times) > 30
-    reference = " ".join((EXAMPLES / "talk.de.txt").read_text(encoding="utf-8").splitlines())
+    reference = " ".join((EXAMPLES / "talk.de.txt").read_text(encoding="utf-8").splitlines()[:21])
     assert sacrebleu.corpus_chrf([shown], [[reference]]).score > 30
 
 

@@ -218,14 +218,14 @@ def test_a_long_stream_forgets_and_loses_no_word(models: dict[str, Any], noise: 
 @pytest.mark.parametrize("kind", ["nemotron", "voxtral"])
 def test_it_hears_for_a_text_model(models: dict[str, Any], noise: FloatArray, kind: str, tmp_path: Path) -> None:
     name, audio = f"{models[kind].directory}+tiny-en-de", tmp_path / "noise.wav"
-    soundfile.write(audio, noise[:48_000], 16_000, subtype="FLOAT")
+    soundfile.write(audio, noise[:24_000], 16_000, subtype="FLOAT")
     cascade = load_model(name, recogniser_policy="greedy")
     session = Session(cascade, load_policy("wait_k"))
-    session.feed(noise[:48_000])
+    session.feed(noise[:24_000])
     assert session.transcript()
     session.finish()
     heard = load_model(models[kind].directory)
-    assert session._translator.source_words() == len(said(heard, noise[:48_000]).split()) > 3 and session.text
+    assert session._translator.source_words() == len(said(heard, noise[:24_000]).split()) > 3 and session.text
     command = ["translate", str(audio), "--model", name, "--policy", "wait_k", "--set", "recogniser_policy=greedy"]
     done = subprocess.run([sys.executable, "-m", "simulst", *command], capture_output=True, text=True, check=True)
     assert done.stdout.split() == session.text.split()

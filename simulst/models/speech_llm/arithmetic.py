@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from torch import Tensor, nn
 
 from simulst.models.int8 import Int8Conv1d, Int8Linear
-from simulst.models.kernels import Bfloat16Linear, Kernel, OneDnnLinear, plain, replace_layers
+from simulst.models.kernels import Bfloat16Linear, Kernel, OneDnnLinear, bfloat16_gains, chosen, plain, replace_layers
 from simulst.models.speech_llm.encoder import BlockCausalEncoder
 from simulst.models.speech_llm.network import SpeechLLM
+from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +28,27 @@ class Arithmetic:
 
     def applied(self, model: SpeechLLM, others: Sequence[nn.Module] = ()) -> None:
         """Replace the layers of a model, and those of modules that share its decoder's weights."""
-        if self.short_encoder:
-            replace_layers(model.encoder, Bfloat16Linear)
-        elif self.kernel == "onednn":
-            replace_layers(model.encoder, partial(OneDnnLinear, exact=model.config.encoder.pass_frames))
+        self.applied_to_encoder(model.encoder, model.config.encoder.pass_frames)
         if self.int8 or self.kernel == "onednn":
             for module in (model.decoder, *others):
                 replace_layers(module, self.layer)
         if self.int8:
             replace_layers(model.projector, self.layer)
-            if isinstance(model.encoder, BlockCausalEncoder):
-                model.encoder.set_submodule("conv2", Int8Conv1d(model.encoder.conv2))
+
+    def applied_to_encoder(self, encoder: StreamingEncoder, pass_frames: int) -> None:
+        """Replace the layers of an encoder through which so many frames go at once."""
+        if self.short_encoder:
+            replace_layers(encoder, Bfloat16Linear)
+        elif self.kernel == "onednn":
+            replace_layers(encoder, partial(OneDnnLinear, exact=pass_frames))
+        if self.int8 and isinstance(encoder, BlockCausalEncoder):
+            encoder.set_submodule("conv2", Int8Conv1d(encoder.conv2))
+
+    @classmethod
+    def chosen(cls, kernel: Literal["auto"] | Kernel, *, int8: bool, like: Tensor) -> "Arithmetic":
+        """With the kernel that is asked for, or the quickest, for weights such as `like`."""
+        short = int8 and kernel == "auto" and bfloat16_gains()
+        return cls(int8=int8, kernel=chosen(kernel, like), short_encoder=short)
 
     def layer(self, weight: Tensor, bias: Tensor | None = None) -> nn.Module:
         """A linear layer of the decoder."""

@@ -23,7 +23,8 @@ from simulst.models.speech_llm.sliding import NETWORK as SLIDING
 from simulst.models.speech_llm.sliding import SlidingConfig, SlidingStreamingEncoder
 from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
 from simulst.models.speech_llm.windowed import WindowedConfig, WindowedEncoder
-from simulst.outputs import OutputError, whole_file, write_text
+from simulst.models.stored import load_tensors, rounded, save_tensors
+from simulst.outputs import write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -196,20 +197,15 @@ def stored_tensors(model: SpeechLLM) -> dict[str, Tensor]:
 
 
 def save_model(model: SpeechLLM, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write `simulst.json` and `model.safetensors`; the vocabulary is copied by the caller. OutputError where it cannot
-    be written."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
+    """Write `simulst.json` and `model.safetensors`, with `dtype` int8 a byte a number; the vocabulary is copied by the
+    caller. OutputError where it cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: one.detach().to(dtype).contiguous() for name, one in stored_tensors(model).items()}
-    path = folder / "model.safetensors"
-    with whole_file(path) as file:
-        try:
-            save_file(tensors, file)
-        except SafetensorError as error:
-            raise OutputError(f"{path} cannot be written: {error}") from error
-        file.chmod(0o644)  # safetensors writes files that only their owner can read
+    tensors = stored_tensors(model)
+    if dtype == torch.int8:
+        tensors = rounded(tensors)
+    else:
+        tensors = {name: one.detach().to(dtype).contiguous() for name, one in tensors.items()}
+    save_tensors(tensors, folder / "model.safetensors")
     write_text(folder / "simulst.json", json.dumps(model.config.to_dict(), indent=1) + "\n")
 
 
@@ -265,13 +261,7 @@ def load_weights(
 ) -> SpeechLLM:
     """Build the model of `config` and fill it from `model.safetensors`; an adapter becomes part of the weights of its
     base, which is found by the name in `config` or by that in `base`."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(folder / "model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder}/model.safetensors cannot be read: {error}.") from error
+    tensors = load_tensors(folder / "model.safetensors")
     model = _built(folder, config, sum(tensor.numel() for tensor in tensors.values()), base)
     expected = set(stored_tensors(model))
     try:

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from simulst.core.source import finite_samples
 from simulst.core.translator import (
     PLAIN,
     Evidence,
@@ -19,7 +20,7 @@ from simulst.core.translator import (
     Transduce,
     Turn,
 )
-from simulst.errors import AudioError, ModelError
+from simulst.errors import ModelError
 from simulst.models.decoding import Candidate, Rules, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
 from simulst.models.speech_llm.cache import Tally
@@ -96,9 +97,7 @@ class SpeechLLMSession(PlainSession):
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Encode the blocks that became complete; frames that are out are never computed again."""
-        samples = np.asarray(samples, dtype=np.float32)
-        if samples.ndim != 1 or not np.isfinite(samples).all():
-            raise AudioError("Audio must be mono samples that are finite numbers.")
+        samples = finite_samples(samples)
         self._received += len(samples)
         with torch.inference_mode():
             audio = torch.from_numpy(samples.copy()).to(self.weights.device)

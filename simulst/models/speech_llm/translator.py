@@ -11,7 +11,6 @@ import torch
 
 from simulst.core.languages import Pair
 from simulst.core.translator import DECODING, Evidence, PlainTranslator, Translator
-from simulst.models import kernels
 from simulst.models.attention import STREAMING_FILE, Head, choose_heads, middle_layer, read_heads
 from simulst.models.checkpoint import torch_device
 from simulst.models.family import ModelFamily
@@ -104,17 +103,12 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
         model.encoder.hear_whole_clips()
     layers, heads = int(config.decoder["num_hidden_layers"]), int(config.decoder["num_attention_heads"])
     chosen = choose_heads(directory, options.heads_file, middle_layer(layers, heads))
-    arithmetic = Arithmetic(
-        int8=precision.int8,
-        kernel=kernels.chosen(options.kernel, model.embeddings),
-        short_encoder=precision.int8 and options.kernel == "auto" and kernels.bfloat16_gains(),
-    )
     return Weights(
         model,
         vocabulary,
         options=options,
         heads=chosen,
-        arithmetic=arithmetic,
+        arithmetic=Arithmetic.chosen(options.kernel, int8=precision.int8, like=model.embeddings),
         streaming=_streaming(directory),
         monotonic=_monotonic(directory, config, where),
         transducer=_transducer(directory, config, where),

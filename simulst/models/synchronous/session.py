@@ -6,9 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from simulst.core.source import SAMPLE_RATE
+from simulst.core.source import SAMPLE_RATE, finite_samples
 from simulst.core.translator import PLAIN, Alignment, Evidence, FloatArray, Hypothesis, PlainSession, Query, TokenStep
-from simulst.errors import AudioError, ModelError
+from simulst.errors import ModelError
 from simulst.models.decoding import Stop
 from simulst.models.vocabulary import PieceVocabulary
 
@@ -81,9 +81,7 @@ class SynchronousSession(PlainSession):
         return self._frames
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
-        samples = np.asarray(samples, dtype=np.float32)
-        if samples.ndim != 1 or not np.isfinite(samples).all():
-            raise AudioError("Audio must be mono samples that are finite numbers.")
+        samples = finite_samples(samples)
         if self._ended:
             raise ValueError("the source has ended: nothing can be appended")
         self._received += len(samples)
