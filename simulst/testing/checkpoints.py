@@ -63,7 +63,7 @@ def tiny_whisper(
     return save_checkpoint(model, directory, pieces, ids, byte_level=True)
 
 
-def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
+def tiny_moonshine(directory: Path, *, seed: int = 0, width: int = 32) -> Path:
     """A Moonshine of 2 + 2 layers and 4 heads."""
     import torch
     from transformers import MoonshineConfig, MoonshineForConditionalGeneration
@@ -73,7 +73,7 @@ def tiny_moonshine(directory: Path, *, seed: int = 0) -> Path:
     pieces += [*("\u2581" + letter for letter in _LETTERS), *_LETTERS, ".", ","]
     config = MoonshineConfig(
         vocab_size=len(pieces),
-        hidden_size=32,
+        hidden_size=width,
         intermediate_size=64,
         encoder_num_hidden_layers=2,
         decoder_num_hidden_layers=2,

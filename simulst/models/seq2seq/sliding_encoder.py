@@ -4,7 +4,6 @@ A frame of a layer is computed once, when the frames that it sees after it are t
 are kept. Nothing knows its position, so that what is forgotten leaves the others as they are.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,9 +119,6 @@ class SlidingEncoder(SlidingFrames, JointWindow):
 
     def alone(self, one: Features) -> Tensor:
         return self.ready(self.whole(one.values)[0])
-
-    def together(self, several: Sequence[Features]) -> list[Tensor]:
-        return [self.alone(one) for one in several]
 
     def n_valid(self, one: Features, frames: int) -> int:
         return frames

@@ -85,9 +85,9 @@ class JointWindow(ABC):
     def alone(self, one: Features) -> Tensor:
         """States [1, frames, width] of a window."""
 
-    @abstractmethod
     def together(self, several: Sequence[Features]) -> list[Tensor]:
-        """Those of several windows."""
+        """Those of several windows; one after the other where an encoder does not say how it takes them in one call."""
+        return [self.alone(one) for one in several]
 
     def n_valid(self, one: Features, frames: int) -> int:
         """How many of the frames are audio: the last one may cover less than a frame, none lies behind the end."""

@@ -1,0 +1,160 @@
+"""The block-causal encoder of a speech LLM in the place of the one that it was taught to imitate: every block of a
+stream is encoded once, and once more when audio before it is forgotten.
+
+Jeffries et al. 2024, "Moonshine: Speech Recognition for Live Transcription and Voice Commands", is the decoder that it
+was made for.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulst.core.source import SAMPLE_RATE, FloatArray, finite_samples
+from simulst.errors import ModelError
+from simulst.models.seq2seq.session import Seq2SeqSession
+from simulst.models.seq2seq.weights import Seq2SeqWeights
+from simulst.models.seq2seq.windows import EncodedWindow, Features, JointWindow
+from simulst.models.speech_llm.arithmetic import Arithmetic
+from simulst.models.speech_llm.encoder import FRAME_SAMPLES, BlockCausalConfig, BlockCausalEncoder
+from simulst.models.speech_llm.network import read_config
+from simulst.models.stored import load_tensors
+
+MIN_FRAMES, MIN_BLOCKS = 8, 2
+"""Trained on clips of 4 s and more, the decoder says one word over and over of less than two blocks (1.3 s) of a stream
+that goes on, and invents words of less than 0.2 s of one that is over."""
+SPARE_TOKENS = 4
+"""What may be written beyond the tokens of fast speech."""
+
+
+class BlockWindow(JointWindow):
+    """The encoder as other windows are: a clip of any length at once, as its blocks would be one after the other."""
+
+    frame_samples = FRAME_SAMPLES
+    min_samples = MIN_FRAMES * FRAME_SAMPLES
+
+    def __init__(self, frames: BlockCausalEncoder, *, max_s: float) -> None:
+        self.frames = frames
+        self.max_frames = int(max_s * SAMPLE_RATE) // FRAME_SAMPLES
+        self.max_samples = self.max_frames * FRAME_SAMPLES
+
+    def features(self, samples: FloatArray) -> Features:
+        """The samples themselves, [1, samples]."""
+        audio = torch.from_numpy(np.array(samples[-self.max_samples :], dtype=np.float32))[None]
+        return Features(values=audio.to(self.frames.conv1.weight), samples=audio.shape[1])
+
+    def alone(self, one: Features) -> Tensor:
+        return self.frames.full(one.values)
+
+
+def encoder_of(name: str, *, width: int, int8: bool, like: Tensor) -> BlockCausalEncoder:
+    """The encoder of a speech LLM, `tiny-en-de` or a folder, ready to hear in the precision and place of `like`.
+
+    Raises ModelError where it is not block-causal or its frames are not `width` numbers, which a decoder takes.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir() and Path(name).name == name:
+        folder = Path(__file__).parents[1] / name
+    config = read_config(folder).encoder
+    if not isinstance(config, BlockCausalConfig):
+        raise ModelError(
+            f"The encoder of {folder} is not block-causal; name a speech LLM that was made with Moonshine."
+        )
+    if config.model_dim != width:
+        raise ModelError(f"{name} gives frames of {config.model_dim} numbers, and the decoder takes {width}.")
+    encoder = BlockCausalEncoder(config)
+    try:
+        encoder.load_state_dict(load_tensors(folder / "model.safetensors", within="encoder."))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ModelError(f"{folder}/model.safetensors does not fit simulst.json: {reason}.") from error
+    encoder = encoder.to(like).eval().requires_grad_(False)
+    Arithmetic.chosen("auto", int8=int8, like=like).applied_to_encoder(encoder, config.pass_frames)
+    return encoder
+
+
+class BlockWeights(Seq2SeqWeights):
+    """Weights of an encoder-decoder that hears in blocks."""
+
+    encoder: BlockWindow
+
+
+class BlockSession(Seq2SeqSession):
+    """A stream whose frames come block by block and are computed once, until audio is forgotten.
+
+    The decoder can begin only where a clip begins: given frames that were cut out of a stream it does not find the end
+    and says all again. What is kept is therefore heard anew, as a clip that begins with silence.
+    """
+
+    translator: BlockWeights
+
+    def __init__(self, translator: BlockWeights) -> None:
+        super().__init__(translator)
+        encoder = translator.encoder.frames
+        self._stream, self._frames = encoder.open(), encoder.nothing()
+        self._audio = encoder.conv1.weight.new_zeros(0)
+        self._first, self._received, self._silent, self._ended = 0, 0, 0, False
+
+    @property
+    def start_s(self) -> float:
+        return self._first * self.translator.frame_s
+
+    @property
+    def heard_s(self) -> float:
+        return min(self.source_end * self.translator.frame_s, self._received / SAMPLE_RATE)
+
+    @property
+    def source_end(self) -> int:
+        return self._first + len(self._frames)
+
+    def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
+        """Encode the blocks that became complete; beyond the longest window the oldest ones are forgotten."""
+        samples = finite_samples(samples)
+        self._received += len(samples)
+        self._ended = is_final
+        audio = torch.from_numpy(samples.copy()).to(self._audio)
+        self._audio = torch.cat((self._audio, audio))
+        self._hear(audio)
+        surplus = len(self._frames) - self.translator.encoder.max_frames
+        if surplus > 0:
+            block = self.translator.encoder.frames.config.block_frames
+            self._begin((self._first + -(-surplus // block) * block) * FRAME_SAMPLES)
+
+    def _hear(self, audio: Tensor) -> None:
+        with torch.inference_mode():
+            heard = self.translator.encoder.frames.step(audio, self._stream, is_final=self._ended)
+            if len(heard):
+                self._frames, self._window = torch.cat((self._frames, heard)), None
+
+    def drop_source(self, to_s: float) -> None:
+        """Forget audio before `to_s`: whole blocks of it, and the rest of it is silence from now on."""
+        to_sample = min(int(to_s * SAMPLE_RATE + 1e-3), self.source_end * FRAME_SAMPLES)
+        if to_sample > self._silent:
+            self._begin(to_sample)
+
+    def _begin(self, to_sample: int) -> None:
+        """Hear what is kept anew; the borders of its blocks stay where they were."""
+        encoder = self.translator.encoder.frames
+        block = encoder.config.block_frames
+        count = (to_sample // FRAME_SAMPLES - self._first) // block * block
+        self._audio = self._audio[count * FRAME_SAMPLES :].clone()
+        self._first += count
+        self._audio[: to_sample - self._first * FRAME_SAMPLES] = 0
+        self._stream, self._frames, self._window = encoder.open(), encoder.nothing(), None
+        self._silent = to_sample
+        self._hear(self._audio)
+
+    def _cap(self, max_new: int | None, prefix: int) -> int:
+        """As many tokens as fast speech has: where the decoder does not find the end it would go on for ever."""
+        if max_new is not None:
+            return max_new
+        kept_s = len(self._frames) * self.translator.frame_s
+        return max(0, int(self.translator.tokens_per_second * kept_s) + SPARE_TOKENS - prefix)
+
+    def _encoded(self, prefix: tuple[int, ...] = ()) -> EncodedWindow | None:
+        """The kept frames, whose keys and values the decoder computes once per change; None where there are too few."""
+        fewest = MIN_FRAMES if self._ended else MIN_BLOCKS * self.translator.encoder.frames.config.block_frames
+        if self._window is None and len(self._frames) >= fewest:
+            self._window = EncodedWindow(states=self._frames[None], n_valid=len(self._frames))
+        return self._window

@@ -1,0 +1,195 @@
+"""Moonshine's decoder on the block-causal encoder of tiny-en-de: `--model moonshine-tiny --set encoder=tiny-en-de`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from simulst import Session, load_model, load_policy
+from simulst.audio import open_file
+from simulst.bundled import talk
+from simulst.cli import run
+from simulst.core.source import FloatArray
+from simulst.core.translator import Evidence, Query
+from simulst.errors import AudioError
+from simulst.models.seq2seq.moonshine import BlockMoonshine, BlockMoonshineSession
+from simulst.testing.checkpoints import tiny_moonshine
+
+WEIGHTS = Path(os.environ.get("SIMULST_WEIGHTS", "~/.cache/simulst/weights")).expanduser() / "moonshine-tiny"
+CLIP = Path(__file__).parents[1] / "data" / "two_sentences_en.ogg"
+BLOCK = 28
+SAID = "Good morning, everyone. I am very happy to see you here today."
+
+
+def loaded(folder: Path, dtype: str = "float32") -> BlockMoonshine:
+    model = load_model(folder, dtype=dtype, encoder="tiny-en-de")
+    assert isinstance(model, BlockMoonshine)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> BlockMoonshine:
+    """With a decoder of random weights."""
+    return loaded(tiny_moonshine(tmp_path_factory.mktemp("moonshine"), width=288))
+
+
+@pytest.fixture(scope="module")
+def real() -> BlockMoonshine:
+    if not (WEIGHTS / "config.json").is_file():
+        pytest.skip(f"{WEIGHTS} is absent")
+    return loaded(WEIGHTS, "int8")
+
+
+@pytest.fixture(scope="module")
+def speech() -> FloatArray:
+    """The first two sentences of the talk and the beginning of the third."""
+    with open_file(talk()) as stream:
+        return np.concatenate([piece for piece, _ in zip(stream, range(100), strict=False)])[: 7 * 16_000]
+
+
+def heard(model: BlockMoonshine, audio: FloatArray, sizes: list[int]) -> BlockMoonshineSession:
+    session, at, turn = model.open(), 0, 0
+    while at < len(audio):
+        size = sizes[turn % len(sizes)]
+        session.extend_source(audio[at : at + size], is_final=at + size >= len(audio))
+        at, turn = at + size, turn + 1
+    return session
+
+
+@pytest.mark.parametrize("sizes", [[10_240], [97, 12_001], [112_000]])
+def test_frames_are_those_of_the_whole_however_the_audio_was_cut(
+    model: BlockMoonshine, speech: FloatArray, sizes: list[int]
+) -> None:
+    session = heard(model, speech, sizes)
+    expected = model.encoder.encode(speech).states[0]
+    torch.testing.assert_close(session._frames, expected, atol=2e-4, rtol=0)
+
+
+def test_two_streams_never_touch(model: BlockMoonshine, speech: FloatArray) -> None:
+    one, two = model.open(), model.open()
+    for at in range(0, 64_000, 8_000):
+        one.extend_source(speech[at : at + 8_000])
+        two.extend_source(speech[48_000 + at : 56_000 + at])
+        one.hypothesise((), Query(max_new=2))
+    alone = model.open()
+    for at in range(0, 64_000, 8_000):
+        alone.extend_source(speech[at : at + 8_000])
+    assert torch.equal(one._frames, alone._frames) and not torch.equal(one._frames, two._frames)
+
+
+def test_what_is_kept_is_heard_anew_as_a_clip_that_begins_with_silence(
+    model: BlockMoonshine, speech: FloatArray
+) -> None:
+    session = heard(model, speech[:96_000], [10_240])
+    end = session.source_end
+    session.drop_source(2.4)
+    assert session.source_end == end and session.start_s == pytest.approx(3 * BLOCK * 0.024)
+    silenced = speech[:96_000].copy()
+    silenced[: round(2.4 * 16_000)] = 0
+    expected = model.encoder.encode(silenced[3 * BLOCK * 384 :]).states[0]
+    torch.testing.assert_close(session._frames, expected[: len(session._frames)], atol=2e-4, rtol=0)
+    kept = session._frames
+    session.drop_source(1.0)
+    assert session._frames is kept
+
+
+@pytest.mark.real
+def test_words_and_rows_follow_the_audio(real: BlockMoonshine, speech: FloatArray) -> None:
+    assert heard(real, speech, [10_240]).transcript().startswith(SAID)
+    session = heard(real, speech[:96_000], [10_240])
+    found = session.hypothesise((), Query(want=frozenset({Evidence.ALIGNMENT})))[0]
+    assert found.alignment is not None
+    peaks = found.alignment.weights.argmax(-1)[:-1] * real.frame_s
+    assert (np.diff(peaks) > -0.2).all() and peaks[0] < 1.2 and peaks[-1] > 4.0
+    session.drop_source(2.4)
+    assert session.transcript() == "I am very happy to see you here today."
+
+
+def test_nothing_is_said_before_there_is_enough(model: BlockMoonshine, speech: FloatArray) -> None:
+    session = model.open()
+    assert session.hypothesise(())[0].ids == ()
+    session.extend_source(speech[:20_000])  # one block and its look-ahead
+    assert session.source_end == BLOCK and session.hypothesise(())[0].ids == () and session.transcript() == ""
+    session.extend_source(np.zeros(0, dtype=np.float32), is_final=True)
+    assert session.hypothesise(())[0].ids != ()
+    with pytest.raises(AudioError, match="finite"):
+        session.extend_source(np.array([np.nan], dtype=np.float32))
+
+
+def test_a_long_stream_keeps_a_bounded_window(model: BlockMoonshine, speech: FloatArray) -> None:
+    session = model.open()
+    for _ in range(6):
+        session.extend_source(speech)
+    assert session.source_end * 384 > 40 * 16_000
+    assert len(session._frames) <= model.encoder.max_frames and len(session._audio) < 32 * 16_000
+    assert session.start_s * 16_000 == pytest.approx(session._first * 384)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_talk_is_understood_as_a_stream(real: BlockMoonshine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Word errors of the whole talk (a voice nobody here trained on): 10.2 % when this was written."""
+    monkeypatch.syspath_prepend(str(talk().parent))
+    from word_errors import errors, words_of  # type: ignore[import-not-found]
+
+    session = Session(real, load_policy("stream_att-f12"))
+    with open_file(talk()) as stream:
+        for piece in stream:
+            session.feed(piece)
+    session.finish()
+    said = words_of((talk().parent / "talk.en.txt").read_text())
+    assert errors(words_of(session.text), said) / len(said) < 0.2
+
+
+def test_a_cascade_with_it_translates(tmp_path: Path) -> None:
+    moonshine = tiny_moonshine(tmp_path / "moonshine", width=288)
+    command = [sys.executable, "-m", "simulst", "translate", str(CLIP), "--model", f"{moonshine}+tiny-en-de"]
+    options = ["--policy", "wait_k-3", "--dtype", "int8", "--set", "recogniser.encoder=tiny-en-de"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.strip()
+
+
+def test_the_encoder_may_lie_in_a_folder(tmp_path: Path, speech: FloatArray, model: BlockMoonshine) -> None:
+    moonshine = tiny_moonshine(tmp_path / "moonshine", width=288)
+    folder = Path(sys.modules["simulst"].__file__ or "").parent / "models" / "tiny-en-de"
+    (tmp_path / "ears").symlink_to(folder)
+    other = load_model(moonshine, encoder=str(tmp_path / "ears"))
+    assert isinstance(other, BlockMoonshine)
+    assert torch.equal(heard(other, speech, [112_000])._frames, heard(model, speech, [112_000])._frames)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [
+        ("tiny-en-de", "tiny-en-de gives frames of 288 numbers, and the decoder takes 32.\n"),
+        ("no-such-model", "no-such-model/simulst.json cannot be read"),
+        ("../elsewhere", "../elsewhere/simulst.json cannot be read"),
+    ],
+)
+def test_a_wrong_encoder_is_one_sentence(
+    encoder: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moonshine = tiny_moonshine(tmp_path / "moonshine")
+    capsys.readouterr()
+    assert run(["translate", str(CLIP), "--model", str(moonshine), "--set", f"encoder={encoder}"]) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+
+
+def test_weights_that_lack_something_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    moonshine = tiny_moonshine(tmp_path / "moonshine", width=288)
+    folder = tmp_path / "ears"
+    shutil.copytree(Path(sys.modules["simulst"].__file__ or "").parent / "models" / "tiny-en-de", folder)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["encoder.conv1.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    capsys.readouterr()
+    assert run(["translate", str(CLIP), "--model", str(moonshine), "--set", f"encoder={folder}"]) == 2
+    err = capsys.readouterr().err
+    assert "model.safetensors does not fit simulst.json: " in err and "conv1.weight" in err and err.count("\n") == 1
