@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# of the 18,000 files that come with the packages few are ever imported; those are compiled then
+# of the 18,000 files that come with the packages few are ever imported; those are compiled then, once, and not by every
+# process that starts, as where the environment forbids to write what was compiled
 INSTALL := $(PIP) install --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 # one process of tests for every processor, each with one thread of torch
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist worksteal

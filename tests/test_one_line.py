@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 RUN = ROOT / "tests" / "eval" / "fixtures" / "short_de" / "instances.log"
-CLIP = ROOT / "examples" / "corpus" / "en-de" / "data" / "tst-COMMON" / "wav" / "talk_1.flac"
+CLIP = ROOT / "tests" / "data" / "two_sentences_en.ogg"
 
 pytestmark = pytest.mark.slow
 
@@ -36,12 +37,24 @@ def add(package: Path, file: str, source: Path, table: str, name: str, line: str
     module.write_text(f"{head}{start}    {line},\n{rest}", encoding="utf-8")
 
 
-def simulst(copied: Path, *args: object) -> str:
-    command = [sys.executable, "-m", "simulst", *map(str, args)]
+SEVERAL = """
+import json, sys
+from simulst.cli import run
+statuses = []
+for command in json.loads(sys.argv[1]):
+    statuses.append(run(command))
+    print("=" * 9)
+sys.exit(max(statuses))
+"""
+
+
+def simulst(copied: Path, *commands: Sequence[object]) -> list[str]:
+    """What each command prints, one after the other in one process, whose start takes longest."""
+    given = json.dumps([[str(arg) for arg in command] for command in commands])
     env = {**os.environ, "PYTHONPATH": str(copied)}
-    done = subprocess.run(command, cwd=copied, env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", SEVERAL, given], cwd=copied, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout.split("=" * 9 + "\n")[:-1]
 
 
 def test_a_metric(copied: Path, tmp_path: Path) -> None:
@@ -49,10 +62,9 @@ def test_a_metric(copied: Path, tmp_path: Path) -> None:
     line = '"LongestWait": "simulst.eval.metrics.longest_wait:LONGEST_WAIT"'
     add(copied, module, ROOT / "examples" / "my_metric.py", "simulst/eval/metrics/__init__.py", "METRICS", line)
     out = tmp_path / "run"
-    simulst(copied, "score", RUN, "-o", out)
+    simulst(copied, ["score", RUN, "-o", out], ["report", out])
     scores = json.loads((out / "scores.json").read_text())
     assert {"LongestWait", "LongestWait_CA", "BLEU"} <= scores.keys()
-    simulst(copied, "report", out)
     assert "longest wait without a new word" in (out / "report.html").read_text(encoding="utf-8")
 
 
@@ -61,18 +73,19 @@ def test_a_kind_of_test_set(copied: Path, tmp_path: Path) -> None:
     source = ROOT / "examples" / "my_dataset.py"
     add(copied, "simulst/eval/data/covost.py", source, "simulst/eval/data/kinds.py", "DATASETS", line)
     (tmp_path / "clips").mkdir()
-    (tmp_path / "clips" / "a.flac").symlink_to(CLIP)
+    (tmp_path / "clips" / "a.ogg").symlink_to(CLIP)
     table = tmp_path / "covost_v2.en_de.dev.tsv"
-    table.write_text("path\tsentence\ttranslation\na.flac\tGood morning.\tGuten Morgen.\n")
-    assert "1 items of 1 recordings" in simulst(copied, "data", "check", table)
+    table.write_text("path\tsentence\ttranslation\na.ogg\tGood morning.\tGuten Morgen.\n")
+    assert "1 items of 1 recordings" in simulst(copied, ["data", "check", table])[0]
 
 
 def test_a_policy(copied: Path) -> None:
     line = '"hold_seconds": "simulst.policies.hold_seconds:HoldSeconds"'
     source = ROOT / "examples" / "my_policy.py"
     add(copied, "simulst/policies/hold_seconds.py", source, "simulst/policies/names.py", "POLICIES", line)
-    assert "how old the audio of a word must be" in simulst(copied, "policies", "hold_seconds")
-    assert simulst(copied, "translate", CLIP, "--policy", "hold_seconds", "--set", "seconds=0.5").strip()
+    translate = ["translate", CLIP, "--policy", "hold_seconds", "--set", "seconds=0.5"]
+    described, said = simulst(copied, ["policies", "hold_seconds"], translate)
+    assert "how old the audio of a word must be" in described and said.strip()
 
 
 def test_a_model_family(copied: Path, tmp_path: Path) -> None:
@@ -82,12 +95,13 @@ def test_a_model_family(copied: Path, tmp_path: Path) -> None:
     model = tmp_path / "recogniser"
     model.mkdir()
     (model / "simulst.json").write_text('{"type": "ctc"}')
-    assert "the speech LLM that lends its encoder" in simulst(copied, "models", model)
-    assert simulst(copied, "translate", CLIP, "--model", model, "--policy", "wait_k").strip()
+    translate = ["translate", CLIP, "--model", model, "--policy", "wait_k"]
+    described, said = simulst(copied, ["models", model], translate)
+    assert "the speech LLM that lends its encoder" in described and said.strip()
 
 
 def test_an_output_format(copied: Path, tmp_path: Path) -> None:
     line = '"lrc": "simulst.sinks.lrc:Sink"'
     add(copied, "simulst/sinks/lrc.py", ROOT / "examples" / "my_sink.py", "simulst/sinks/formats.py", "SINKS", line)
-    simulst(copied, "translate", CLIP, "--format", "lrc", "--output", tmp_path / "clip.lrc")
+    simulst(copied, ["translate", CLIP, "--format", "lrc", "--output", tmp_path / "clip.lrc"])
     assert re.match(r"\[\d\d:\d\d\.\d\d\]\w", (tmp_path / "clip.lrc").read_text(encoding="utf-8"))
