@@ -3,7 +3,9 @@
 `dev.tsv` holds an English sentence, a tab and its German translation per line, such as the Tatoeba pairs. A recording
 is a few sentences by one voice with short pauses, about as long as a MuST-C segment. The voices are ones that training
 does not use. With `--reverse` German is spoken and English is the target. The folder is one for `simulst evaluate`:
-wav/, source.txt and target.txt, with the spoken text in transcript.txt. The same arguments make the same set.
+wav/, source.txt and target.txt, with the spoken text in transcript.txt. With `--talks` recordings are talks in
+MuST-C's layout, a segment for each sentence (`--talks --recordings 3 --sentences 110 --skip 330`). The same arguments
+make the same set.
 
 Needs festival, RHVoice and espeak-ng with mbrola (Debian: festival festvox-kallpc16k festvox-kdlpc16k rhvoice-english
 espeak-ng mbrola-us1 mbrola-us2 mbrola-us3); for German pico2wave, espeak-ng and mbrola-de5, -de6, -de7.
@@ -35,11 +37,14 @@ def main() -> None:
     parser.add_argument("--reverse", action="store_true", help="German speech, English target")
     parser.add_argument("--recordings", type=int, default=40)
     parser.add_argument("--sentences", type=int, default=3, help="sentences per recording")
+    parser.add_argument("--skip", type=int, default=0, help="sentences at the beginning that are left out")
+    parser.add_argument("--talks", action="store_true", help="a split in MuST-C's layout, for long speech")
     parser.add_argument("--voices", nargs="+", help="names as in simulst.training.synthesis.VOICES")
     arguments = parser.parse_args()
     voices = arguments.voices or (GERMAN if arguments.reverse else ENGLISH)
     chosen = distinct([(pair.source, pair.target) for pair in read_pairs(arguments.pairs)], reverse=arguments.reverse)
-    build(chosen, arguments.output, voices, arguments.recordings, arguments.sentences)
+    write = build_talks if arguments.talks else build
+    write(chosen[arguments.skip :], arguments.output, voices, arguments.recordings, arguments.sentences)
 
 
 def distinct(found: list[tuple[str, str]], *, reverse: bool) -> list[tuple[str, str]]:
@@ -57,15 +62,13 @@ def build(
     sentences: list[tuple[str, str]], folder: Path, voices: tuple[str, ...] | list[str], count: int, per_recording: int
 ) -> None:
     """Write `count` recordings; SystemExit where there are too few sentences."""
-    if len(sentences) < count * per_recording:
-        raise SystemExit(f"{count} recordings need {count * per_recording} sentences; there are {len(sentences)}.")
     (folder / "wav").mkdir(parents=True, exist_ok=True)
     names, targets, spoken = [], [], []
-    for number in range(count):
-        part = sentences[number * per_recording : (number + 1) * per_recording]
+    for number, part in enumerate(parts(sentences, count, per_recording)):
         voice = voices[number % len(voices)]
         name = folder / "wav" / f"{number:03d}_{voice}.flac"
-        soundfile.write(name, recording([text for text, _ in part], voice, number), SAMPLE_RATE, subtype="PCM_16")
+        samples, _ = recording([text for text, _ in part], voice, number)
+        soundfile.write(name, samples, SAMPLE_RATE, subtype="PCM_16")
         names.append(f"wav/{name.name}")
         spoken.append(" ".join(text for text, _ in part))
         targets.append(" ".join(text for _, text in part))
@@ -73,14 +76,44 @@ def build(
         (folder / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def recording(texts: list[str], voice: str, seed: int) -> Samples:
-    """Sentences at half of full level, pauses of 0.3 to 0.6 s between them."""
-    rng = random.Random(seed)
+def build_talks(
+    sentences: list[tuple[str, str]], split: Path, voices: tuple[str, ...] | list[str], count: int, per_recording: int
+) -> None:
+    """Write `count` talks with their segments; SystemExit where there are too few sentences."""
+    for name in ("wav", "txt"):
+        (split / name).mkdir(parents=True, exist_ok=True)
+    segments, said = [], [pair for part in parts(sentences, count, per_recording) for pair in part]
+    for number, part in enumerate(parts(sentences, count, per_recording)):
+        voice = voices[number % len(voices)]
+        samples, spans = recording([text for text, _ in part], voice, number)
+        soundfile.write(split / "wav" / f"talk_{number + 1}.flac", samples, SAMPLE_RATE, subtype="PCM_16")
+        segments += [
+            f"- {{duration: {(end - start) / SAMPLE_RATE:.6f}, offset: {start / SAMPLE_RATE:.6f}, "
+            f"rW: {len(text.split())}, speaker_id: {voice}, uW: 0, wav: talk_{number + 1}.flac}}"
+            for (start, end), (text, _) in zip(spans, part, strict=True)
+        ]
+    columns = {"en": [pair[0] for pair in said], "de": [pair[1] for pair in said], "yaml": segments}
+    for ending, lines in columns.items():
+        (split / "txt" / f"{split.name}.{ending}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def parts(sentences: list[tuple[str, str]], count: int, size: int) -> list[list[tuple[str, str]]]:
+    """The sentences of each recording; SystemExit where there are too few."""
+    if len(sentences) < count * size:
+        raise SystemExit(f"{count} recordings need {count * size} sentences; there are {len(sentences)}.")
+    return [sentences[number * size : (number + 1) * size] for number in range(count)]
+
+
+def recording(texts: list[str], voice: str, seed: int) -> tuple[Samples, list[tuple[int, int]]]:
+    """Sentences at half of full level, pauses of 0.3 to 0.6 s between them, and where each begins and ends."""
+    rng, spans = random.Random(seed), list[tuple[int, int]]()
     pieces = [silence(0.2)]
     for text in texts:
         clip = trim_silence(speak(text, voice, rng).astype(np.float32) / np.float32(32768))
+        start = sum(map(len, pieces))
+        spans.append((start, start + len(clip)))
         pieces += [clip * np.float32(0.5 / np.abs(clip).max()), silence(rng.uniform(0.3, 0.6))]
-    return np.concatenate(pieces)
+    return np.concatenate(pieces), spans
 
 
 def silence(seconds: float) -> Samples:
