@@ -6,6 +6,7 @@ was made for.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,10 +17,9 @@ from simulst.errors import ModelError
 from simulst.models.seq2seq.session import Seq2SeqSession
 from simulst.models.seq2seq.weights import Seq2SeqWeights
 from simulst.models.seq2seq.windows import EncodedWindow, Features, JointWindow
-from simulst.models.speech_llm.arithmetic import Arithmetic
-from simulst.models.speech_llm.encoder import FRAME_SAMPLES, BlockCausalConfig, BlockCausalEncoder
-from simulst.models.speech_llm.network import read_config
-from simulst.models.stored import load_tensors
+
+if TYPE_CHECKING:
+    from simulst.models.speech_llm.encoder import BlockCausalEncoder
 
 MIN_FRAMES, MIN_BLOCKS = 8, 2
 """Trained on clips of 4 s and more, the decoder says one word over and over of less than two blocks (1.3 s) of a stream
@@ -31,13 +31,12 @@ SPARE_TOKENS = 4
 class BlockWindow(JointWindow):
     """The encoder as other windows are: a clip of any length at once, as its blocks would be one after the other."""
 
-    frame_samples = FRAME_SAMPLES
-    min_samples = MIN_FRAMES * FRAME_SAMPLES
-
-    def __init__(self, frames: BlockCausalEncoder, *, max_s: float) -> None:
+    def __init__(self, frames: "BlockCausalEncoder", *, max_s: float) -> None:
         self.frames = frames
-        self.max_frames = int(max_s * SAMPLE_RATE) // FRAME_SAMPLES
-        self.max_samples = self.max_frames * FRAME_SAMPLES
+        self.frame_samples = frames.config.frame_samples
+        self.min_samples = MIN_FRAMES * self.frame_samples
+        self.max_frames = int(max_s * SAMPLE_RATE) // self.frame_samples
+        self.max_samples = self.max_frames * self.frame_samples
 
     def features(self, samples: FloatArray) -> Features:
         """The samples themselves, [1, samples]."""
@@ -48,11 +47,16 @@ class BlockWindow(JointWindow):
         return self.frames.full(one.values)
 
 
-def encoder_of(name: str, *, width: int, int8: bool, like: Tensor) -> BlockCausalEncoder:
+def encoder_of(name: str, *, width: int, int8: bool, like: Tensor) -> "BlockCausalEncoder":
     """The encoder of a speech LLM, `tiny-en-de` or a folder, ready to hear in the precision and place of `like`.
 
     Raises ModelError where it is not block-causal or its frames are not `width` numbers, which a decoder takes.
     """
+    from simulst.models.speech_llm.arithmetic import Arithmetic
+    from simulst.models.speech_llm.encoder import BlockCausalConfig, BlockCausalEncoder
+    from simulst.models.speech_llm.network import read_config
+    from simulst.models.stored import load_tensors
+
     folder = Path(name).expanduser()
     if not folder.is_dir() and Path(name).name == name:
         folder = Path(__file__).parents[1] / name
@@ -91,6 +95,7 @@ class BlockSession(Seq2SeqSession):
 
     def __init__(self, translator: BlockWeights) -> None:
         super().__init__(translator)
+        self._frame_samples = translator.encoder.frame_samples
         encoder = translator.encoder.frames
         self._stream, self._frames = encoder.open(), encoder.nothing()
         self._audio = encoder.conv1.weight.new_zeros(0)
@@ -119,7 +124,7 @@ class BlockSession(Seq2SeqSession):
         surplus = len(self._frames) - self.translator.encoder.max_frames
         if surplus > 0:
             block = self.translator.encoder.frames.config.block_frames
-            self._begin((self._first + -(-surplus // block) * block) * FRAME_SAMPLES)
+            self._begin((self._first + -(-surplus // block) * block) * self._frame_samples)
 
     def _hear(self, audio: Tensor) -> None:
         with torch.inference_mode():
@@ -129,7 +134,7 @@ class BlockSession(Seq2SeqSession):
 
     def drop_source(self, to_s: float) -> None:
         """Forget audio before `to_s`: whole blocks of it, and the rest of it is silence from now on."""
-        to_sample = min(int(to_s * SAMPLE_RATE + 1e-3), self.source_end * FRAME_SAMPLES)
+        to_sample = min(int(to_s * SAMPLE_RATE + 1e-3), self.source_end * self._frame_samples)
         if to_sample > self._silent:
             self._begin(to_sample)
 
@@ -137,10 +142,10 @@ class BlockSession(Seq2SeqSession):
         """Hear what is kept anew; the borders of its blocks stay where they were."""
         encoder = self.translator.encoder.frames
         block = encoder.config.block_frames
-        count = (to_sample // FRAME_SAMPLES - self._first) // block * block
-        self._audio = self._audio[count * FRAME_SAMPLES :].clone()
+        count = (to_sample // self._frame_samples - self._first) // block * block
+        self._audio = self._audio[count * self._frame_samples :].clone()
         self._first += count
-        self._audio[: to_sample - self._first * FRAME_SAMPLES] = 0
+        self._audio[: to_sample - self._first * self._frame_samples] = 0
         self._stream, self._frames, self._window = encoder.open(), encoder.nothing(), None
         self._silent = to_sample
         self._hear(self._audio)
