@@ -85,6 +85,7 @@ def imports() -> Imports:
     return imports_of(ROOT / "simulst")
 
 
+@pytest.mark.slow
 def test_every_file_lies_in_a_room_that_is_listed(imports: Imports) -> None:
     assert {room(module) for module in imports} == set(ROOMS)
 

@@ -27,6 +27,8 @@ import simulst.agents
 from simulst.agents import TEXT_POLICIES, LazySpeech, agent_names, speech_agent, text_agent
 from simulst.agents.settings import add_options
 
+pytestmark = pytest.mark.slow
+
 AGENTS = Path(__file__).parents[2] / "agents"
 WORDS = [3, 14, 15, 0, 9, 26, 5, 35, 8, 40, 7, 9]
 

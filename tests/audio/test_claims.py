@@ -132,6 +132,7 @@ def test_a_server_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) ->
         assert refusal(url) == f"{url} cannot be opened: nothing came for 0.3 s."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "options"), [
     ("ogg", {}), ("ogg", {"subtype": "OPUS"}), ("flac", {}), ("wav", {}),
 ])  # fmt: skip
@@ -207,6 +208,7 @@ def test_a_wav_may_hold_any_coding(tmp_path: Path, codec: str) -> None:
     assert len(piped(path.read_bytes())) == pytest.approx(32_000, abs=3_500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("codec", "container"), [
     ("libmp3lame", "mp3"), ("aac", "adts"), ("aac", "mp4"), ("libopus", "webm"), ("aac", "mpegts"),
 ])  # fmt: skip
@@ -262,6 +264,7 @@ def test_file_addresses_are_unquoted(tmp_path: Path) -> None:
     assert "names a file on the machine elsewhere" in refusal("file://elsewhere/a.wav")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/usr/bin/arecord").exists(), reason="needs arecord of alsa-utils")
 def test_a_real_arecord_is_heard_to_its_end(tmp_path: Path) -> None:
     command = "arecord -q -D null -f S16_LE -r 16000 -c 1 | head -c 64044"

@@ -136,6 +136,7 @@ class Dribble(io.RawIOBase):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 7, 1_000, 10**6])
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 def test_wav_on_a_pipe_equals_the_file(tmp_path: Path, step: int, subtype: str) -> None:
@@ -274,6 +275,7 @@ def test_containers_never_follow_references(tmp_path: Path) -> None:
         open_container(playlist, "list")
 
 
+@pytest.mark.slow
 def test_an_hour_is_never_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     with soundfile.SoundFile(path, "w", 8_000, 1, "PCM_16") as file:

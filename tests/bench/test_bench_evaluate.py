@@ -26,6 +26,7 @@ def from_a_small_parent(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_process_is_measured_whole() -> None:
     burn = (
         "import time; b = bytearray(80_000_000); end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"

@@ -31,6 +31,7 @@ def ignore(mark: Mark) -> None:
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["stream_att", "retranslation"])
 def test_a_session_loses_nothing(policy: str) -> None:
     seen: list[Mark] = []
@@ -58,6 +59,7 @@ def test_events_that_are_lost_are_counted(monkeypatch: pytest.MonkeyPatch) -> No
     assert [mark.words_lost > 0 for mark in marks.marks][:6].count(True) == 1
 
 
+@pytest.mark.slow
 def test_looking_at_the_text_costs_the_same_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[int] = []
     text_from = Session.text_from

@@ -55,6 +55,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"simulst {simulst.__version__}\n"
 
 
+@pytest.mark.slow
 def test_policies_and_models_know_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["policies", "--json"]) == 0
     policies = {one["name"]: one for one in json.loads(capsys.readouterr().out)}

@@ -11,6 +11,8 @@ import simulst.models
 from simulst.cli import demo, run
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
+pytestmark = pytest.mark.slow
+
 SENTENCES = [[3, 14, 15, 9, 26, 30], [5, 35, 8, 9, 7, 10], [1, 2, 3, 4, 5, 20]]
 
 

@@ -16,6 +16,8 @@ from websockets.sync.client import connect
 
 from simulst.testing import toy_audio, toy_text
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 TOY = Path(__file__).with_name("toy_simulst.py")
 
@@ -57,7 +59,6 @@ def test_what_cannot_be_is_explained(run: Run, tmp_path: Path) -> None:
     assert refused("--max-clients", 0).startswith("--max-clients, --idle-s and --batch must be above 0")
 
 
-@pytest.mark.slow
 def test_sigterm_translates_what_was_heard_and_exits_in_order(server: "tuple[subprocess.Popen[str], str]") -> None:
     process, address = server
     with connect(address.replace("http", "ws") + "/ws", compression=None) as client:

@@ -14,6 +14,8 @@ import soundfile
 
 from simulst.testing import toy_audio, toy_text
 
+pytestmark = pytest.mark.slow
+
 TOY = Path(__file__).with_name("toy_simulst.py")
 WORDS = [3, 14, 15, 0, 9, 26, 30, 0]
 Run = Callable[..., tuple[int, str, str]]
@@ -104,7 +106,6 @@ def test_an_output_is_written_whole_or_stays_what_it_was(tmp_path: Path) -> None
     assert log.read_text() == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_no_harm(speech: Path, tmp_path: Path, closed: str) -> None:
     output = tmp_path / "out.txt"

@@ -30,6 +30,7 @@ def test_it_is_listed_with_its_options_and_policies(run: Run) -> None:
     assert list(found["options"]) == ["of"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "options", "sentence"),
     [

@@ -59,6 +59,7 @@ def test_subtitles_hold_the_translation(run: Run, speech: Path, tmp_path: Path, 
     assert " ".join(spoken) == toy_text(WORDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text", "srt", "vtt", "jsonl"])
 def test_a_policy_that_revises_fills_every_format(run: Run, tmp_path: Path, kind: str) -> None:
     words = [int(word) for word in np.random.default_rng(0).integers(1, 61, 120)]
@@ -130,6 +131,7 @@ def spawn(*args: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, str(TOY), *args], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interruption_flushes_what_is_committed(number: signal.Signals, status: int) -> None:
     process = spawn("translate", "-", "--model", "toy", "--format", "jsonl", "--policy", "wait_k")
@@ -149,6 +151,7 @@ def test_interruption_flushes_what_is_committed(number: signal.Signals, status: 
     assert text
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_traceback() -> None:
     process = spawn("translate", "-", "--model", "slow-toy", "--format", "jsonl")
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
@@ -162,6 +165,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     assert process.wait(timeout=20) == 1
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_the_live_view(speech: Path) -> None:
     pty = pytest.importorskip("pty")
     main, other = pty.openpty()

@@ -90,6 +90,7 @@ class FollowingSession(ScriptedSession):
 
 @pytest.mark.parametrize("policy", POLICIES)
 class TestInvariants:
+    @pytest.mark.slow
     @fast
     @given(script=random_scripts)
     def test_text_only_grows_and_nothing_empty_leaves(self, policy: str, script: list[Scripted]) -> None:
@@ -106,6 +107,7 @@ class TestInvariants:
         assert shown == event.text == session.text
         assert session.stats.steps == len(script) + 1
 
+    @pytest.mark.slow
     @fast
     @given(script=random_scripts)
     def test_prefix_is_what_was_committed_and_not_forgotten(self, policy: str, script: list[Scripted]) -> None:
@@ -137,6 +139,7 @@ class TestInvariants:
         dropped = sum(session._translator.dropped_targets)  # type: ignore[attr-defined]
         assert dropped == session._log.dropped
 
+    @pytest.mark.slow
     @fast
     @given(script=random_scripts)
     def test_rows_and_ids_stay_together_when_text_is_forgotten(self, policy: str, script: list[Scripted]) -> None:
@@ -153,12 +156,14 @@ class TestInvariants:
                 if token.anchor_s is not None and expected > session._translator.start_s:
                     assert token.anchor_s == pytest.approx(expected)
 
+    @pytest.mark.slow
     @fast
     @given(script=random_scripts)
     def test_same_audio_same_decisions(self, policy: str, script: list[Scripted]) -> None:
         first = shapes(play_all(session_of(policy, script), len(script)))
         assert shapes(play_all(session_of(policy, script), len(script))) == first
 
+    @pytest.mark.slow
     @fast
     @given(script=random_scripts)
     def test_finish_says_once_what_the_model_says_given_everything(self, policy: str, script: list[Scripted]) -> None:
@@ -175,6 +180,7 @@ class TestInvariants:
             assert said.endswith("".join(last)) or "ä" in said  # a character may begin in what was committed
         assert session.finish() == []
 
+    @pytest.mark.slow
     @fast
     @given(script=random_scripts)
     def test_reset_makes_a_fresh_session(self, policy: str, script: list[Scripted]) -> None:
@@ -183,6 +189,7 @@ class TestInvariants:
         used.reset()
         assert shapes(play_all(used, len(script))) == first
 
+    @pytest.mark.slow
     @fast
     @given(script=random_scripts)
     def test_padding_changes_nothing(self, policy: str, script: list[Scripted]) -> None:

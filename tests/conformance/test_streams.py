@@ -14,6 +14,8 @@ from simulst.core.translator import Evidence, FloatArray, Translator
 from simulst.policies import load_policy
 from simulst.testing import ToyTranslator, toy_audio
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., Session]
 Shapes = list[tuple[object, ...]]
 WHOLE: dict[tuple[str, str], Shapes] = {}
@@ -169,7 +171,6 @@ def test_21_long_stream_stays_within_the_window(start: Start, translator: Transl
     session.finish()
 
 
-@pytest.mark.slow
 def test_21_hour_keeps_memory_flat(policy: str) -> None:
     if policy not in HOUR_ALWAYS and os.environ.get("CI"):
         pytest.skip(f"an hour of {policy} runs where CI is not set")

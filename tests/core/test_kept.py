@@ -54,6 +54,7 @@ def grown(model: Translator, policy: str, speech: FloatArray, rounds: int) -> tu
     return objects, size, text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["stream_att", "local_agreement", "retranslation"])
 def test_a_stream_keeps_nothing_but_its_text(policy: str) -> None:
     speech = toy_audio([int(word) for word in np.random.default_rng(0).integers(1, 61, 60)])

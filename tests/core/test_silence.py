@@ -72,6 +72,7 @@ def test_digital_silence_is_left_out_from_the_beginning() -> None:
     assert np.array_equal(found[-3 * SAMPLE_RATE :], stream[-3 * SAMPLE_RATE :])
 
 
+@pytest.mark.slow
 def test_a_new_noise_is_heard_until_it_is_the_room() -> None:
     silence = Silence(3.0)
     for start in range(0, 65):

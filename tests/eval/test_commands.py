@@ -117,6 +117,7 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], args: lis
     assert len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_scoring_loads_nothing_heavy() -> None:
     code = (
         "import sys; from simulst.cli import run; "

@@ -100,6 +100,7 @@ def test_a_full_disk_leaves_what_was_there(
     assert [path.read_bytes() for path in files] == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_device_is_one_sentence(capsys: pytest.CaptureFixture[str], scored: Path, tmp_path: Path) -> None:
     (tmp_path / "full.svg").symlink_to("/dev/full")
@@ -191,6 +192,7 @@ def test_a_segmentation_nested_too_deeply(capsys: pytest.CaptureFixture[str], tm
     assert code == 2 and err == "simulst: deep.json cannot be parsed: nested too deeply.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["$\\bad$", "$x", "a_b^c", "\\frac{"])
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_runs_of_any_name_are_drawn(

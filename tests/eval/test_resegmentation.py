@@ -79,6 +79,7 @@ def test_a_reference_is_cut_into_itself_in_cost(references: list[list[str]]) -> 
     assert sum(distance(part, reference) for part, reference in zip(parts, references, strict=True)) == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=14), REFERENCES, st.integers(0, 3))
 def test_the_band_covers_every_word_and_never_breaks_order(

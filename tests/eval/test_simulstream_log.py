@@ -112,6 +112,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["[" * 20_000, "{a: " * 20_000, "- " * 20_000, "'", "3"])
 def test_a_configuration_that_means_nothing_is_refused(tmp_path: Path, config: str) -> None:
     read(tmp_path, [{"generated_tokens": ["▁Gu"]}])

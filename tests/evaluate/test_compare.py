@@ -56,6 +56,7 @@ def test_verdict_is_by_the_direction_of_the_metric(kind: Kind, difference: float
     assert Change(metric="x", unit="", kind=kind, old=1.0, new=1.0 + difference, test=test).verdict == verdict
 
 
+@pytest.mark.slow
 def test_compare_shows_scores_with_a_test_and_the_segments_that_differ(
     run: Run, folder: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -81,12 +82,14 @@ def test_equal_runs_do_not_differ(run: Run, folder: Callable[..., Path]) -> None
     assert {one["verdict"] for one in found["scores"]} == {"not told apart"}
 
 
+@pytest.mark.slow
 def test_guard_fails_where_latency_rises_and_not_where_it_falls(run: Run, folder: Callable[..., Path]) -> None:
     fast, slow = folder(1), folder(4)
     assert run("compare", fast, slow, "--guard")[0] == 3
     assert run("compare", slow, fast, "--guard")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_worse_than_the_one_before_ends_with_3(
     run: Run, folder: Callable[..., Path], lists: Path, tmp_path: Path
 ) -> None:
@@ -113,6 +116,7 @@ def test_what_cannot_be_compared_is_said_before_the_work(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_runs_over_other_segments_are_refused(
     run: Run, folder: Callable[..., Path], make_lists: Callable[..., Path]
 ) -> None:

@@ -16,6 +16,7 @@ REFUSAL = (
 )
 
 
+@pytest.mark.slow
 def test_a_refused_policy_does_not_stop_the_others(run: Run, lists: Path, tmp_path: Path) -> None:
     recipe, out = tmp_path / "compare.toml", tmp_path / "out"
     recipe.write_text(
@@ -34,6 +35,7 @@ def test_a_refused_policy_does_not_stop_the_others(run: Run, lists: Path, tmp_pa
     assert [line.split(" | ")[1] for line in table if line.startswith("| `wait_k`")][:2] == ["k=1", "k=5"]
 
 
+@pytest.mark.slow
 def test_where_nothing_can_run_the_reason_is_the_error(run: Run, lists: Path, tmp_path: Path) -> None:
     recipe, out = tmp_path / "compare.toml", tmp_path / "out"
     recipe.write_text(

@@ -24,6 +24,8 @@ from simulst.eval.run.stream import pieces, translate_item
 from simulst.policies import POLICIES, load_policy
 from simulst.testing import ToyTranslator
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 TOY = Path(__file__).parents[1] / "cli" / "toy_simulst.py"
 
@@ -211,7 +213,6 @@ def test_another_run_does_not_mix_in(run: Run, lists: Path, tmp_path: Path) -> N
     assert status == 0 and json.loads((out / "run.json").read_text())["policy"]["name"] == "offline"
 
 
-@pytest.mark.slow
 def test_a_run_does_not_go_on_with_other_weights(run: Run, lists: Path, tmp_path: Path) -> None:
     from simulst.testing.speech_llm import make_tiny_speech_llm
 
@@ -256,7 +257,6 @@ def test_only_one_process_writes(run: Run, lists: Path, tmp_path: Path) -> None:
     assert errors == f"simulst: Another process is writing to {out}; wait for it or choose another --output.\n"
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(make_lists: Callable[..., Path], tmp_path: Path) -> None:
     folder, out = make_lists(12, longest=6), tmp_path / "out"
     command = [sys.executable, TOY, "evaluate", folder, "--model", "slow-toy", "--output", out]
@@ -465,7 +465,6 @@ def refuse() -> Any:
     raise ModuleNotFoundError("no weights")
 
 
-@pytest.mark.slow
 def test_workers_that_load_for_themselves() -> None:
     """As on a GPU, which cannot be forked."""
     outcomes = list(run_workers(items(3), load_echo, workers=2, share=False))
@@ -525,7 +524,6 @@ def test_the_order_of_items_does_not_matter(lists: Path) -> None:
     assert [one.prediction for one in forwards] == [one.prediction for one in reversed(backwards)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("device", "workers"), [("cuda:9", 1), ("cuda:9", 2), ("tpu", 2)])
 def test_a_device_that_is_not_there(run: Run, lists: Path, tmp_path: Path, device: str, workers: int) -> None:
     given = ("evaluate", lists, "--model", "toy", "--device", device, "--workers", workers)

@@ -91,6 +91,7 @@ def test_nothing_is_noted_without_an_observer() -> None:
     assert session.observer is None and session.text == toy_text(WORDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_run_keeps_traces_and_explains_an_item(run: Run, lists: Path, tmp_path: Path, batch: int) -> None:
     out = tmp_path / "out"
@@ -141,6 +142,7 @@ def test_news_are_what_the_transcript_did_not_say_before(tmp_path: Path) -> None
     assert news == ["good", "mor", "morning to", "you", ""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("long", [False, True])
 def test_the_report_leads_to_the_explanations(run: Run, lists: Path, mustc: Path, tmp_path: Path, long: bool) -> None:
     out, data = tmp_path / "out", mustc if long else lists
@@ -172,6 +174,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert page_data(tmp_path / "t.html")["decisions"][1]["written"] == lines[2]["written"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_explained_is_said(run: Run, lists: Path, tmp_path: Path) -> None:
     out, other = tmp_path / "out", tmp_path / "other.jsonl"
     command = ("evaluate", lists, "--model", "toy", "--policy", "wait_k", "--output", out)
@@ -193,6 +196,7 @@ def test_what_cannot_be_explained_is_said(run: Run, lists: Path, tmp_path: Path)
     assert status == 2 and trace.read_text().startswith('{"type":"stream"')
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_over_leaves_no_traces_of_the_one_before(run: Run, lists: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ("evaluate", lists, "--model", "toy", "--policy", "align_att", "--output", out)

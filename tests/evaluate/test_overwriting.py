@@ -15,6 +15,8 @@ from simulst.eval.logs.instances import Instance
 from simulst.eval.run.folder import RunFolder
 from simulst.eval.run.stream import translate_item
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 TOY = Path(__file__).parents[1] / "cli" / "toy_simulst.py"
 

@@ -41,6 +41,7 @@ def test_the_example_is_checked(run: Run, table: Path) -> None:
     assert (status, out.split(",")[0], out.strip()[-5:]) == (0, f"{table.stem}: 3 items of 3 recordings", "to de")
 
 
+@pytest.mark.slow
 def test_the_example_is_evaluated_by_several_processes(run: Run, table: Path, tmp_path: Path) -> None:
     args = ("--dataset", EXAMPLE, "--model", "toy", "--policy", "offline", "--workers", 2, "-o", tmp_path / "run")
     status, out, err = run("evaluate", table, *args, "--json")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 Edit = Callable[[Path, int, str], None]
 

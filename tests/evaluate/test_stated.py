@@ -39,6 +39,7 @@ def save(path: Path, seconds: float = 2.0, rate: int = 16_000, channels: int = 1
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "subtype"), KINDS)
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2), (24_000, 1), (8_000, 1)])
 def test_what_is_stated_is_what_there_is(tmp_path: Path, ending: str, subtype: str, rate: int, channels: int) -> None:
@@ -52,6 +53,7 @@ def test_what_is_stated_is_what_there_is(tmp_path: Path, ending: str, subtype: s
     assert stated.duration_s == pytest.approx(decoded, abs=0.08)
 
 
+@pytest.mark.slow
 def test_no_decoder_is_opened_for_thousands_of_recordings(tmp_path: Path, opened: list[Path]) -> None:
     first = [save(tmp_path / f"{number}.{ending}", subtype=sub) for number, (ending, sub) in enumerate(KINDS)]
     first.append(save(tmp_path / "5.wav"))
@@ -100,6 +102,7 @@ def test_a_header_that_says_what_cannot_be_is_not_believed(tmp_path: Path, opene
     assert opened == [path]
 
 
+@pytest.mark.slow
 def test_a_recording_that_breaks_off_fails_alone(run: Run, tmp_path: Path) -> None:
     """Its header is whole, so that it is found out when its turn comes."""
     for number in range(3):

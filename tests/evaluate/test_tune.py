@@ -11,6 +11,8 @@ from simulst.errors import DataError
 from simulst.eval.tune.limits import Limit
 from simulst.eval.tune.space import Span, read_space
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
 

@@ -22,6 +22,8 @@ from simulst.cli import LONGEST
 from simulst.testing.hostile import KINDS, Edit, Seed, edited, seeds_of
 from simulst.testing.hostile.edits import RANGE
 
+pytestmark = pytest.mark.slow
+
 CASES = int(os.environ.get("SIMULST_FUZZ", "2000"))
 SECONDS = 60
 """More than any case takes, however busy the machine is."""
@@ -106,7 +108,6 @@ def judge(status: int, err: str, folder: Path, files: dict[str, bytes]) -> None:
         assert (folder / name).read_bytes() == data, f"{name} was changed"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_hostile_input_breaks_a_command(kind: str, place: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     @settings(
@@ -136,7 +137,6 @@ def test_the_seeds_are_valid(kind: str, place: Path, call: Call, monkeypatch: py
         assert call(seed.command) == (0, ""), seed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_process_ends_as_cleanly(kind: str, tmp_path: Path) -> None:
     """What this process cannot see: libraries that write to the real stderr, crashes, and what is left at the exit."""

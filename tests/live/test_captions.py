@@ -16,6 +16,8 @@ from simulst.live.captions import Captions
 from simulst.testing import toy_audio, toy_text
 from simulst.testing.posts import posts, reply
 
+pytestmark = pytest.mark.slow
+
 WORDS = [3, 14, 15, 9, 26, 30, 5, 35, 8]
 SECRET = "very-secret-8271"
 

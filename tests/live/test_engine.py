@@ -77,6 +77,7 @@ def test_meaningless_samples_are_named(bad: float) -> None:
         engine().work(np.full(100, bad, np.float32).tobytes(), False)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.text(max_size=5), st.integers(0, 8)), max_size=20))
 def test_messages_rebuild_the_text(changes: list[tuple[str, int]]) -> None:
     ledger, text, rebuilt = Ledger(), "", ""

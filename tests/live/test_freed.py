@@ -15,6 +15,8 @@ from simulst.bench.soak_visit import Visit
 from simulst.core.session import Session
 from simulst.testing import toy_audio
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("way", ["stays", "leaves", "vanishes"])
 def test_a_session_ends_with_its_stream(serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, way: str) -> None:
@@ -42,7 +44,6 @@ def test_a_session_ends_with_its_stream(serve: Callable[..., Any], monkeypatch: 
         gc.enable()
 
 
-@pytest.mark.slow
 def test_hundreds_of_clients_leave_nothing(serve: Callable[..., Any], connect_to: Callable[..., Any]) -> None:
     server, process = serve(), psutil.Process()
 

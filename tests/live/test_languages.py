@@ -15,6 +15,7 @@ from simulst.testing.tongues import TRANSCRIBE, TRANSLATE, TwoTongues
 WORDS = [3, 14, 15, 0, 9, 26, 30, 0, 5, 35, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "pair"),
     [
@@ -66,6 +67,7 @@ def test_a_switch_to_what_nobody_does_leaves_the_stream_as_it_was(
     assert one.finish() == toy_text(WORDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "code", "sentence"),
     [

@@ -32,6 +32,7 @@ def direct(words: list[int], policy: str = "stream_att") -> str:
     return session.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "block"), [("offline", 100_000), ("wait_k", 997), ("stream_att", 1_600), ("retranslation", 1_600)]
 )
@@ -319,6 +320,7 @@ def test_clients_do_not_mix(serve: Serve, client: Connect) -> None:
         assert one.finish() == toy_text(script)
 
 
+@pytest.mark.slow
 def test_a_shutdown_translates_what_was_heard(serve: Serve, client: Connect) -> None:
     server = serve()
     one = client(server)
@@ -411,6 +413,7 @@ def test_pings_are_answered_at_once_and_in_order(serve: Serve, client: Connect) 
     assert min(times) < 0.02
 
 
+@pytest.mark.slow
 def test_a_shutdown_waits_until_a_slow_reader_has_the_end(
     serve: Serve, client: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from simulst.errors import SimulstError
 from simulst.live.access import Access, site
 from simulst.testing import toy_text
 
+pytestmark = pytest.mark.slow
+
 WORDS = [3, 14, 15, 9]
 Start = Callable[..., Any]
 
@@ -36,7 +38,6 @@ def half_open(port: int, count: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("secure", [False, True])
 def test_half_open_connections_keep_nobody_out(live: Start, tmp_path: Path, secure: bool) -> None:
     """Three times as many as there may be open files: who comes next is served at once, and the log stays short."""
@@ -62,13 +63,11 @@ def test_half_open_connections_keep_nobody_out(live: Start, tmp_path: Path, secu
     assert len(server.said.read_text().splitlines()) <= 3
 
 
-@pytest.mark.slow
 def test_too_few_open_files_are_explained_before_anybody_comes(live: Start) -> None:
     with pytest.raises(AssertionError, match=r"may open too few files for 60 streams: allow \d+ \(`ulimit -n`\)"):
         live("--max-clients", "60", files=100)
 
 
-@pytest.mark.slow
 def test_headers_that_come_too_slowly_are_not_waited_for(local: Any) -> None:
     with socket.create_connection(("127.0.0.1", local.port), timeout=30) as raw:
         begin = time.monotonic()
@@ -92,7 +91,6 @@ def test_a_header_that_comes_twice_is_named(local: Any, header: str) -> None:
     assert json.loads(body)["message"] == f"A request may have only one '{header}' header."
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("host", ["127.0.0.2", "LOCALHOST"])
 def test_local_names_of_every_kind_are_kept_from_rebinding(live: Start, host: str) -> None:
     server = live("--host", host)
@@ -103,7 +101,6 @@ def test_local_names_of_every_kind_are_kept_from_rebinding(live: Start, host: st
     assert server.translate(WORDS) == toy_text(WORDS)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 on this machine")
 def test_a_server_on_all_ipv6_addresses_answers_at_the_address_it_prints(live: Start) -> None:
     server = live("--host", "::", "--token", "")
@@ -113,7 +110,6 @@ def test_a_server_on_all_ipv6_addresses_answers_at_the_address_it_prints(live: S
         assert server.translate(WORDS, f"{own}:{server.port}") == toy_text(WORDS)
 
 
-@pytest.mark.slow
 def test_a_site_may_be_written_as_it_stands_in_the_address_bar(live: Start) -> None:
     server = live("--allow-origin", "https://Example.org/", "--allow-origin", "http://bücher.example:80")
     for origin in ("https://example.org", "http://xn--bcher-kva.example"):

@@ -122,6 +122,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*Hello.__dataclass_fields__, "version", "token"]), JSON))
 def test_any_hello_is_taken_or_named(changes: dict[str, object]) -> None:
     try:
@@ -141,6 +142,7 @@ def test_any_text_is_a_message_or_named(text: str) -> None:
         assert error.code == "bad_message"
 
 
+@pytest.mark.slow
 def test_the_example_is_short_and_runs(tmp_path: Path) -> None:
     example = ROOT / "examples" / "live_subtitles.py"
     assert len(example.read_text().splitlines()) <= 60

@@ -101,6 +101,7 @@ def test_deltas_are_the_words_of_a_session(serve: Serve, speak: Callable[..., Sp
     assert len({message["event_id"] for message in one.seen}) == len(one.seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", [2, 674, 9_600, 200_000])
 def test_frames_of_any_size_are_taken(serve: Serve, speak: Callable[..., Speaker], frame: int, pcm: Pcm) -> None:
     one = speak(serve())
@@ -257,6 +258,7 @@ def test_words_come_once_two_versions_agree() -> None:
     assert words.finish() == ""
 
 
+@pytest.mark.slow
 def test_pings_are_answered_while_a_file_waits(serve: Serve, speak: Callable[..., Speaker], pcm: Pcm) -> None:
     """As the official clients want it, which send a file at once and break off without an answer."""
     held = threading.Event()

@@ -148,6 +148,7 @@ def test_a_session_that_is_left_makes_room(served: Callable[..., str]) -> None:
     assert ask(address, "GET", "speech_chunk_size", session_id="new")[0] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "name", "body", "sentence"),
     [

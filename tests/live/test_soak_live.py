@@ -25,6 +25,7 @@ def visit(server: Any, way: str, seed: int = 0) -> Visit:
     return one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["stays", "pushes", "breaks"])
 def test_who_comes_to_the_end_hears_everything(serve: Serve, way: str) -> None:
     one = visit(serve(resume_s=5.0), way)

@@ -157,6 +157,7 @@ def test_a_switch_changes_the_policy_in_every_target(both: Any, client: Callable
 LIST = "targets must be a list of 1 to 8 different language codes."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "code", "sentence"),
     [

@@ -34,6 +34,7 @@ def hear(
     texts[key] = engine.session.text
 
 
+@pytest.mark.slow
 def test_streams_together_say_what_they_say_alone(model: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     audio = [rng.normal(0, 0.1, 16_000 * (2 + i)).astype(np.float32) for i in range(4)]

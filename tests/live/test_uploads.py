@@ -294,6 +294,7 @@ def test_a_client_that_goes_away_ends_its_stream(serve: Serve, wav: Wav) -> None
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_shutdown_answers_what_was_heard(serve: Serve, wav: Wav) -> None:
     import threading
 

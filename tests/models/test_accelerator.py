@@ -28,6 +28,8 @@ from simulst.testing.accelerator import DEVICE, CaptureError, MixedDevicesError,
 from simulst.testing.recorder import Recorder
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
+pytestmark = pytest.mark.slow
+
 AUDIO = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
 POLICIES = dict.fromkeys(names.POLICIES, Options()) | {
     "gpe_wait_k": Options(positions="grouped"),

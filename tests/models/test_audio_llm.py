@@ -24,6 +24,8 @@ from simulst.testing.audio_checkpoints import (
     tiny_voxtral,
 )
 
+pytestmark = pytest.mark.slow
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "qwen2_audio": tiny_qwen2_audio,
     "voxtral": tiny_voxtral,

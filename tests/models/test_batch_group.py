@@ -56,6 +56,7 @@ def feed(decoder: Any, attention: SelfAttention, requests: list[Request], slab: 
     return [found[id(request)] for request in requests]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_random_rounds_equal_every_stream_alone(decoder: Any, seed: int) -> None:
     """Streams join rounds at random, feed one or several entries at jumping positions, are cut, and evict."""

@@ -17,6 +17,8 @@ from simulst.testing import ToyTranslator
 from simulst.testing.noise import noise, speak
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,6 +21,8 @@ from simulst.errors import AudioError
 from simulst.models.seq2seq.moonshine import BlockMoonshine, BlockMoonshineSession
 from simulst.testing.checkpoints import tiny_moonshine
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = Path(os.environ.get("SIMULST_WEIGHTS", "~/.cache/simulst/weights")).expanduser() / "moonshine-tiny"
 CLIP = Path(__file__).parents[1] / "data" / "two_sentences_en.ogg"
 BLOCK = 28
@@ -132,7 +134,6 @@ def test_a_long_stream_keeps_a_bounded_window(model: BlockMoonshine, speech: Flo
 
 
 @pytest.mark.real
-@pytest.mark.slow
 def test_the_talk_is_understood_as_a_stream(real: BlockMoonshine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Word errors of the whole talk (a voice nobody here trained on): 10.2 % when this was written."""
     monkeypatch.syspath_prepend(str(talk().parent))

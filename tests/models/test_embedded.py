@@ -23,6 +23,7 @@ def talk() -> FloatArray:
         return np.concatenate(list(stream))[: 16_000 * 62]
 
 
+@pytest.mark.slow
 def test_encoder_streams_exactly(model: SpeechLLMTranslator, talk: FloatArray) -> None:
     audio, encoder = torch.from_numpy(talk[: 16_000 * 12]), model.weights.model.encoder
     with torch.inference_mode():

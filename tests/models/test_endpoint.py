@@ -22,6 +22,8 @@ from simulst.models.text.endpoint import Endpoint, read_logprobs
 from simulst.models.text.pieces import WordVocabulary
 from simulst.testing import toy_audio
 
+pytestmark = pytest.mark.slow
+
 LINE = "Die Katze saß, auf der Matte."
 CHANCES = [(" Die", -0.1), (" Kat", -0.2), ("ze", -0.3), (" saß", -0.4), (",", -0.5), (" auf der", -0.6)]
 CHANCES += [(" Matte", -0.7), (".", -0.8), ("\n", -0.9)]

@@ -135,6 +135,7 @@ def test_only_where_there_are_kernels(folder: Path, monkeypatch: pytest.MonkeyPa
         load_model(folder, dtype="int8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [tiny_qwen2_audio, tiny_voxtral, tiny_granite_speech, tiny_phi4_multimodal])
 def test_a_speech_llm_of_the_hub_says_nearly_the_same(make: Callable[[Path], Path], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

@@ -226,6 +226,7 @@ def test_dropped_turns_leave_prompt_and_the_newer_ones(folder: Path) -> None:
     assert evicted.values.sub(fresh.values).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_turns_are_forgotten_when_the_cache_is_full(folder: Path) -> None:
     model = load(folder, cache="evict")
     session = Session(model, load_policy("infinite"), chunk_ms=672)
@@ -258,6 +259,7 @@ def test_by_default_turns_are_evicted_and_the_models_own_writes_rebuilt(folder: 
     assert fed[0] < 30 < fed[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multiple", [1, 2, 4])
 def test_the_source_cap_too_takes_whole_turns(folder: Path, multiple: int) -> None:
     model = load(folder)

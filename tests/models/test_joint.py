@@ -22,6 +22,8 @@ from simulst.models.speech_llm.vocabulary import SentencePieceVocabulary
 from simulst.policies import load_policy
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
+pytestmark = pytest.mark.slow
+
 DE, EN = Pair(source="en", target="de"), Pair(source="en", target="en")
 Said = list[tuple[str, int, float, float | None]]
 

@@ -28,6 +28,8 @@ from simulst.testing.checkpoints import (
 from simulst.testing.noise import noise, speak
 from simulst.testing.text_checkpoints import tiny_causal, tiny_marian, tiny_nllb, tiny_t5
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 SPEECH: dict[str, tuple[Callable[[Path], Path], dict[str, str]]] = {

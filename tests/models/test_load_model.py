@@ -157,6 +157,7 @@ def test_missing_tokenizer(copied: Path) -> None:
     assert sentence_of(copied).startswith(f"The tokenizer {copied}/tokenizer.json cannot be read: ")
 
 
+@pytest.mark.slow
 def test_hub_name_is_one_sentence_when_offline(tmp_path: Path) -> None:
     code = (
         "from simulst.models import load_model\nfrom simulst.errors import ModelError\n"

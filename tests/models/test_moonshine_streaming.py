@@ -125,6 +125,7 @@ def test_a_long_stream_is_cut_at_the_longest_window(model: MoonshineStreaming, n
     assert longest == 200 == len(window(session)) and session.start_s == 8.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_every_policy_runs_or_refuses_in_a_sentence(model: MoonshineStreaming, noise: FloatArray, policy: str) -> None:
     chosen = load_policy(policy)

@@ -199,6 +199,7 @@ MADE: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_family_promises_what_its_models_provide(kind: str, tmp_path: Path) -> None:
     directory = MADE[kind](tmp_path / kind)

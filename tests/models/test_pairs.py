@@ -56,6 +56,7 @@ def test_seamless(seamless_dir: Path, noise: FloatArray) -> None:
     assert heard(german, noise) == heard(load_model(seamless_dir, target="deu"), noise)
 
 
+@pytest.mark.slow
 def test_tiny_en_de_transcribes_with_the_weights_that_translate(noise: FloatArray) -> None:
     translating, transcribing = load_model("tiny-en-de"), load_model("tiny-en-de", task="transcribe")
     transcript = Pair(source="en", target="en")

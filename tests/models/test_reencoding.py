@@ -28,6 +28,7 @@ def speak(folder: Path, policy: str, **options: Any) -> Session:
     return session
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["wait_k-3", "read_write-low", "stream_att-f4"])
 def test_the_same_text_for_more_decoder_entries(folder: Path, policy: str) -> None:
     cached, anew = speak(folder, policy), speak(folder, policy, cache="none")

@@ -105,6 +105,7 @@ def test_other_beginnings_are_continued_too(tiny: Seq2SeqTranslator, noise: Floa
     assert np.abs(np.subtract(forced.logprobs, free.logprobs)).max() > 1e-3  # random weights may choose the same tokens
 
 
+@pytest.mark.slow
 def test_interleaved_sessions_equal_sessions_alone(tiny: Seq2SeqTranslator, noise: FloatArray) -> None:
     def events(order: Sequence[int]) -> dict[int, list[tuple[Any, ...]]]:
         sessions = {0: tiny.open(), 1: tiny.open()}

@@ -31,6 +31,8 @@ from simulst.testing.checkpoints import tiny_canary, tiny_moonshine, tiny_seamle
 from simulst.testing.speech_llm import make_tiny_speech_llm
 from simulst.testing.text_checkpoints import tiny_marian, tiny_nllb, tiny_t5
 
+pytestmark = pytest.mark.slow
+
 DE, EN = Pair(source="en", target="de"), Pair(source="en", target="en")
 Said = list[tuple[str, int, float, float | None, float | None]]
 
@@ -217,7 +219,6 @@ def test_targets_have_one_source() -> None:
     assert (name, pairs) == ("many", [Pair(source="fr", target="en"), Pair(source="fr", target="fr")])
 
 
-@pytest.mark.slow
 def test_the_model_that_comes_along_writes_german_and_english_at_once() -> None:
     import soundfile
 

@@ -32,6 +32,7 @@ def streamed(model: SlidingStreamingEncoder, audio: torch.Tensor, size: int) -> 
     return torch.cat(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [0, 1, 1_600, 3_200, 6_401, 40_123])
 @pytest.mark.parametrize("size", [50_000, 3_200, 1_111])
 def test_chunks_equal_the_whole_and_the_library(

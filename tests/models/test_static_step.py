@@ -21,6 +21,8 @@ from simulst.testing.noise import noise, speak
 from simulst.testing.recorder import Recorder
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
+pytestmark = pytest.mark.slow
+
 SIZES = {
     "vocab_size": 60,
     "hidden_size": 32,

@@ -89,6 +89,7 @@ def reference(model: Any, directory: Path, ids: list[int]) -> tuple[torch.Tensor
     return output.logits[0, first:], [one[0, :, first:] for one in attention], run._columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*TRANSLATORS, *SPEAKERS])
 def test_ids_log_probabilities_and_rows_are_the_librarys(loaded: Callable[[str], Any], kind: str) -> None:
     model, directory = loaded(kind)
@@ -205,6 +206,7 @@ def test_a_text_model_names_the_way_to_audio(loaded: Callable[[str], Any]) -> No
         model.text_side().continue_source("a", Draw(n=1, max_tokens=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_every_policy_runs_on_a_cascade_of_it_or_refuses_in_a_sentence(
     loaded: Callable[[str], Any], policy: str

@@ -23,6 +23,8 @@ from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.policies import load_policy
 from simulst.testing.speech_llm import make_tiny_speech_llm
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 32
 """Of the test model's states and speech vectors."""
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(80_000)).astype(np.float32)

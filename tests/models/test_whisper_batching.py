@@ -26,6 +26,8 @@ from simulst.testing import ToyTranslator
 from simulst.testing.checkpoints import tiny_whisper
 from simulst.testing.noise import noise, speak
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -51,6 +51,7 @@ def streamed(model: WindowedEncoder, audio: torch.Tensor, sizes: list[int]) -> t
     return torch.cat(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [0, 1, 1_599, 1_600, 6_480, 20_000, 40_123])
 @pytest.mark.parametrize("sizes", [[50_000], [1_600, 333], [6_480, 1]])
 def test_chunks_equal_the_whole(encoder: WindowedEncoder, samples: int, sizes: list[int]) -> None:

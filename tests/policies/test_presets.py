@@ -21,6 +21,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return load_model(str(request.param(tmp_path_factory.mktemp("presets") / "model")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", preset_names())
 def test_a_stream_comes_to_its_end(model: Translator, preset: str) -> None:
     try:

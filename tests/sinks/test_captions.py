@@ -100,6 +100,7 @@ BEHAVIOURS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", BEHAVIOURS)
 @pytest.mark.parametrize("kind", [teams_captions, zoom_captions, webhook_captions])
 def test_every_word_arrives_once_and_in_order(

@@ -110,6 +110,7 @@ def test_chinese_breaks_between_signs_and_counts_double() -> None:
 WORDS = st.text(alphabet="abcäöß<>&{}\\-.,!天気\u0301", min_size=1, max_size=60)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     steps=st.lists(

@@ -74,6 +74,7 @@ def steps(computing: Computing, folder: Path, samples: list[Sample], counted: Pr
     return Cost([float(one) for one in (*training.losses, *training.ctc)], syncs, copies)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_step_of_every_stage(folder: Path, tmp_path: Path, stage: str) -> None:
     """A step never waits for the device; a batch goes there in at most nine copies, and CTC takes two of its own."""

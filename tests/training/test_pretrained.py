@@ -33,6 +33,8 @@ from simulst.training.checkpoints import new_model
 from simulst.training.recipe import read_recipe
 from simulst.training.run import run_recipe
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [("the cat sat", "die Katze saß"), ("a dog ran home", "ein Hund lief heim"), ("we will see", "wir sehen 12")]
 RECIPE = """
 name = "tiny"
@@ -422,7 +424,6 @@ def torchrun(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_two_processes_with_a_part_of_the_decoder_each_train_what_one_trains(place: Path) -> None:
     """The checkpoint is the same file; what the log says of the development sets is found by both together."""
     states, figures = [], []
@@ -488,7 +489,6 @@ print(f"rank {ranks.rank} holds {here / sum(frozen):.2f}")
 """
 
 
-@pytest.mark.slow
 def test_a_part_of_the_weights_gives_whole_gradients(place: Path, tmp_path: Path) -> None:
     path = made(place, "parts")
     trained(path, "vocabulary")

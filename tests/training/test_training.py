@@ -144,6 +144,7 @@ def test_learning_rate_warms_up_stays_and_falls() -> None:
     assert got == [0.01, 0.5, 1.0, 1.0, 0.515, 0.0324]
 
 
+@pytest.mark.slow
 def test_training_resumes_exactly(
     folder: Path,
     corpus: Corpus,

@@ -68,6 +68,7 @@ def test_a_client_that_waits_for_a_slow_model_is_not_idle(serve: Serve, client: 
     assert one.until("error")["code"] == "idle_timeout"
 
 
+@pytest.mark.slow
 def test_a_client_is_not_idle_while_its_last_audio_is_worked_on(serve: Serve, client: Connect) -> None:
     """All that was sent is in the hands of the model, nothing waits, and the client has nothing to say."""
 
@@ -100,6 +101,7 @@ def test_who_only_pings_makes_room_and_loses_nothing(serve: Serve, client: Conne
     assert busy.finish() == toy_text(WORDS)
 
 
+@pytest.mark.slow
 def test_who_is_speaking_keeps_the_place(serve: Serve, client: Connect) -> None:
     server = serve(max_clients=1, idle_s=0.6)
     one = client(server)

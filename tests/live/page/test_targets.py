@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from simulst.live.captions import Captions
 from simulst.testing import toy_text
 from simulst.testing.tongues import TwoTongues
@@ -11,6 +13,7 @@ from simulst.testing.tongues import TwoTongues
 WORDS = [3, 14, 15, 9, 26, 30, 5, 35, 8, 9, 10, 7, 21, 22, 23, 24, 20, 1, 2, 4]
 Visit = Callable[[str], Any]
 Serve = Callable[..., Any]
+pytestmark = pytest.mark.slow
 
 
 def shown(page: Any, pane: int) -> str:
