@@ -120,15 +120,22 @@ class Crowd:
         await Visit(self._address, self._pieces[0], "stays", nothing, lambda _: None, lambda _: None).run()
 
     async def gather(self, clients: int) -> None:
-        """Clients, each with one stream after another, until all audio has been said."""
-        seats = (self._keep_coming(random.Random(SEED + seat)) for seat in range(clients))
+        """Clients, each with one stream after another, until all audio has been said.
+
+        At a mark they let their streams end, and the server is looked at when it has none: with a crowd of another size
+        and age at every mark its memory would tell of them.
+        """
+        seats = [random.Random(SEED + seat) for seat in range(clients)]
         try:
-            await asyncio.gather(*seats)
+            while not self.marks.complete:
+                await asyncio.gather(*map(self._keep_coming, seats))
+                await asyncio.to_thread(self._emptied)
+                self.marks.make(self._decided_s)
         except (OSError, WebSocketException) as error:
             raise SimulstError(f"The server no longer answers: {error}.") from None
 
     async def _keep_coming(self, chance: random.Random) -> None:
-        while not self.marks.complete:
+        while not self.marks.due(self._decided_s):
             number, way = chance.randrange(PIECES), chance.choice(WAYS)
             visit = Visit(self._address, self._pieces[number], way, chance, self._progress, self._lag)
             try:
@@ -143,8 +150,6 @@ class Crowd:
 
     def _progress(self, seconds: float) -> None:
         self._decided_s += seconds
-        if not self.marks.complete and self.marks.due(self._decided_s):
-            self.marks.make(self._decided_s)
 
     def _lag(self, seconds: float) -> None:
         self.marks.now.lags_s.append(seconds)
@@ -167,11 +172,16 @@ class Crowd:
 
     def left(self, before: tuple[int, int]) -> dict[str, int]:
         """What the server still holds once everybody has gone."""
+        places = self._emptied()
+        files, threads = self.state()
+        return {"files": files - before[0], "threads": threads - before[1], "places": places}
+
+    def _emptied(self) -> int:
+        """Wait for the places of those who have gone; how many are still taken."""
         until = time.monotonic() + LEAVING_S
         while (places := self._places()) and time.monotonic() < until:
             time.sleep(0.5)
-        files, threads = self.state()
-        return {"files": files - before[0], "threads": threads - before[1], "places": places}
+        return places
 
     def _places(self) -> int:
         with urlopen(self._address.replace("ws", "http", 1).removesuffix("/ws") + "/health") as answer:

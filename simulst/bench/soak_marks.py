@@ -97,7 +97,8 @@ class Marks:
 
     def due(self, audio_s: float) -> bool:
         """Whether the next mark has been reached, or the end has."""
-        return audio_s >= min(self.every_s * (len(self.marks) + 1), self._total_s) - 1e-6
+        passed = int((self._audio_before + 1e-6) / self.every_s)
+        return audio_s >= min(self.every_s * (passed + 1), self._total_s) - 1e-6
 
     def make(self, audio_s: float) -> None:
         """Note the stretch up to here and begin the next one."""

@@ -29,7 +29,7 @@ def test_the_command_starts_a_server_and_clients(
     assert status == 0, err
     found = json.loads(out)
     assert found["words"] > 100 and found["words_lost"] == 0 and found["audio_hours"] >= 0.04
-    assert found["left"]["places"] == 0 and len(found["marks"]) == 10
+    assert found["left"]["places"] == 0 and 2 <= len(found["marks"]) <= 10
 
 
 @pytest.mark.slow

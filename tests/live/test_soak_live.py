@@ -58,7 +58,7 @@ def crowd(server: Any, expected: list[str], hours: float) -> Crowd:
     seen: list[Mark] = []
     found.marks = Marks(3_600 * hours, found.server, found.cpu_s, seen.append)
     asyncio.run(found.gather(4))
-    assert len(seen) == 10 and found.marks.complete
+    assert 4 <= len(seen) <= 10 and found.marks.complete
     left = found.left(before)
     assert left["places"] == 0 and left["files"] <= 2 and left["threads"] <= 0
     return found
