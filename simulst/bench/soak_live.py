@@ -26,6 +26,8 @@ PLACES_PER_CLIENT = 3
 """Places of the server for each client at a time: a stream that broke keeps its own for a while."""
 LEAVING_S = 30.0
 """Time that the places of vanished clients have to be given back."""
+SETTLING_S = 1.5
+"""The server gives memory back within a second of its last stream's end."""
 SEED = 1
 
 
@@ -177,10 +179,11 @@ class Crowd:
         return {"files": files - before[0], "threads": threads - before[1], "places": places}
 
     def _emptied(self) -> int:
-        """Wait for the places of those who have gone; how many are still taken."""
+        """Wait for the places of those who have gone, and for what is done then; how many are still taken."""
         until = time.monotonic() + LEAVING_S
         while (places := self._places()) and time.monotonic() < until:
             time.sleep(0.5)
+        time.sleep(SETTLING_S)
         return places
 
     def _places(self) -> int:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from simulst.core.memory import give_back
 from simulst.live.captions import Captions
 from simulst.live.catalogue import Catalogue, Opened
 from simulst.live.engine import Engine
@@ -143,6 +144,7 @@ class Hub:
         self.channels: dict[str, Channel] = {}
         self.connections = 0
         self.closing = False
+        self._used = False
         self._opening = 0
 
     @property
@@ -171,6 +173,7 @@ class Hub:
         stream = LiveStream(Engine(opened.sessions, hello, self.beside, self.limits.silence_s), self.pool, self.metrics)
         place = Place(stream=stream, each=opened.names, owner=owner)
         self.places[stream.id] = place
+        self._used = True
         self.metrics.count("streams_total")
         if hello.channel:
             self.channels.setdefault(hello.channel, Channel()).show(place)
@@ -235,13 +238,17 @@ class Hub:
         self._tidy(channel)
 
     async def reap(self) -> None:
-        """Free the places of streams whose clients did not come back; runs until it is cancelled."""
+        """Free the places of streams whose clients did not come back, and the memory of the last stream that ended;
+        runs until it is cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self.limits.resume_s / 4))
             now = time.monotonic()
             for place in list(self.places.values()):
                 if place.owner is None and now - place.since > self.limits.resume_s:
                     self._drop(place)
+            if self._used and not self.places:
+                self._used = False
+                await asyncio.to_thread(give_back, collect=False)
 
     async def shut_down(self, within_s: float) -> None:
         """Translate what was heard to its end, then send every client away."""

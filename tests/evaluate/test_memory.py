@@ -14,7 +14,7 @@ Run = Callable[..., tuple[int, str, str]]
 THREADS = """
 import threading
 from pathlib import Path
-from simulst.eval.run.memory import give_back
+from simulst.core.memory import give_back
 
 def resident_mb():
     return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024

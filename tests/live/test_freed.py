@@ -44,6 +44,22 @@ def test_a_session_ends_with_its_stream(serve: Callable[..., Any], monkeypatch: 
         gc.enable()
 
 
+def test_memory_is_given_back_when_the_last_stream_has_ended(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = list[bool]()
+    monkeypatch.setattr("simulst.live.hub.give_back", lambda *, collect: calls.append(collect))
+    server = serve(resume_s=0.2)
+    address = server.address.replace("http", "ws") + "/ws"
+    for count in (1, 2):
+        asyncio.run(Visit(address, toy_audio([3, 14]), "stays", random.Random(0), lambda _: None, lambda _: None).run())
+        until = time.monotonic() + 10
+        while len(calls) < count and time.monotonic() < until:
+            time.sleep(0.05)
+    time.sleep(0.3)
+    assert calls == [False, False]
+
+
 def test_hundreds_of_clients_leave_nothing(serve: Callable[..., Any], connect_to: Callable[..., Any]) -> None:
     server, process = serve(), psutil.Process()
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simulst.core.memory import give_back
 from simulst.core.session import Session
 from simulst.core.translator import Translator
 from simulst.errors import DataError, DeviceLostError, ModelError
@@ -19,7 +20,6 @@ from simulst.eval.logs.instances import Instance
 from simulst.eval.run.folder import TRACES, RunFolder
 from simulst.eval.run.gang import Gang, local_device
 from simulst.eval.run.machine import machine, now, versions
-from simulst.eval.run.memory import give_back
 from simulst.eval.run.pool import Outcome, Work, run_here, run_workers, set_threads
 from simulst.eval.run.progress import NoProgress, Progress
 from simulst.eval.run.spec import RunSpec

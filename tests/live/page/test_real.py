@@ -69,6 +69,7 @@ def test_whisper_is_served_to_the_page_however_slow_the_machine(launch: Launch, 
         page.translate_file(tmp_path / "talk.wav")
         page.wait(lambda: page.status == "Ready" and page.text, 300)
         assert page.find("#alert").text == ""
+        page.shoot("whisper")
         for shown in (page.text, page.find("#transcript").get_attribute("textContent")):
             words = re.findall(r"\w+", shown.lower())
             assert {"grandfather", "house", "river"} <= set(words)
