@@ -248,7 +248,7 @@ class Hub:
                     self._drop(place)
             if self._used and not self.places:
                 self._used = False
-                await asyncio.to_thread(give_back, collect=False)
+                give_back(collect=False)
 
     async def shut_down(self, within_s: float) -> None:
         """Translate what was heard to its end, then send every client away."""

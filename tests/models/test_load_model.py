@@ -95,7 +95,7 @@ def test_directories_that_are_no_model(tmp_path: Path) -> None:
 
 def test_unknown_option_lists_the_known_ones(moonshine_dir: Path) -> None:
     assert sentence_of(moonshine_dir, nope=1) == (
-        "tiny: unknown option 'nope'; known: beams, no_repeat_ngram, top_p, temperature, median_s, heads_file."
+        "tiny: unknown option 'nope'; known: beams, no_repeat_ngram, top_p, temperature, median_s, heads_file, encoder."
     )
     assert "task" not in option_names(moonshine_dir)
     assert {"task", "source", "beams"} <= option_names("whisper-base")
