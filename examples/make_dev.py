@@ -13,6 +13,7 @@ espeak-ng mbrola-us1 mbrola-us2 mbrola-us3); for German pico2wave, espeak-ng and
 
 import argparse
 import random
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def main() -> None:
     arguments = parser.parse_args()
     voices = arguments.voices or (GERMAN if arguments.reverse else ENGLISH)
     chosen = distinct([(pair.source, pair.target) for pair in read_pairs(arguments.pairs)], reverse=arguments.reverse)
-    write = build_talks if arguments.talks else build
+    languages = ("de", "en") if arguments.reverse else ("en", "de")
+    write = partial(build_talks, languages=languages) if arguments.talks else build
     write(chosen[arguments.skip :], arguments.output, voices, arguments.recordings, arguments.sentences)
 
 
@@ -62,9 +64,10 @@ def build(
     sentences: list[tuple[str, str]], folder: Path, voices: tuple[str, ...] | list[str], count: int, per_recording: int
 ) -> None:
     """Write `count` recordings; SystemExit where there are too few sentences."""
+    divided = parts(sentences, count, per_recording)
     (folder / "wav").mkdir(parents=True, exist_ok=True)
     names, targets, spoken = [], [], []
-    for number, part in enumerate(parts(sentences, count, per_recording)):
+    for number, part in enumerate(divided):
         voice = voices[number % len(voices)]
         name = folder / "wav" / f"{number:03d}_{voice}.flac"
         samples, _ = recording([text for text, _ in part], voice, number)
@@ -77,13 +80,21 @@ def build(
 
 
 def build_talks(
-    sentences: list[tuple[str, str]], split: Path, voices: tuple[str, ...] | list[str], count: int, per_recording: int
+    sentences: list[tuple[str, str]],
+    split: Path,
+    voices: tuple[str, ...] | list[str],
+    count: int,
+    per_recording: int,
+    *,
+    languages: tuple[str, str] = ("en", "de"),
 ) -> None:
-    """Write `count` talks with their segments; SystemExit where there are too few sentences."""
+    """Write `count` talks with their segments; `languages` are what is spoken and the target. SystemExit where there
+    are too few sentences."""
+    divided = parts(sentences, count, per_recording)
     for name in ("wav", "txt"):
         (split / name).mkdir(parents=True, exist_ok=True)
-    segments, said = [], [pair for part in parts(sentences, count, per_recording) for pair in part]
-    for number, part in enumerate(parts(sentences, count, per_recording)):
+    segments = list[str]()
+    for number, part in enumerate(divided):
         voice = voices[number % len(voices)]
         samples, spans = recording([text for text, _ in part], voice, number)
         soundfile.write(split / "wav" / f"talk_{number + 1}.flac", samples, SAMPLE_RATE, subtype="PCM_16")
@@ -92,8 +103,8 @@ def build_talks(
             f"rW: {len(text.split())}, speaker_id: {voice}, uW: 0, wav: talk_{number + 1}.flac}}"
             for (start, end), (text, _) in zip(spans, part, strict=True)
         ]
-    columns = {"en": [pair[0] for pair in said], "de": [pair[1] for pair in said], "yaml": segments}
-    for ending, lines in columns.items():
+    spoken, target = zip(*(pair for part in divided for pair in part), strict=True)
+    for ending, lines in (*zip(languages, (spoken, target), strict=True), ("yaml", segments)):
         (split / "txt" / f"{split.name}.{ending}").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -60,6 +60,7 @@ def test_recordings_are_a_test_set(script: ModuleType, tmp_path: Path) -> None:
 def test_too_few_sentences(script: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="3 recordings need 6 sentences; there are 4"):
         script.build(script.distinct(PAIRS, reverse=False), tmp_path, ("a",), 3, 2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_talks_are_a_split_of_must_c(script: ModuleType, tmp_path: Path) -> None:
@@ -68,9 +69,17 @@ def test_talks_are_a_split_of_must_c(script: ModuleType, tmp_path: Path) -> None
     dataset = open_dataset(split, lang="de", long=True)
     assert not dataset.problems and len(dataset.items) == 2
     assert (split / "txt" / "tst-COMMON.de").read_text() == "Ja.\nNein.\nGeh!\nHalt.\n"
+    assert (split / "txt" / "tst-COMMON.en").read_text() == "Yes.\nNo.\nGo!\nStop.\n"
     segments = yaml.safe_load((split / "txt" / "tst-COMMON.yaml").read_text())
     assert [segment["wav"] for segment in segments] == ["talk_1.flac"] * 2 + ["talk_2.flac"] * 2
     assert (segments[0]["offset"], segments[0]["duration"]) == (0.2, 0.4)
     talk, _ = soundfile.read(split / "wav" / "talk_1.flac")
     quiet = talk[round(0.61 * 16_000) : round(segments[1]["offset"] * 16_000) - 1]
     assert not quiet.any() and talk[round(segments[1]["offset"] * 16_000) + 1] != 0
+
+
+def test_talks_the_other_way_round_name_their_languages(script: ModuleType, tmp_path: Path) -> None:
+    split = tmp_path / "de-en" / "data" / "dev"
+    script.build_talks(script.distinct(PAIRS, reverse=True), split, ("a",), 1, 2, languages=("de", "en"))
+    assert (split / "txt" / "dev.de").read_text() == "Ja.\nNein.\n"
+    assert (split / "txt" / "dev.en").read_text() == "Yes.\nNo.\n"
