@@ -18,6 +18,7 @@ from simulst.cli import run
 from simulst.core.source import FloatArray
 from simulst.core.translator import Evidence, Query
 from simulst.errors import AudioError
+from simulst.models.int8 import Int8Conv1d, Int8Linear
 from simulst.models.seq2seq.moonshine import BlockMoonshine, BlockMoonshineSession
 from simulst.testing.checkpoints import tiny_moonshine
 
@@ -194,3 +195,10 @@ def test_weights_that_lack_something_are_one_sentence(tmp_path: Path, capsys: py
     assert run(["translate", str(CLIP), "--model", str(moonshine), "--set", f"encoder={folder}"]) == 2
     err = capsys.readouterr().err
     assert "model.safetensors does not fit simulst.json: " in err and "conv1.weight" in err and err.count("\n") == 1
+
+
+def test_auto_rounds_encoder_and_decoder_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulst.models.precision._quick", lambda device, *, int8: "int8")
+    model = loaded(tiny_moonshine(tmp_path / "moonshine", width=288), "auto")
+    assert isinstance(model.encoder.frames.get_submodule("conv2"), Int8Conv1d)
+    assert any(isinstance(module, Int8Linear) for module in model.decoder.modules())

@@ -13,6 +13,7 @@ from simulst.models.attention import choose_heads, whole_layers
 from simulst.models.checkpoint import load_pretrained
 from simulst.models.family import ModelFamily
 from simulst.models.options import option
+from simulst.models.precision import choose_precision
 from simulst.models.recorded import ROWS, register
 from simulst.models.seq2seq.blocks import BlockSession, BlockWeights, BlockWindow, encoder_of
 from simulst.models.seq2seq.session import Seq2SeqSession
@@ -63,7 +64,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         name=name,
         directory=directory,
         model=model,
-        encoder=_encoder(model, options, int8=dtype == "int8"),
+        encoder=_encoder(model, options, dtype),
         vocabulary=TokenizerVocabulary(
             directory / TOKENIZER_FILE, pieces, eos=int(config.eos_token_id), special=special
         ),
@@ -74,12 +75,13 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     )
 
 
-def _encoder(model: Any, options: Options, *, int8: bool) -> JointWindow:
-    """Its own, or the one of a speech LLM, for which its own is given up."""
+def _encoder(model: Any, options: Options, dtype: str | None) -> JointWindow:
+    """Its own, or the one of a speech LLM in the same precision, for which its own is given up."""
     if options.encoder is None:
         return MoonshineWindow(model.get_encoder(), max_s=1.5 * MAX_SOURCE_S)
     like = model.get_encoder().conv1.weight
     del model.model.encoder
+    int8 = choose_precision(dtype, model.device, int8=True).int8
     frames = encoder_of(options.encoder, width=int(model.config.hidden_size), int8=int8, like=like)
     return BlockWindow(frames, max_s=1.5 * MAX_SOURCE_S)
 
