@@ -11,6 +11,7 @@ import typer
 
 from simulst.cli import options
 from simulst.cli.threads import processors
+from simulst.core.memory import share_one_heap
 from simulst.errors import DeviceLostError, SimulstError
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def live(
     limits = Limits(max_clients=max_clients, idle_s=idle_s, silence_s=pause_silence)
     tls = _tls(tls_cert, tls_key)
     threads = max(workers or processors(), batch)
+    share_one_heap()
     _one_thread_each(threads if batch == 1 else 1)
     terms = options.glossary_of(glossary, glossary_boost)
     catalogue, beside = _catalogue(models, set_ or [], policy, chunk_ms, terms, batch, device=device, dtype=dtype)

@@ -85,6 +85,17 @@ class SpeechActivity:
         del self._flags[:gone]
         self._first += gone
 
+    def segment_end(self, since_s: float, *, least_s: float, pause_s: float) -> float | None:
+        """The end of the first stretch of speech with at least `least_s` of it since an absolute time and a pause after
+        it, whether or not the pause is over; None where there is none yet."""
+        spoken_s, last_s = 0.0, None
+        for begin, end in self.runs(since_s):
+            if last_s is not None and begin - last_s >= pause_s - 1e-9:
+                return last_s
+            spoken_s += end - begin
+            last_s = end if spoken_s >= least_s else None
+        return last_s if last_s is not None and self.end_s - last_s >= pause_s - 1e-9 else None
+
     def segment_over(self, since_s: float, heard_s: float, *, least_s: float, pause_s: float) -> bool:
         """Whether at least `least_s` of speech since an absolute time was heard whole and a pause follows it now."""
         runs = list(self.runs(since_s))

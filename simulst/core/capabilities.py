@@ -8,6 +8,14 @@ from simulst.core.favoured import Favoured
 from simulst.core.query import Draw, Evidence, Hypothesis, Query
 
 
+class SegmentSession(Protocol):
+    """Hears what comes after a final piece as a recording of its own."""
+
+    def restart(self) -> None:
+        """Forget all that was heard and written; times go on. It follows a final piece."""
+        ...
+
+
 class SourceLanguageModel(Protocol):
     """Continues source text."""
 

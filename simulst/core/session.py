@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import numpy.typing as npt
 
 from simulst.core.activity import SpeechActivity
@@ -17,7 +16,7 @@ from simulst.core.glossary import Glossary
 from simulst.core.history import HistoryConfig, HistorySelector, Selector
 from simulst.core.loaded import LoadedPolicy, as_loaded, chunk_samples, favouring_of
 from simulst.core.policy import AnyPolicy, Decision
-from simulst.core.source import SAMPLE_RATE, SourceBuffer, checked_samples
+from simulst.core.source import SAMPLE_RATE, FloatArray, SourceBuffer, checked_samples
 from simulst.core.transcript import LongTranscript
 from simulst.core.translator import Query, Translator
 from simulst.core.turns import selector_of_stream
@@ -77,6 +76,7 @@ class Session(Deciding):
         self._history = selector_of_stream(self.selector, translator)
         self._activity = SpeechActivity()
         self._received = 0  # samples given to the translator
+        self._judged = 0  # samples in which speech was looked for
         self._transcript = LongTranscript()
         self._begin(
             translator,
@@ -119,7 +119,7 @@ class Session(Deciding):
         behind = self._source.valid >= 2 * self._chunk
         self._report.begin()
         try:
-            self._hear(self._source.read(end=self._source.start + self._chunk))
+            self._hear_segments(self._source.read(end=self._source.start + self._chunk))
             if not (catch_up and behind):
                 self._step(final=False)
         finally:
@@ -133,7 +133,9 @@ class Session(Deciding):
         self._report.begin()
         self._ended = True
         try:
-            self._hear(self._source.read(), is_final=True)
+            rest = self._source.read()
+            self._judge(rest)
+            self._hear(rest, is_final=True)
             self._step(final=True)
         finally:
             self._report.charge()
@@ -168,11 +170,52 @@ class Session(Deciding):
         self._report.charge()
         return self._log.preview(found[0].ids) if found else ""
 
-    def _hear(self, chunk: npt.NDArray[np.float32], *, is_final: bool = False) -> None:
+    def _hear_segments(self, chunk: FloatArray) -> None:
+        """Hear a chunk; where a pause in it ends a segment, that is heard and translated to its end before the rest."""
+        self._judge(chunk)
+        whole_s = (self._received + len(chunk)) / SAMPLE_RATE
+        while (cut := self._segment_cut(len(chunk))) is not None:
+            self._hear(chunk[:cut], is_final=True)
+            self._report.audio_s = whole_s
+            self._end_segment()
+            chunk = chunk[cut:]
+        self._hear(chunk)
+
+    def _judge(self, samples: FloatArray) -> None:
+        """Note where the next samples hold speech, once also where hearing them failed and is tried again."""
+        self._activity.extend(samples[self._judged - self._received :])
+        self._judged = self._received + len(samples)
+
+    def _segment_cut(self, samples: int) -> int | None:
+        """Samples of the next ones up to where a pause has ended a segment; None where none ends in them, or where the
+        model cannot hear what comes next as a recording of its own."""
+        config, translator = self._segments, self._translator
+        if config.segment_s is None or translator.segments is None:
+            return None
+        end_s = self._activity.segment_end(translator.start_s, least_s=config.segment_s, pause_s=config.pause_s)
+        if end_s is None:
+            return None
+        return min(max(0, round((end_s + config.pause_s) * SAMPLE_RATE) - self._received), samples)
+
+    def _end_segment(self) -> None:
+        """Say all that is left of a segment, and begin the next one as if it were a stream of its own."""
+        decision = self._decide(final=True, is_final=False)
+        self._apply(decision)
+        self.stats.steps += 1
+        self._rule.restart()
+        segments, before = self._translator.segments, self._translator.transcript() if self._keep_transcript else ""
+        assert segments is not None
+        self._translator.drop_target(len(self._log.kept))
+        self._log.drop(len(self._log.kept))
+        segments.restart()
+        self._activity.trim(self._translator.start_s)
+        self._transcript.forget(before, "")
+
+    def _hear(self, chunk: FloatArray, *, is_final: bool = False) -> None:
+        """Give samples to the model whose activity is known."""
         self._report.hear()
         self._make_room(len(chunk))
         self._translator.extend_source(chunk, is_final=is_final)
-        self._activity.extend(chunk)
         self._activity.trim(self._translator.start_s)
         self._received += len(chunk)
         self._report.audio_s = self._received / SAMPLE_RATE
@@ -196,9 +239,10 @@ class Session(Deciding):
         self._report_hypothesis(decision, final)
 
     def _segment_over(self) -> bool:
-        """Whether a pause ends a segment here, whatever the policy."""
+        """Whether a pause ends a segment here, of a model that hears all segments as one stream: it may forget them
+        only while the pause lasts."""
         config, translator = self._segments, self._translator
-        if config.segment_s is None:
+        if config.segment_s is None or translator.segments is not None:
             return False
         limits = {"least_s": config.segment_s, "pause_s": config.pause_s}
         return self._activity.segment_over(translator.start_s, translator.heard_s, **limits)

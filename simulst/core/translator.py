@@ -13,6 +13,7 @@ from simulst.audio.samples import FloatArray as FloatArray
 from simulst.core.capabilities import ChainSession as ChainSession
 from simulst.core.capabilities import ReadWrite as ReadWrite
 from simulst.core.capabilities import ReadWriteSession as ReadWriteSession
+from simulst.core.capabilities import SegmentSession as SegmentSession
 from simulst.core.capabilities import SourceLanguageModel as SourceLanguageModel
 from simulst.core.capabilities import SourceModel as SourceModel
 from simulst.core.capabilities import Transduce as Transduce
@@ -77,7 +78,8 @@ class TranslatorSession(Protocol):
         ...
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
-        """Append 16 kHz mono samples in [-1, 1]; `is_final` flushes look-ahead, after it nothing more may come."""
+        """Append 16 kHz mono samples in [-1, 1]; `is_final` flushes look-ahead, after it only `segments.restart`
+        lets more come."""
         ...
 
     def hypothesise(self, prefix: Sequence[int], query: Query = PLAIN) -> list[Hypothesis]:
@@ -102,6 +104,11 @@ class TranslatorSession(Protocol):
 
     def drop_target(self, count: int) -> None:
         """Forget the oldest `count` ids of the kept prefix (caches only: the caller shortens the prefix it passes)."""
+        ...
+
+    @property
+    def segments(self) -> SegmentSession | None:
+        """What begins anew after a final piece; None where all segments are one stream."""
         ...
 
     @property
@@ -183,6 +190,10 @@ class PlainSession:
 
     def drop_target(self, count: int) -> None:
         """Nothing is cached between calls."""
+
+    @property
+    def segments(self) -> SegmentSession | None:
+        return None
 
     @property
     def reads_and_writes(self) -> ReadWriteSession | None:

@@ -74,6 +74,8 @@ class ToyTranslator(PlainTranslator):
     frame_s: float = FRAME / SAMPLE_RATE
     max_source_s: float = 12.0
     look_ahead_s: float = 0.0
+    restarts: bool = False
+    """Whether a segment can be heard as a recording of its own."""
     before: Callable[[], object] = field(default=lambda: None, repr=False)
     """Called before every hypothesis: to take time as a model does, to wait, to fail."""
 
@@ -121,6 +123,14 @@ class ToySession(PlainSession, TextSide):
             self._counted += SLOT
             if round(float(self.source.read(self._counted - SLOT // 2, self._counted).mean()) * 64) > 0:
                 self._word_times += ((self._counted - SLOT) / SAMPLE_RATE,)
+
+    @property
+    def segments(self) -> "ToySession | None":
+        return self if self.model.restarts else None
+
+    def restart(self) -> None:
+        self.source.trim(self.source.end)
+        self.source.is_final = False
 
     def _slots(self) -> list[tuple[int, int, bool]]:
         """Word, absolute end of what was heard of it, and whether its telling half was heard."""

@@ -138,6 +138,10 @@ class BlockSession(Seq2SeqSession):
         if to_sample > self._silent:
             self._begin(to_sample)
 
+    def restart(self) -> None:
+        self._ended = False
+        self._begin(self._received)
+
     def _begin(self, to_sample: int) -> None:
         """Hear what is kept anew; the borders of its blocks stay where they were."""
         encoder = self.translator.encoder.frames

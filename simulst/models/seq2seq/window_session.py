@@ -77,6 +77,15 @@ class WindowSession(PlainSession, ABC, Generic[RunT]):
             self._source.trim(to_sample)
             self._window = None
 
+    @property
+    def segments(self) -> "WindowSession[RunT]":
+        return self
+
+    def restart(self) -> None:
+        """Forget what was heard; ids that went before stay what models take as text before."""
+        self.drop_source(self.heard_s)
+        self._source.is_final = False
+
     def drop_target(self, count: int) -> None:
         """Remember the dropped ids as the text before, for models that take it as context."""
         self._forgotten = (*self._forgotten, *self._text[:count])[-self.translator.positions :]

@@ -78,6 +78,12 @@ class Hearing:
         self.compute.forget(self.encoder, count)
         self.source = tuple(word for word in self.source if word.vector >= self.first)
 
+    def restart(self, first: int) -> None:
+        """All of it goes, and a recording begins at the absolute vector `first`; words are counted on."""
+        model = self.weights.model
+        self.encoder, self.vectors = model.encoder.open(), self.vectors[:0].clone()
+        self.first, self.source, self.last_ctc = first, (), self.weights.blank
+
     def words_since(self, since_s: float) -> int:
         """Source words since the stream began, or those that begin at the absolute time `since_s` or later."""
         if since_s <= 0:

@@ -54,6 +54,8 @@ class SpeechLLMSession(PlainSession):
         self._sinks = 0
         self._recent: int | None = None
         self._received = 0
+        self._silence = 0
+        """Samples before the first ones of a segment, so that its vectors lie where those of the stream do."""
         self._before_end: tuple[Hearing, torch.Tensor] | None = None
         """What was known before the last piece of audio, and that piece."""
 
@@ -62,6 +64,17 @@ class SpeechLLMSession(PlainSession):
         if self.weights.options.positions == "grouped":
             return GroupedContext(self.weights, cache)
         return BatchContext(self.weights, cache)
+
+    @property
+    def segments(self) -> "SpeechLLMSession":
+        return self
+
+    def restart(self) -> None:
+        """Hear what comes next as a recording of its own, on the same axis."""
+        vector_samples = round(self.weights.frame_s * 16_000)
+        first, self._silence = divmod(self._received, vector_samples)
+        self._hearing.restart(first)
+        self._context = self._chained = self._interleaved = self._transduced = self._before_end = None
 
     @property
     def reads_and_writes(self) -> "SpeechLLMSession | None":
@@ -99,6 +112,9 @@ class SpeechLLMSession(PlainSession):
         """Encode the blocks that became complete; frames that are out are never computed again."""
         samples = finite_samples(samples)
         self._received += len(samples)
+        if self._silence:
+            samples = np.concatenate([np.zeros(self._silence, np.float32), samples])
+            self._silence = 0
         with torch.inference_mode():
             audio = torch.from_numpy(samples.copy()).to(self.weights.device)
         if is_final and self.weights.model.config.reads_and_writes:
