@@ -1,5 +1,6 @@
 """What commands do when their output is their input, cannot be written, is closed or takes ASCII only."""
 
+import ctypes
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from simulst.testing import toy_audio, toy_text
 pytestmark = pytest.mark.slow
 
 TOY = Path(__file__).with_name("toy_simulst.py")
+PR_CAPBSET_DROP = 24
 WORDS = [3, 14, 15, 0, 9, 26, 30, 0]
 Run = Callable[..., tuple[int, str, str]]
 
@@ -79,9 +81,78 @@ def test_a_full_standard_output_is_one_sentence(speech: Path) -> None:
             assert done.stderr.endswith("cannot be written or read: no space left on device.\n")
 
 
-def _small_disk() -> None:
+@pytest.fixture
+def test_set(speech: Path, tmp_path: Path) -> Path:
+    """A folder of the lists of MuST-C: one recording in twenty segments."""
+    folder = tmp_path / "corpus" / "en-de" / "data" / "tst"
+    for name in ("wav", "txt"):
+        (folder / name).mkdir(parents=True)
+    speech.rename(folder / "wav" / "speech.wav")
+    row = "- {duration: 0.64, offset: 0.32, rW: 1, speaker_id: a, wav: speech.wav}\n"
+    (folder / "txt" / "tst.yaml").write_text(row * 20)
+    (folder / "txt" / "tst.de").write_text("ein Wort\n" * 20)
+    return folder
+
+
+@pytest.mark.parametrize("size", [100, 3_000])
+def test_a_full_disk_costs_a_run_nothing_that_was_done(test_set: Path, tmp_path: Path, size: int) -> None:
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    output = tmp_path / "out"
+    command = ("evaluate", test_set, "--model", "toy", "--policy", "wait_k", "--output", output)
+    done = spawn(*command, preexec_fn=lambda: _small_disk(size), env=environment)
+    name = "run.json" if size == 100 else "instances.log"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        f"simulst: {output / name} cannot be written: file too large.",
+    ), done.stderr
+    kept = (output / "instances.log").read_bytes().count(b"\n") if size > 100 else 0
+    again = spawn(*command)
+    assert again.returncode == 0 and (kept > 0) == (size > 100)
+    assert ("resuming after" in again.stderr) == (kept > 0)
+    log = (output / "instances.log").read_text().splitlines()
+    assert len(log) == 20 and not list(output.glob("*.tmp"))
+
+
+def test_a_full_disk_leaves_no_lists(test_set: Path, tmp_path: Path) -> None:
+    output = tmp_path / "lists"
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = spawn("data", "lists", test_set, "--output", output, preexec_fn=_small_disk, env=environment)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert f"{output}" in done.stderr and "cannot be written" in done.stderr
+    assert [path for path in output.rglob("*") if path.is_file()] == []
+
+
+def test_folders_and_recordings_of_others_are_one_sentence(test_set: Path, tmp_path: Path) -> None:
+    spoken = test_set / "wav" / "speech.wav"
+    closed, secret = tmp_path / "closed", tmp_path / "secret.wav"
+    closed.mkdir()
+    secret.write_bytes(spoken.read_bytes())
+    closed.chmod(0o555)
+    secret.chmod(0o000)
+    try:
+        for command, told in [
+            (("translate", spoken, "--model", "toy", "-o", closed / "a.srt"), f"{closed}/a.srt cannot be written"),
+            (("evaluate", test_set, "--model", "toy", "--output", closed / "out"), f"{closed}/out cannot be made"),
+            (("data", "lists", test_set, "--output", closed / "lists"), f"{closed}/lists"),
+            (("translate", secret, "--model", "toy"), f"{secret} cannot be read: permission denied."),
+        ]:
+            done = spawn(*command, preexec_fn=_bound_by_permissions)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done
+            assert told in done.stderr and ("permission denied" in done.stderr or "read-only" in done.stderr)
+        assert list(closed.iterdir()) == []
+    finally:
+        closed.chmod(0o755)
+
+
+def _small_disk(size: int = 100) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def _bound_by_permissions() -> None:
+    """As everybody is but root: without the capabilities to override them (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH)."""
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def test_an_output_is_written_whole_or_stays_what_it_was(tmp_path: Path) -> None:

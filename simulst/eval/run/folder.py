@@ -18,6 +18,7 @@ from simulst.eval.logs.instances import (
 )
 from simulst.eval.run.previous import Previous, remove
 from simulst.eval.run.spec import difference
+from simulst.outputs import naming
 
 LOG, ERRORS, RUN = "instances.log", "errors.jsonl", "run.json"
 _RESULTS = ("scores.json", "scores.tsv", "segments.tsv")
@@ -94,7 +95,8 @@ class RunFolder:
     def add(self, instance: Instance) -> None:
         """Kept whatever happens to the process; a power cut may lose the last second's instances."""
         sync = time.monotonic() - self._synced >= _SYNC_S
-        append_instance(self._log, instance, sync=sync)
+        with naming(self._log):
+            append_instance(self._log, instance, sync=sync)
         if not self._begun:
             self._begin()
         if sync:
@@ -102,7 +104,7 @@ class RunFolder:
 
     def fail(self, record: dict[str, object]) -> None:
         line = json.dumps(record, ensure_ascii=False) + "\n"
-        with self._errors.open("a", encoding="utf-8") as file:
+        with naming(self._errors), self._errors.open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -152,11 +154,12 @@ class RunFolder:
     def _replace(self, name: str, text: str) -> None:
         """The whole file or the old one, whenever the process is killed."""
         scratch = self.path / f"{name}.tmp"
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, self.path / name)
+        with naming(self.path / name):
+            with scratch.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, self.path / name)
 
     def _make(self) -> None:
         try:
