@@ -33,6 +33,7 @@ with tempfile.NamedTemporaryFile() as file:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_info"), reason="needs glibc")
 def test_threads_share_one_heap() -> None:
     def heaps(ask: str) -> int:
