@@ -6,6 +6,7 @@ tells its attention over source words, that is attention over time (AlignAtt and
 """
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,6 +144,19 @@ class CascadeSession(TextTranslatorSession):
         self._forgotten = 0
         self._changes = 0
         self._start_s = self._heard_s = 0.0
+        self._began_s = 0.0
+        """Where the recogniser's own time began."""
+
+    @property
+    def segments(self) -> "CascadeSession":
+        return self
+
+    def restart(self) -> None:
+        """Let the recogniser hear what comes next as a recording of its own."""
+        self._listening.reset()
+        self._began_s = self._heard_s
+        self.is_final = False
+        self.drop_source(math.inf)
 
     @property
     def start_s(self) -> float:
@@ -174,7 +188,9 @@ class CascadeSession(TextTranslatorSession):
         self._heard_s += len(samples) / 16_000
         for event in events:
             if isinstance(event, WriteEvent):
-                end_s = self._heard_s if event.end_s is None else min(event.end_s, self._heard_s)
+                end_s = self._heard_s
+                if event.end_s is not None:
+                    end_s = min(self._began_s + event.end_s, end_s)
                 self._append(event.text, end_s)
         self.is_final = is_final
 

@@ -9,7 +9,7 @@ from simulst.core.translator import FloatArray
 from simulst.errors import ModelError
 
 REMEMBERED = 4
-"""Calls; listeners in step need two, the last piece and the end."""
+"""Calls; listeners in step need three: the last piece, the end, and the beginning of what comes after it."""
 
 
 class Listening(Protocol):
@@ -18,6 +18,8 @@ class Listening(Protocol):
     def feed(self, samples: FloatArray, /) -> Sequence[Event]: ...
 
     def finish(self) -> Sequence[Event]: ...
+
+    def reset(self) -> None: ...
 
 
 class Room:
@@ -50,6 +52,13 @@ class Ear:
 
     def finish(self) -> Sequence[Event]:
         return self._call(self._room.session.finish)
+
+    def reset(self) -> None:
+        self._call(self._begin_anew)
+
+    def _begin_anew(self) -> Sequence[Event]:
+        self._room.session.reset()
+        return ()
 
     def _call(self, act: Callable[[], Sequence[Event]]) -> Sequence[Event]:
         said = self._room.call(self._calls, act)

@@ -243,6 +243,31 @@ def test_several_targets_have_one_recogniser() -> None:
         sessions[1].feed(toy_audio(WORDS))
 
 
+PHRASES = [[5, 17, 31, 2, 41, 8, 23], [44, 7, 19, 33, 11, 9, 27], [51, 53, 37, 29, 13, 43, 21]]
+TALK = [word for phrase in PHRASES for word in [*phrase, 0, 0]]
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_segments_are_heard_one_after_the_other(cascade: Cascade, targets: int) -> None:
+    """Pauses of 0.64 s, and a recogniser that hears all but the newest 0.64 s."""
+    cascade = Cascade(ToyTranslator(look_ahead_s=0.64), ToyTranslator(), name="toy+toy", options=Options())
+    models: list[Any] = cascade.side_by_side([Pair(source="en", target="de")] * 2) if targets == 2 else [cascade]
+    settings = load_policy("offline", **{"history.segment_s": 2.0, "history.pause_s": 0.64})  # the next slot's begin
+    sessions = [Session(model, settings, chunk_ms=640, keep_transcript=True) for model in models]
+    said: list[list[WriteEvent]] = [[] for _ in sessions]
+    for slot in [*np.split(toy_audio(TALK), len(TALK)), None]:
+        for events, session in zip(said, sessions, strict=True):
+            found = session.finish() if slot is None else session.feed(slot)
+            events += [event for event in found if isinstance(event, WriteEvent)]
+    for events, session in zip(said, sessions, strict=True):
+        assert session.text == toy_text(TALK)
+        assert [event.text.strip() for event in events] == [toy_text(phrase) for phrase in PHRASES]
+        ends = [(9 * i + 7) * 0.32 for i in (1, 2, 3)]
+        assert [event.audio_s for event in events[:2]] == [3.2, 6.4]  # of chunks of 0.64 s
+        assert session.transcript() == toy_text(TALK)
+        assert all(event.audio_s - 2.6 < (event.start_s or 0) < end for event, end in zip(events, ends, strict=True))
+
+
 def test_a_language_model_is_asked_for_another_language(tmp_path: Path) -> None:
     model = load_model(f"{tiny_whisper(tmp_path / 'asr', brevity=5.0)}+{tiny_causal(tmp_path / 'text')}")
     assert isinstance(model, Cascade)
