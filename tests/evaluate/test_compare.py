@@ -74,6 +74,7 @@ def test_compare_shows_scores_with_a_test_and_the_segments_that_differ(
     assert len(table) == 5 and table[0].split("\t")[:4] == ["index", "wav", "offset_s", "words"]
 
 
+@pytest.mark.slow
 def test_equal_runs_do_not_differ(run: Run, folder: Callable[..., Path]) -> None:
     old = folder(2)
     status, shown, _ = run("compare", old, old, "--json", "--guard")

@@ -40,6 +40,7 @@ def test_a_job_that_never_returns_is_given_up_and_its_thread_replaced() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_waiting_in_the_queue_is_no_stalling() -> None:
     async def main() -> None:
         pool = Pool(1, patience_s=0.3)

@@ -102,6 +102,7 @@ def test_a_stream_is_resumed_in_each_target(both: Any, client: Callable[..., Any
         assert "".join(texts) == found[-1]["text"]
 
 
+@pytest.mark.slow
 def test_watchers_follow_the_target_they_ask_for(both: Any, client: Callable[..., Any]) -> None:
     watchers = {target: client(both) for target in ("de", "en", "fr", "")}
     for target, watcher in watchers.items():

@@ -58,6 +58,7 @@ def test_canary_names_the_languages_it_knows(canary_dir: Path) -> None:
         load_model(canary_dir, source="xx")
 
 
+@pytest.mark.slow
 def test_turbo_with_its_published_padding_says_what_generate_says(turbo_dir: Path, noise: FloatArray) -> None:
     from transformers import WhisperForConditionalGeneration
 

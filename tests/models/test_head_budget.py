@@ -103,6 +103,7 @@ def test_what_is_taken_back_leaves_no_gap(model: SpeechLLMTranslator) -> None:
     assert back.extend(x[:1]).hidden.sub(straight.extend(x[:1]).hidden).abs().max() < 1e-3
 
 
+@pytest.mark.slow
 def test_an_endless_stream_holds_less(folder: Path) -> None:
     policy = load_policy("infinite-heads", **{"history.max_entries": 100, "history.recent": 10})
     session = Session(load_model(folder), policy, chunk_ms=672)

@@ -60,6 +60,7 @@ def test_an_idle_stream_frees_its_place(serve: Serve, client: Connect) -> None:
     client(server).hello()
 
 
+@pytest.mark.slow
 def test_a_client_that_waits_for_a_slow_model_is_not_idle(serve: Serve, client: Connect) -> None:
     one = client(serve(models={"toy": ToyTranslator(before=lambda: time.sleep(0.05))}, idle_s=0.2))
     one.hello(chunk_ms=320)
@@ -80,6 +81,7 @@ def test_a_client_is_not_idle_while_its_last_audio_is_worked_on(serve: Serve, cl
     assert one.until("error")["code"] == "idle_timeout"
 
 
+@pytest.mark.slow
 def test_who_only_pings_makes_room_and_loses_nothing(serve: Serve, client: Connect) -> None:
     """A place without audio is kept until somebody needs it, then its stream ends as if its client had ended it."""
     server = serve(max_clients=1, idle_s=0.4)
