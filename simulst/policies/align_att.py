@@ -47,8 +47,15 @@ class AlignAtt(Policy[AlignAttState]):
     f: int = setting(
         4, "frames at the end that may not be attended to", unit="frames", at_least=0, published="2, 4, ..., 14"
     )
+    end_f: int | None = setting(
+        None,
+        "frames at the end of a stream that may not be attended to when it is over; none: its end is written ungated",
+        unit="frames",
+        at_least=0,
+        published="4",
+    )
     frame_ms: float | None = setting(
-        None, "length of the frames that f counts; none: the model's own", unit="ms", above=0, published="40"
+        None, "length of the frames that f and end_f count; none: the model's own", unit="ms", above=0, published="40"
     )
     border_ms: float | None = setting(None, "the same border as time; replaces f", unit="ms", above=0)
     normalise: Normalisation = setting(
@@ -111,12 +118,12 @@ class AlignAtt(Policy[AlignAttState]):
     def border_frames(self, frame_s: float) -> int:
         """The border in frames of the model: `f` of them, or the nearest number of whole ones (at least one)."""
         if self.border_ms is not None:
-            border_s = self.border_ms / 1000
-        elif self.frame_ms is not None:
-            border_s = self.f * self.frame_ms / 1000
-        else:
-            return self.f
-        return max(1, int(border_s / frame_s + 0.5)) if border_s else 0
+            return whole_frames(self.border_ms / 1000, frame_s)
+        return self._frames(self.f, frame_s)
+
+    def _frames(self, count: int, frame_s: float) -> int:
+        """So many frames of `frame_ms` in frames of the model."""
+        return count if self.frame_ms is None else whole_frames(count * self.frame_ms / 1000, frame_s)
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: AlignAttState) -> Decision:
         gated = (self.max_mass, self.pass_mass, self.consensus) != (None, None, None)
@@ -142,6 +149,20 @@ class AlignAtt(Policy[AlignAttState]):
         return Decision(
             commit=keep, hypothesis=hypothesis, reason="attention" if keep else "read", diagnostics=diagnostics
         )
+
+    def finish(self, view: SourceView, committed: Committed, decoder: Decoder, state: AlignAttState) -> Decision:
+        """The last decision of a stream: all that the model says, or with `end_f` the words that attend to what was
+        heard before its last frames (SimulStreaming: 4 frames of 20 ms)."""
+        if self.end_f is None:
+            return super().finish(view, committed, decoder, state)
+        hypothesis = decoder.hypothesise(want=self.needs())[0]
+        alignment, keep = hypothesis.alignment, len(hypothesis.ids)
+        if keep and alignment is not None:
+            frames = self.attended(alignment)[alignment.history :]
+            limit = alignment.n_valid - self.drop_last - self._frames(self.end_f, alignment.frame_s)
+            beyond = np.flatnonzero(frames >= limit)
+            keep = complete(hypothesis, int(beyond[0]), decoder.vocabulary) if len(beyond) else keep
+        return Decision(commit=keep, hypothesis=hypothesis, segment_end=True, reason="finish")
 
     def attended(self, alignment: Alignment) -> IntArray:
         """The frame that each row, history first, attends to, normalised and filtered as configured."""
@@ -180,6 +201,11 @@ class AlignAtt(Policy[AlignAttState]):
                 return True
             last = time
         return False
+
+
+def whole_frames(length_s: float, frame_s: float) -> int:
+    """The nearest number of whole frames, at least one unless there is no length."""
+    return max(1, int(length_s / frame_s + 0.5)) if length_s else 0
 
 
 @dataclass(frozen=True, kw_only=True)

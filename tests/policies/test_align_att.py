@@ -115,6 +115,30 @@ def test_finish_has_no_border() -> None:
 
 
 @pytest.mark.parametrize(
+    ("end_f", "frames", "pieces", "expected"),
+    [
+        (4, [1, 5, 6, 2], "_a _b _c _d", "a b"),
+        (0, [1, 5, 9, 2], "_a _b _c _d", "a b c d"),
+        (1, [1, 9, 2], "_a e _b", ""),  # half a word is none
+        (99, [1, 2], "_a _b", ""),
+        (4, [], "", ""),
+    ],
+)
+def test_the_end_may_have_a_border_of_its_own(end_f: int, frames: list[int], pieces: str, expected: str) -> None:
+    script = [attending(9, pieces="_a"), attending(*frames, pieces=pieces)]
+    session, shown = play(AlignAtt(f=2, end_f=end_f), script, WORDS, chunks=1)
+    session.finish()
+    assert (shown, session.text) == ([""], expected)
+
+
+def test_the_border_at_the_end_is_in_frames_of_frame_ms() -> None:
+    script = [attending(9, pieces="_a"), attending(7, 8, pieces="_a _b")]  # frames of 40 ms, the last two are 80 ms
+    session, _ = play(AlignAtt(f=4, end_f=4, frame_ms=20.0), script, WORDS, chunks=1)
+    session.finish()
+    assert session.text == "a"
+
+
+@pytest.mark.parametrize(
     ("parameters", "frame_s", "frames"),
     [
         ({"f": 4}, 0.096, 4),
