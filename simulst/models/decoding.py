@@ -290,7 +290,11 @@ def _draw(log_probs: Tensor, generator: torch.Generator, *, top_p: float, temper
 
 
 def beam_search(run: Run, step: Step, rules: Rules, *, beams: int) -> list[Candidate]:
-    """Up to `beams` sequences, best mean log-probability first; a row is that of the beam the token was taken from."""
+    """Up to `beams` sequences, best mean log-probability first; a row is that of the beam the token was taken from.
+
+    The search is over once as many sequences have ended: longer ones would win by repeating themselves, since what is
+    said again is likelier each time.
+    """
     live, finished = [Candidate()], list[Candidate]()
     while live and len(live[0].ids) < rules.max_new:
         log_probs = rules.log_probs(step.logits, [one.ids for one in live])
@@ -307,8 +311,7 @@ def beam_search(run: Run, step: Step, rules: Rules, *, beams: int) -> list[Candi
             live = [replace(one, stop="repeat") for one in live]
             break
         live = grown
-        finished = sorted(finished, key=lambda one: -one.score)[:beams]
-        if len(finished) == beams and (not live or finished[-1].score >= live[0].total / (len(live[0].ids) + 1)):
+        if len(finished) >= beams:
             live = []
         elif live and len(live[0].ids) < rules.max_new:
             step = run.advance(tokens, parents)

@@ -61,6 +61,13 @@ def test_the_winning_beam_brings_the_rows_of_its_ancestors() -> None:
     np.testing.assert_array_equal(np.stack(second.rows), [row_of(()), row_of((2,))])
 
 
+def test_beams_do_not_win_by_repeating_themselves() -> None:
+    run = ScriptedRun({(): [0.0, 0.1, 0.1, 0.8]}, [0.3, 0.6, 0.05, 0.05])  # every further token raises the mean
+    found = beam_search(run, run.step(), Rules(eos=EOS, max_new=40), beams=2)
+    assert [one.stop for one in found] == ["eos", "eos"]
+    assert [one.ids for one in found] == [(3, 1), (3,)]
+
+
 def test_greedy_stays_with_the_first_choice() -> None:
     run = ScriptedRun(TWO_BEAMS, [0.25] * 4)
     found = greedy(run, run.step(), Rules(eos=EOS, max_new=2))
