@@ -98,3 +98,13 @@ def anchors(
         alignment.start_s + int(frame) * alignment.frame_s if row.any() else None
         for frame, row in zip(frames[:rows], weights, strict=False)
     ]
+
+
+def whole_frames(length_s: float, frame_s: float) -> int:
+    """The nearest number of whole frames, at least one unless there is no length."""
+    return max(1, int(length_s / frame_s + 0.5)) if length_s else 0
+
+
+def model_frames(count: int, frame_ms: float | None, frame_s: float) -> int:
+    """So many frames of `frame_ms` in frames of the model; None: they are the model's own."""
+    return count if frame_ms is None else whole_frames(count * frame_ms / 1000, frame_s)

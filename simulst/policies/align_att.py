@@ -15,9 +15,11 @@ from simulst.core.alignment import (
     Normalisation,
     attended_frames,
     mass_from,
+    model_frames,
     normalise,
     running_median,
     valid_rows,
+    whole_frames,
 )
 from simulst.core.boundary import complete, hold_back
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
@@ -119,11 +121,7 @@ class AlignAtt(Policy[AlignAttState]):
         """The border in frames of the model: `f` of them, or the nearest number of whole ones (at least one)."""
         if self.border_ms is not None:
             return whole_frames(self.border_ms / 1000, frame_s)
-        return self._frames(self.f, frame_s)
-
-    def _frames(self, count: int, frame_s: float) -> int:
-        """So many frames of `frame_ms` in frames of the model."""
-        return count if self.frame_ms is None else whole_frames(count * self.frame_ms / 1000, frame_s)
+        return model_frames(self.f, self.frame_ms, frame_s)
 
     def step(self, view: SourceView, committed: Committed, decoder: Decoder, state: AlignAttState) -> Decision:
         gated = (self.max_mass, self.pass_mass, self.consensus) != (None, None, None)
@@ -159,7 +157,7 @@ class AlignAtt(Policy[AlignAttState]):
         alignment, keep = hypothesis.alignment, len(hypothesis.ids)
         if keep and alignment is not None:
             frames = self.attended(alignment)[alignment.history :]
-            limit = alignment.n_valid - self.drop_last - self._frames(self.end_f, alignment.frame_s)
+            limit = alignment.n_valid - self.drop_last - model_frames(self.end_f, self.frame_ms, alignment.frame_s)
             beyond = np.flatnonzero(frames >= limit)
             keep = complete(hypothesis, int(beyond[0]), decoder.vocabulary) if len(beyond) else keep
         return Decision(commit=keep, hypothesis=hypothesis, segment_end=True, reason="finish")
@@ -201,11 +199,6 @@ class AlignAtt(Policy[AlignAttState]):
                 return True
             last = time
         return False
-
-
-def whole_frames(length_s: float, frame_s: float) -> int:
-    """The nearest number of whole frames, at least one unless there is no length."""
-    return max(1, int(length_s / frame_s + 0.5)) if length_s else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from simulst.core.alignment import model_frames
 from simulst.core.boundary import complete
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
@@ -54,7 +55,7 @@ class EDAtt(Policy):
         if not len(row):
             return float("inf")
         norm = float(np.linalg.norm(row, ord=2 if self.normalise == "l2" else 1))
-        frames = self.last if self.frame_ms is None else max(1, int(self.last * self.frame_ms / 1000 / frame_s + 0.5))
+        frames = model_frames(self.last, self.frame_ms, frame_s)
         return float(row[-frames:].sum()) / norm if norm else 0.0
 
 
