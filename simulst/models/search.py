@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from simulst.core.translator import Query
-from simulst.models.decoding import Candidate, Rules, Run, Step, beam_search, greedy, sample
+from simulst.models.beam_search import beam_search
+from simulst.models.decoding import Candidate, Rules, Run, Step, greedy, sample
 
 RECENT_IDS = 20
 """Committed ids that count for the rule against repeated n-grams."""

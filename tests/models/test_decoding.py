@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from simulst.core.source import FloatArray
 from simulst.core.translator import Bias, TokenStep
 from simulst.errors import ModelError
-from simulst.models.decoding import Rules, Step, beam_search, greedy, sample, to_hypothesis
+from simulst.models.beam_search import beam_search
+from simulst.models.decoding import Rules, Step, greedy, sample, to_hypothesis
 
 EOS = 0
 Table = dict[tuple[int, ...], list[float]]

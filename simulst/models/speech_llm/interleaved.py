@@ -19,7 +19,8 @@ from torch import Tensor
 from simulst.core.latency_tags import LATENCIES, TURN_BLOCKS, turn_mark
 from simulst.core.translator import FloatArray, ReadWrite, Turn
 from simulst.errors import ModelError
-from simulst.models.decoding import Candidate, Rules, Step, beam_search, greedy, refuse_nan
+from simulst.models.beam_search import beam_search
+from simulst.models.decoding import Candidate, Rules, Step, greedy, refuse_nan
 from simulst.models.search import RECENT_IDS
 from simulst.models.speech_llm.cache import StreamCache
 from simulst.models.speech_llm.contexts import Rows, SpeechRun, StoredRow
