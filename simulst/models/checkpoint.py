@@ -59,13 +59,15 @@ def load_pretrained(
     quantised: bool = False,
     adapter: Path | None = None,
     config: Any = None,
+    without: str = "",
 ) -> Any:
     """A transformers model of class `kind` in evaluation mode; never fetches, never runs code from the directory.
 
     With `int8` the dtype int8 is known too: linear layers of the decoder and of its output are rounded after loading.
     With `quantised` int8 and int4 are, by a library: the weights of linear layers alone (`simulst.models.quantised`).
     An adapter in the directory `adapter` is put on; where none is named, a directory that holds one is refused. A
-    `config` is in the place of that of the directory.
+    `config` is in the place of that of the directory. `without` names a part ("model.encoder.") that a directory of
+    simulst's own lacks, whose weights are stored as `simulst.models.stored` does; that part of the model is no use.
 
     Raises ModelError where weights are missing, damaged, of another shape, or not safetensors.
     """
@@ -78,7 +80,7 @@ def load_pretrained(
         raise ModelError(f"The weights in {directory} are quantised already; leave out dtype={dtype}.")
     if adapted and adapter is None:
         raise ModelError(f"The adapter (LoRA) in {directory} is not used for such a model; merge it into the weights.")
-    model = _read(kind, directory, precision, attention=attention, config=config)
+    model = _read(kind, directory, precision, attention=attention, config=config, without=without)
     if adapted and adapter is not None:
         put_on(model, adapter)
     if precision.weights:
@@ -91,21 +93,26 @@ def load_pretrained(
     return model
 
 
-def _read(kind: Any, directory: Path, precision: Precision, *, attention: str, config: Any) -> Any:
+def _read(kind: Any, directory: Path, precision: Precision, *, attention: str, config: Any, without: str) -> Any:
     """The model with all its weights, none of them from elsewhere."""
     from safetensors import SafetensorError
+
+    from simulst.models.stored import load_tensors
+
+    given = {"state_dict": load_tensors(directory / WEIGHT_FILES[0])} if without else {}
 
     try:
         with quiet(), base_alone(directory) as base:
             model, report = kind.from_pretrained(
-                base,
+                None if without else base,
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
                 dtype=precision.dtype,
                 attn_implementation=attention,
-                config=config,
+                config=config or (kind.config_class.from_pretrained(base) if without else None),
                 output_loading_info=True,
+                **given,
             )
     except ImportError as error:  # of what unpacks quantised weights
         raise ModelError(
@@ -113,7 +120,7 @@ def _read(kind: Any, directory: Path, precision: Precision, *, attention: str, c
         ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"The weights in {directory} cannot be loaded: {first_line(error)}") from error
-    missing = sorted(report["missing_keys"])
+    missing = sorted(name for name in report["missing_keys"] if not without or not name.startswith(without))
     if missing:
         count = "1 tensor is" if len(missing) == 1 else f"{len(missing)} tensors are"
         raise ModelError(f"The weights in {directory} are incomplete: {count} missing, for example {missing[0]}.")

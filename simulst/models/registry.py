@@ -72,6 +72,14 @@ MODELS: dict[str, KnownModel] = {
         licence="Apache-2.0",
         parameters_m=19.0,
     ),
+    "tiny-en": KnownModel(
+        family="moonshine",
+        description="embedded: English speech recognition, Moonshine tiny's decoder on the encoder of tiny-en-de",
+        source="en",
+        target="en",
+        licence="MIT",
+        parameters_m=19.3,
+    ),
     "whisper-base": KnownModel(
         family="whisper",
         description="speech of 99 languages to English text, or transcribed; re-encodes a window of audio",

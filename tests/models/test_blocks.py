@@ -1,5 +1,7 @@
-"""Moonshine's decoder on the block-causal encoder of tiny-en-de: `--model moonshine-tiny --set encoder=tiny-en-de`."""
+"""Moonshine's decoder on the block-causal encoder of tiny-en-de: `--model tiny-en`, which comes with simulst, and
+`--model moonshine-tiny --set encoder=tiny-en-de`."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -44,9 +46,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> BlockMoonshine:
 
 @pytest.fixture(scope="module")
 def real() -> BlockMoonshine:
-    if not (WEIGHTS / "config.json").is_file():
-        pytest.skip(f"{WEIGHTS} is absent")
-    return loaded(WEIGHTS, "int8")
+    """The one that comes with simulst."""
+    model = load_model("tiny-en", dtype="int8")
+    assert isinstance(model, BlockMoonshine)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +106,13 @@ def test_what_is_kept_is_heard_anew_as_a_clip_that_begins_with_silence(
 
 
 @pytest.mark.real
+def test_the_bundled_decoder_says_what_the_published_one_says(real: BlockMoonshine, speech: FloatArray) -> None:
+    if not (WEIGHTS / "config.json").is_file():
+        pytest.skip(f"{WEIGHTS} is absent")
+    published = loaded(WEIGHTS, "int8")
+    assert heard(published, speech, [10_240]).transcript() == heard(real, speech, [10_240]).transcript()
+
+
 def test_words_and_rows_follow_the_audio(real: BlockMoonshine, speech: FloatArray) -> None:
     assert heard(real, speech, [10_240]).transcript().startswith(SAID)
     session = heard(real, speech[:96_000], [10_240])
@@ -134,7 +144,6 @@ def test_a_long_stream_keeps_a_bounded_window(model: BlockMoonshine, speech: Flo
     assert session.start_s * 16_000 == pytest.approx(session._first * 384)
 
 
-@pytest.mark.real
 def test_the_talk_is_understood_as_a_stream(real: BlockMoonshine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Word errors of the whole talk (a voice nobody here trained on): 10.2 % when this was written."""
     monkeypatch.syspath_prepend(str(talk().parent))
@@ -147,6 +156,53 @@ def test_the_talk_is_understood_as_a_stream(real: BlockMoonshine, monkeypatch: p
     session.finish()
     said = words_of((talk().parent / "talk.en.txt").read_text())
     assert errors(words_of(session.text), said) / len(said) < 0.2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_stored_bytes_are_what_int8_computes_with(dtype: str) -> None:
+    """What is rounded once stays what it is; the encoder is not there twice."""
+    model = load_model("tiny-en", dtype=dtype)
+    stored = load_file(Path(sys.modules["simulst"].__file__ or "").parent / "models" / "tiny-en" / "model.safetensors")
+    assert not any(name.startswith("model.encoder.") for name in stored)
+    name = "layers.3.encoder_attn.k_proj"
+    layer = model.decoder.get_submodule(name) if isinstance(model, BlockMoonshine) else None
+    kept = stored[f"model.decoder.{name}.weight"].float() * stored[f"model.decoder.{name}.weight.scale"][:, None]
+    probe = torch.eye(kept.shape[1])
+    assert layer is not None and isinstance(layer, Int8Linear) == (dtype == "int8")
+    torch.testing.assert_close(layer(probe), kept.T, atol=1e-6 if dtype == "float32" else 2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("description", "said"),
+    [
+        ({"type": "moonshine"}, "simulst.json: encoder is missing"),
+        ({"type": "moonshine", "encoder": "tiny-en-de", "ears": 2}, "simulst.json: unknown key 'ears'"),
+        ({"type": "moonshine", "encoder": 3}, "encoder"),
+    ],
+)
+def test_a_wrong_description_is_one_sentence(
+    description: dict[str, object], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "recogniser"
+    shutil.copytree(Path(sys.modules["simulst"].__file__ or "").parent / "models" / "tiny-en", folder)
+    (folder / "simulst.json").write_text(json.dumps(description))
+    assert run(["translate", str(CLIP), "--model", str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+
+
+def test_a_decoder_that_lacks_something_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "recogniser"
+    shutil.copytree(Path(sys.modules["simulst"].__file__ or "").parent / "models" / "tiny-en", folder)
+    tensors = load_file(folder / "model.safetensors")
+    for gone, sentence in (
+        ("model.decoder.norm.weight", "1 tensor is missing, for example model.decoder.norm.weight."),
+        ("model.decoder.layers.0.mlp.fc1.weight.scale", "mlp.fc1.weight in whole numbers without a scale"),
+    ):
+        save_file({name: one for name, one in tensors.items() if name != gone}, folder / "model.safetensors")
+        assert run(["translate", str(CLIP), "--model", str(folder)]) == 2
+        err = capsys.readouterr().err
+        assert sentence in err and err.count("\n") == 1
 
 
 def test_a_cascade_with_it_translates(tmp_path: Path) -> None:

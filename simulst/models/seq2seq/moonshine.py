@@ -15,6 +15,7 @@ from simulst.models.family import ModelFamily
 from simulst.models.options import option
 from simulst.models.precision import choose_precision
 from simulst.models.recorded import ROWS, register
+from simulst.models.seq2seq.bare import described
 from simulst.models.seq2seq.blocks import BlockSession, BlockWeights, BlockWindow, encoder_of
 from simulst.models.seq2seq.session import Seq2SeqSession
 from simulst.models.seq2seq.translator import Seq2SeqTranslator, decoding
@@ -30,8 +31,8 @@ MAX_SOURCE_S = 20.0
 class Options(Seq2SeqOptions):
     encoder: str | None = option(
         None,
-        "a speech LLM, such as tiny-en-de, whose streaming encoder hears in the place of Moonshine's; none: its own, "
-        "which hears a window of audio anew at every step",
+        "a speech LLM, such as tiny-en-de, whose streaming encoder hears in the place of Moonshine's; none: the one "
+        "that the model's folder names, or Moonshine's own, which hears a window of audio anew at every step",
     )
 
 
@@ -48,7 +49,9 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
 
     pieces, special = read_tokenizer(directory / TOKENIZER_FILE)
     register()
-    blocks = options.encoder is not None
+    bare = described(directory)
+    encoder = options.encoder or (bare.encoder if bare else None)
+    blocks = encoder is not None
     model = load_pretrained(
         MoonshineForConditionalGeneration,
         directory,
@@ -57,6 +60,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         attention=ROWS,
         int8=blocks,
         quantised=not blocks,
+        without="model.encoder." if bare else "",
     )
     config = model.config
     sizes = int(config.decoder_num_hidden_layers), int(config.decoder_num_attention_heads)
@@ -64,7 +68,7 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
         name=name,
         directory=directory,
         model=model,
-        encoder=_encoder(model, options, dtype),
+        encoder=_encoder(model, encoder, dtype),
         vocabulary=TokenizerVocabulary(
             directory / TOKENIZER_FILE, pieces, eos=int(config.eos_token_id), special=special
         ),
@@ -75,14 +79,14 @@ def load(directory: Path, options: Options, *, name: str, device: str, dtype: st
     )
 
 
-def _encoder(model: Any, options: Options, dtype: str | None) -> JointWindow:
+def _encoder(model: Any, encoder: str | None, dtype: str | None) -> JointWindow:
     """Its own, or the one of a speech LLM in the same precision, for which its own is given up."""
-    if options.encoder is None:
+    if encoder is None:
         return MoonshineWindow(model.get_encoder(), max_s=1.5 * MAX_SOURCE_S)
     like = model.get_encoder().conv1.weight
     del model.model.encoder
     int8 = choose_precision(dtype, model.device, int8=True).int8
-    frames = encoder_of(options.encoder, width=int(model.config.hidden_size), int8=int8, like=like)
+    frames = encoder_of(encoder, width=int(model.config.hidden_size), int8=int8, like=like)
     return BlockWindow(frames, max_s=1.5 * MAX_SOURCE_S)
 
 
