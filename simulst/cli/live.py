@@ -12,6 +12,7 @@ import typer
 from simulst.cli import options
 from simulst.cli.threads import processors
 from simulst.core.memory import share_one_heap
+from simulst.defaults import MODEL_FOR_PEOPLE
 from simulst.errors import DeviceLostError, SimulstError
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Model on offer, with options of its own; repeatable, the first is the default.",
+        help="Model on offer, with options of its own; repeatable, the first is the default. Without it "
+        f"{MODEL_FOR_PEOPLE} and {options.DEFAULT_MODEL}.",
         metavar="NAME|DIR[:KEY=VALUE,..]",
     ),
 ]
@@ -85,7 +87,7 @@ def live(
 
     Browsers give microphones to localhost and to https pages only; for other machines use --tls-cert and --tls-key.
     """
-    models = list(dict.fromkeys(model or [options.DEFAULT_MODEL]))
+    models = list(dict.fromkeys(model or _usual(policy)))
     if terminal:
         from simulst.cli.translate import translate
 
@@ -110,6 +112,16 @@ def live(
     ready = partial(_greet, protected=access.local or bool(token), token=token)
     serve = partial(serve_live, catalogue, beside=beside, captions=captions, tls=tls, ready=ready)
     _until_stopped(serve(port=port, access=access, limits=limits, workers=threads))
+
+
+def _usual(policy: str) -> list[str]:
+    """The models on offer where none is named: first the one for people, unless the policy needs what it lacks."""
+    from simulst.models.registry import can_provide
+    from simulst.policies import load_policy
+
+    fits = load_policy(policy).policy.needs() <= can_provide(MODEL_FOR_PEOPLE)
+    both = [MODEL_FOR_PEOPLE, options.DEFAULT_MODEL]
+    return both if fits else both[::-1]
 
 
 def _until_stopped(served: "Coroutine[None, None, None]") -> None:

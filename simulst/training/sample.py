@@ -20,6 +20,9 @@ class SampleConfig:
     run_lengths: tuple[float, ...] = (0.5, 0.18, 0.12, 0.08, 0.06, 0.03, 0.02, 0.01)
     """Chances of 1, 2, ... consecutive sentences."""
     text_runs: tuple[float, ...] = (0.75, 0.15, 0.1)
+    text_truncated_share: float = 0.0
+    """Of text samples: the source stops inside its last sentence and so does the target, without an end mark, as words
+    come in a cascade."""
     max_text_tokens: int = 200
     """Of the source side of a run of text."""
     source_lm_share: float = 1.0

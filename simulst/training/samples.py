@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,23 @@ class Sampler:
     def _text(self, rng: random.Random) -> Sample:
         n = 1 + rng.choices(range(len(self.config.text_runs)), self.config.text_runs)[0]
         numbers = self._text_run(n, rng)
-        source = [t for k in numbers for t in self.corpus.source[k]]
-        target = [t for k in numbers for t in rng.choice(self.corpus.target[k])]
+        sources = [self.corpus.source[k] for k in numbers]
+        targets = [rng.choice(self.corpus.target[k]) for k in numbers]
+        if self.config.text_truncated_share and rng.random() < self.config.text_truncated_share:
+            return self._truncated_text(sources, targets, rng.uniform(0.1, 0.95))
+        source, target = list(chain.from_iterable(sources)), list(chain.from_iterable(targets))
         m = self.marks
         ids = [m.source, *source, m.target, *target, m.eos]
         on_source = 0.3 if rng.random() < self.config.source_lm_share else 0.0
         return Sample(ids, [0.0] + [on_source] * len(source) + [0.0] + [1.0] * (len(target) + 1))
+
+    def _truncated_text(self, sources: list[list[int]], targets: list[list[int]], share: float) -> Sample:
+        """Both sides as far as this share of the last sentence."""
+        last = sources[-1][: max(1, int(share * len(sources[-1])))]
+        source = [*chain.from_iterable(sources[:-1]), *last]
+        target = [*chain.from_iterable(targets[:-1]), *_begun(targets[-1], share)]
+        ids = [self.marks.source, *source, self.marks.target, *target]
+        return Sample(ids, [0.0] * (len(source) + 2) + [1.0] * len(target))
 
     def _text_run(self, n: int, rng: random.Random) -> list[int]:
         """Numbers of up to `n` sentences of one file, neighbours where its order means something."""
@@ -104,7 +116,7 @@ class Sampler:
         _, begin, finish = run[-1]
         share = rng.uniform(0.1, 0.95)
         end = max(start + 1, min(talk.count, int(begin + share * (finish - begin))))
-        target = [t for side in sides[:-1] for t in side] + sides[-1][: max(0, int(share * len(sides[-1])) - 1)]
+        target = [*chain.from_iterable(sides[:-1]), *_begun(sides[-1], share)]
         ids = [self.marks.speech, *[-1] * (end - start), tag, *target]
         return Sample(ids, [0.0] * (end - start + 2) + [1.0] * len(target), (talk.first + start, talk.first + end))
 
@@ -115,6 +127,11 @@ class Sampler:
         start, end = (start, end) if end > start else (0, max(1, first))
         ids = [self.marks.speech, *[-1] * (end - start), self.marks.target, self.marks.eos]
         return Sample(ids, [0.0] * (end - start + 2) + [1.0], (talk.first + start, talk.first + end), [])
+
+
+def _begun(target: list[int], share: float) -> list[int]:
+    """What can be said of a sentence of which so much was heard: its last token might be another one."""
+    return target[: max(0, int(share * len(target)) - 1)]
 
 
 def batches(sampler: Sampler, seed: str, progress: float, positions: int, pool: int = 12) -> Iterator[list[Sample]]:

@@ -9,6 +9,7 @@ import torch
 
 from simulst import Session, load_model, load_policy
 from simulst.core.events import Event, WriteEvent
+from simulst.core.languages import Pair, pairs_of
 from simulst.core.translator import Evidence, FloatArray, Hypothesis, Query
 from simulst.models.cascade import Cascade, CascadeSession
 from simulst.models.halves import Options
@@ -122,3 +123,10 @@ def test_a_cascade_holds_back_what_looks_at_its_last_words(model: SpeechLLMTrans
     assert said[0] == "" and "Großvater" in said[4] and "Buch" not in said[-1], said
     session.finish()
     assert "Großvater" in session.text and session.text.rstrip(".").endswith("Buch"), session.text
+
+
+def test_a_cascade_tells_what_its_text_half_translates(model: SpeechLLMTranslator) -> None:
+    """So that a stream that asks for German gets the first model that has it; transcripts are for others to give."""
+    cascade = Recited(ToyTranslator(), model, name="recited", options=Options())
+    assert cascade.pairs == (Pair(source="en", target="de"),) and cascade.for_pair(cascade.pairs[0]).pairs
+    assert pairs_of(model)[1:] == (Pair(source="en", target="en"),)

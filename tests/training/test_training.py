@@ -97,6 +97,31 @@ def test_truncated_samples_have_no_end_mark(
     assert all(made.marks.eos not in s.ids and s.source is None for s in samples)
 
 
+def test_truncated_texts_stop_on_both_sides(
+    corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary
+) -> None:
+    """The source at a share of its last sentence, the target a token before that share of its own."""
+    texts = {"text_share_start": 1, "text_share_end": 1, "text_truncated_share": 1}
+    made, rng = sampler(corpus, features, vocabulary, **texts), random.Random(3)
+    said = {
+        (tuple(source), tuple(one))
+        for source, all_of in zip(corpus.source, corpus.target, strict=True)
+        for one in all_of
+    }
+    single = 0
+    for _ in range(200):
+        sample = made.sample(rng, 0.0)
+        tag = sample.ids.index(made.marks.target)
+        assert made.marks.eos not in sample.ids and sample.weights[: tag + 1] == [0.0] * (tag + 1)
+        assert set(sample.weights[tag + 1 :]) <= {1.0} and len(sample.ids) == len(sample.weights)
+        source, target = tuple(sample.ids[1:tag]), tuple(sample.ids[tag + 1 :])
+        whole = [pair for pair in said if pair[0][: len(source)] == source and pair[1][: len(target)] == target]
+        single += bool(whole)
+        for x, y in whole:
+            assert 0 < len(source) < len(x) and len(target) / len(y) <= (len(source) + 1) / len(x)
+    assert single > 100
+
+
 def test_text_samples_learn_the_source_a_little_and_the_target_fully(
     corpus: Corpus, features: Path, vocabulary: SentencePieceVocabulary
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulst.core.languages import Pair
+from simulst.core.languages import Pair, pairs_of
 from simulst.core.translator import (
     PLAIN,
     Alignment,
@@ -64,6 +64,11 @@ class TextTranslator(TextModel):
         self.model = model
         self.tokens_per_second = model.tokens_per_second
         super().__init__(name=f"{model.name} (text)", vocabulary=model.vocabulary, evidence=self.text_side().evidence)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The translation that the model is for; what it can do with speech besides it cannot do with text."""
+        return tuple(pair for pair in pairs_of(self.model) if pair.task == "translate")[:1]
 
     def text_side(self) -> SourceModel:
         text = self.model.open().text if Evidence.SOURCE_LM in self.model.provides else None
