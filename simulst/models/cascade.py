@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulst.core.events import WriteEvent
+from simulst.core.history import AUDIO_MARGIN_S
 from simulst.core.languages import Pair, side_by_side
+from simulst.core.sentences import ends_sentence
 from simulst.core.translator import (
     DECODING,
     PLAIN,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from simulst.core.session import Session
 
 MAX_SOURCE_S = 30.0
+REST_S = AUDIO_MARGIN_S
+"""How long after a cut a sentence may end whose last words are forgotten too."""
 
 
 def load(family: CascadeFamily, options: Options, *, name: str, device: str, dtype: str | None) -> "Cascade":
@@ -214,12 +218,27 @@ class CascadeSession(TextTranslatorSession):
         return super().transcript() if self._words else ""
 
     def drop_source(self, to_s: float) -> None:
-        """Forget the words that end before `to_s`; the recogniser trims its own audio."""
-        kept = tuple(word for word in self._words if word.end_s > to_s)
+        """Forget the words that end before `to_s`, with the rest of a sentence that is over soon after; the recogniser
+        trims its own audio."""
+        kept = _without_a_rest([word for word in self._words if word.end_s > to_s], to_s + REST_S)
         self._forgotten += len(self._words) - len(kept)
         self._words = kept
         self.words = tuple(word.text for word in kept)
         self._start_s = max(self._start_s, min(to_s, self._heard_s))
+
+
+def _without_a_rest(words: Sequence[HeardWord], until_s: float) -> tuple[HeardWord, ...]:
+    """The words behind the first sentence end before `until_s`, if there are any.
+
+    Cuts leave half a second before the source of what is kept. The last word of a sentence would stand there as one of
+    its own, and the sentence behind it would be translated twice.
+    """
+    for i, word in enumerate(words[:-1], start=1):
+        if word.end_s > until_s:
+            break
+        if ends_sentence([other.text + " " for other in words[:i]], words[i].text):
+            return tuple(words[i:])
+    return tuple(words)
 
 
 def family_of_pair(name: str) -> CascadeFamily:

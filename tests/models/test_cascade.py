@@ -285,3 +285,21 @@ def test_a_language_model_is_asked_for_another_language(tmp_path: Path) -> None:
     assert "French" in french.text.prompts.render("cat") and "German" not in french.text.prompts.render("cat")
     assert french.vocabulary.spaced and not japanese.vocabulary.spaced and model.vocabulary.spaced
     assert french.recogniser is model.recogniser
+
+
+def kept(said: list[tuple[str, float]], to_s: float) -> str:
+    """What stays of these words, each with its end, where audio before `to_s` is forgotten."""
+    session = Cascade(ToyTranslator(), ToyTranslator(), name="x", options=Options()).open()
+    session._words = tuple(HeardWord(text=text, end_s=end_s) for text, end_s in said)
+    session.drop_source(to_s)
+    return " ".join(session.words)
+
+
+def test_the_last_words_of_a_sentence_go_with_it() -> None:
+    """They would stand there as a sentence of their own, and the one behind them would be translated twice."""
+    said = [("see", 5.9), ("you", 6.1), ("today.", 6.8), ("I", 7.2), ("want", 7.5), ("to.", 9.0), ("He", 9.4)]
+    assert kept(said, 6.7) == "I want to. He"
+    assert kept(said, 6.0) == "you today. I want to. He", "the sentence ends too late for its words to be a rest"
+    assert kept(said, 6.4) == "I want to. He" and kept(said, 7.3) == "want to. He"
+    assert kept([("see", 5.9), ("today.", 6.8)], 6.7) == "today.", "nothing follows it yet"
+    assert kept([("Dr.", 6.8), ("Smith", 7.2)], 6.7) == "Dr. Smith" and kept(said, 0.0) == " ".join(w for w, _ in said)
