@@ -179,10 +179,15 @@ class CascadeSession(TextTranslatorSession):
         clock = WordClock(
             ends_s=[word.end_s for word in self._words],
             start_s=self._start_s,
-            heard_s=self._heard_s - self._lag_s,
+            heard_s=self._heard_s - (0.0 if self._sentence_over else self._lag_s),
         )
         gate = None if query.gate is None else TimedGate(query.gate, clock)
         return [clock.timed(one) for one in super().hypothesise(prefix, replace(query, gate=gate))]
+
+    @property
+    def _sentence_over(self) -> bool:
+        """Whether the last word ends a sentence, so that no other one will change what it means."""
+        return ends_sentence([word.text + " " for word in self._words])
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Let the recogniser hear the samples; words that it commits become visible at once."""

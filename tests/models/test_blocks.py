@@ -21,7 +21,9 @@ from simulst.core.source import FloatArray
 from simulst.core.translator import Evidence, Query
 from simulst.errors import AudioError
 from simulst.models.int8 import Int8Conv1d, Int8Linear
+from simulst.models.seq2seq.decoder_run import DecoderRun
 from simulst.models.seq2seq.moonshine import BlockMoonshine, BlockMoonshineSession
+from simulst.models.seq2seq.windows import EncodedWindow
 from simulst.testing.checkpoints import tiny_moonshine
 
 pytestmark = pytest.mark.slow
@@ -133,6 +135,22 @@ def test_nothing_is_said_before_there_is_enough(model: BlockMoonshine, speech: F
     assert session.hypothesise(())[0].ids != ()
     with pytest.raises(AudioError, match="finite"):
         session.extend_source(np.array([np.nan], dtype=np.float32))
+
+
+def test_keys_of_new_frames_join_those_of_the_others(model: BlockMoonshine, speech: FloatArray) -> None:
+    """As if the decoder had been given all frames at once, before audio is forgotten and after."""
+    session, wants = model.open(), Query(max_new=8, want=frozenset({Evidence.ALIGNMENT_HEADS}))
+    for at in range(0, 112_000, 10_240):
+        session.extend_source(speech[at : at + 10_240])
+        if at == 71_680:
+            session.drop_source(2.4)
+        found = session.hypothesise((), wants)[0]
+    fresh = DecoderRun(model, EncodedWindow(states=session._frames[None], n_valid=len(session._frames)), rows=False)
+    fresh.start(model.prompt(), found.ids[:1])
+    assert session._cross is not None and len(fresh.cross.layers) == len(session._cross.layers) == 2
+    for mine, whole in zip(session._cross.layers, fresh.cross.layers, strict=True):
+        torch.testing.assert_close(mine.keys, whole.keys, atol=1e-5, rtol=0)
+        torch.testing.assert_close(mine.values, whole.values, atol=1e-5, rtol=0)
 
 
 def test_a_long_stream_keeps_a_bounded_window(model: BlockMoonshine, speech: FloatArray) -> None:

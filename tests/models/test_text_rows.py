@@ -13,7 +13,7 @@ from simulst.core.languages import Pair, pairs_of
 from simulst.core.translator import Evidence, FloatArray, Hypothesis, Query
 from simulst.models.cascade import Cascade, CascadeSession
 from simulst.models.halves import Options
-from simulst.models.speech_llm.text import SourceWords, SpeechLLMText
+from simulst.models.speech_llm.text import SpeechLLMText, columns_of
 from simulst.models.speech_llm.translator import SpeechLLMTranslator
 from simulst.testing import ToyTranslator
 
@@ -31,8 +31,14 @@ def model() -> SpeechLLMTranslator:
     return loaded
 
 
+def text_of(model: SpeechLLMTranslator) -> SpeechLLMText:
+    text = model.open().text
+    assert isinstance(text, SpeechLLMText)
+    return text
+
+
 def translated(model: SpeechLLMTranslator, prefix: tuple[int, ...], want: frozenset[Evidence]) -> Hypothesis:
-    return SpeechLLMText(model.weights).search_text(TEXT, prefix, Query(want=want), max_new=20)[0]
+    return text_of(model).search_text(TEXT, prefix, Query(want=want), max_new=20)[0]
 
 
 def by_the_library(model: SpeechLLMTranslator, ids: Sequence[int], count: int) -> FloatArray:
@@ -55,7 +61,7 @@ def test_rows_are_those_of_the_library(model: SpeechLLMTranslator, prefix: int) 
     assert (*whole[:prefix], *found.ids) == whole and found.alignment is not None and found.alignment.heads is not None
     tokens = model.weights.vocabulary.encode(TEXT)
     expected = by_the_library(model, whole, len(tokens))
-    columns = SourceWords.of(model.weights, TEXT, every_head=True).columns.numpy()
+    columns = columns_of(model.weights, TEXT, tokens).numpy()
     assert columns.shape == (len(tokens), 7) and (columns.sum(axis=1) == 1).all() and columns.sum(axis=0).min() >= 1
     np.testing.assert_allclose(found.alignment.heads.swapaxes(0, 1), expected[: len(whole)] @ columns, atol=1e-5)
     mean = translated(model, whole[:prefix], ROWS).alignment
@@ -64,10 +70,10 @@ def test_rows_are_those_of_the_library(model: SpeechLLMTranslator, prefix: int) 
 
 
 def test_rows_of_beams_are_those_of_their_words(model: SpeechLLMTranslator) -> None:
-    best = SpeechLLMText(model.weights).search_text(TEXT, (), Query(want=HEADS, n_best=3), max_new=20)[0]
+    best = text_of(model).search_text(TEXT, (), Query(want=HEADS, n_best=3), max_new=20)[0]
     tokens = model.weights.vocabulary.encode(TEXT)
     expected = by_the_library(model, best.ids, len(tokens))
-    columns = SourceWords.of(model.weights, TEXT, every_head=True).columns.numpy()
+    columns = columns_of(model.weights, TEXT, tokens).numpy()
     assert best.alignment is not None and best.alignment.heads is not None
     np.testing.assert_allclose(best.alignment.heads.swapaxes(0, 1), expected[: len(best.ids)] @ columns, atol=1e-4)
 
@@ -86,6 +92,31 @@ def test_words_look_at_their_sources(model: SpeechLLMTranslator) -> None:
 
 def test_what_nobody_asked_for_is_not_computed(model: SpeechLLMTranslator) -> None:
     assert translated(model, (), frozenset()).alignment is None
+
+
+def test_a_text_that_grows_is_what_it_is_at_once(model: SpeechLLMTranslator) -> None:
+    """Only new words are computed; a word that changes, a shorter text and another one are read anew from there on."""
+    text, words = text_of(model), TEXT.split()
+    grown = [" ".join(words[:4]), " ".join(words[:6]), TEXT, TEXT.replace("little", "red"), "My dog.", TEXT]
+    prefix = translated(model, (), ROWS).ids[:2]
+    for one in grown:
+        for begun in ((), prefix):
+            found = text.search_text(one, begun, Query(want=HEADS), max_new=20)[0]
+            fresh = text_of(model).search_text(one, begun, Query(want=HEADS), max_new=20)[0]
+            assert found.ids == fresh.ids and found.logprobs == pytest.approx(fresh.logprobs, abs=1e-4)
+            assert found.alignment is not None and found.alignment.heads is not None
+            assert fresh.alignment is not None and fresh.alignment.heads is not None
+            np.testing.assert_allclose(found.alignment.heads, fresh.alignment.heads, atol=1e-5)
+
+
+def test_two_texts_never_touch(model: SpeechLLMTranslator) -> None:
+    one, two = text_of(model), text_of(model)
+    for at in (3, 5, 7):
+        said = [
+            text.search_text(" ".join(words[:at]), (), Query(), max_new=20)[0].ids
+            for text, words in ((one, TEXT.split()), (two, "Tom never told us why he was so late.".split()))
+        ]
+    assert said[0] == translated(model, (), frozenset()).ids != said[1]
 
 
 class Reciter:

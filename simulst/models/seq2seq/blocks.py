@@ -19,6 +19,8 @@ from simulst.models.seq2seq.weights import Seq2SeqWeights
 from simulst.models.seq2seq.windows import EncodedWindow, Features, JointWindow
 
 if TYPE_CHECKING:
+    from transformers import DynamicCache
+
     from simulst.models.speech_llm.encoder import BlockCausalEncoder
 
 MIN_FRAMES, MIN_BLOCKS = 8, 2
@@ -98,6 +100,8 @@ class BlockSession(Seq2SeqSession):
         self._frame_samples = translator.encoder.frame_samples
         encoder = translator.encoder.frames
         self._stream, self._frames = encoder.open(), encoder.nothing()
+        self._cross: DynamicCache | None = None
+        """Keys and values that the decoder has of the frames; of new ones they are computed alone."""
         self._audio = encoder.conv1.weight.new_zeros(0)
         self._first, self._received, self._silent, self._ended = 0, 0, 0, False
 
@@ -150,7 +154,8 @@ class BlockSession(Seq2SeqSession):
         self._audio = self._audio[count * self._frame_samples :].clone()
         self._first += count
         self._audio[: to_sample - self._first * self._frame_samples] = 0
-        self._stream, self._frames, self._window = encoder.open(), encoder.nothing(), None
+        self._stream, self._frames = encoder.open(), encoder.nothing()
+        self._window = self._cross = None
         self._silent = to_sample
         self._hear(self._audio)
 
@@ -165,5 +170,22 @@ class BlockSession(Seq2SeqSession):
         """The kept frames, whose keys and values the decoder computes once per change; None where there are too few."""
         fewest = MIN_FRAMES if self._ended else MIN_BLOCKS * self.translator.encoder.frames.config.block_frames
         if self._window is None and len(self._frames) >= fewest:
-            self._window = EncodedWindow(states=self._frames[None], n_valid=len(self._frames))
+            self._window = EncodedWindow(
+                states=self._frames[None], n_valid=len(self._frames), cross_cache=self._keys_and_values()
+            )
         return self._window
+
+    def _keys_and_values(self) -> "DynamicCache":
+        """Those of all frames, for every layer of the decoder."""
+        from transformers import DynamicCache
+
+        if self._cross is None:
+            self._cross = DynamicCache()
+        with torch.inference_mode():
+            new = self._frames[None, self._cross.get_seq_length() :]
+            for number, layer in enumerate(self.translator.decoder.layers):
+                attention = layer.get_submodule(self.translator.cross_attention)
+                both = (attention.k_proj(new), attention.v_proj(new))
+                keys, values = (one.unflatten(-1, (-1, attention.head_dim)).transpose(1, 2) for one in both)
+                self._cross.update(keys, values, number)
+        return self._cross

@@ -38,8 +38,17 @@ class SpeechRun:
     A single sequence grows in the cache itself, several (beams, samples) in a copy of it.
     """
 
-    def __init__(self, weights: Weights, cache: StreamCache, *, source: tuple[int, int] | Tensor, rows: Rows) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        cache: StreamCache,
+        *,
+        source: tuple[int, int] | Tensor,
+        rows: Rows,
+        median_frames: int | None = None,
+    ) -> None:
         self.weights, self.cache, self.source, self.rows = weights, cache, source, rows
+        self.median_frames = weights.median_frames if median_frames is None else median_frames
         self.tokens: list[int] = []
         """Tokens that were fed to the cache after `start`, and their rows."""
         self._rows: list[Tensor] = []
@@ -108,14 +117,19 @@ class SpeechRun:
             return None
         queries = {layer: found[:, -count:] for layer, found in fed.queries.items()}
         with torch.inference_mode():
-            return self.weights.attention.rows(
-                queries,
-                {layer: self.cache.layers[layer].keys for layer in queries},
-                self.cache.positions[-count:],
-                source=self.source,
-                median_frames=self.weights.median_frames,
-                every_head=self.rows.every_head,
-            )[0]
+            keys = {layer: self.cache.layers[layer].keys for layer in queries}
+            return self.attended(queries, keys, self.cache.positions[-count:])[0]
+
+    def attended(self, queries: dict[int, Tensor], keys: dict[int, Tensor], positions: Sequence[int]) -> Tensor:
+        """Rows of the newest entries, which stand at `positions`: [sequences, positions, (heads,) frames]."""
+        return self.weights.attention.rows(
+            queries,
+            keys,
+            positions,
+            source=self.source,
+            median_frames=self.median_frames,
+            every_head=self.rows.every_head,
+        )
 
     def _advance_several(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         weights = self.weights
@@ -139,14 +153,8 @@ class SpeechRun:
             logits = self.scored(weights.model.output.scores(hidden))
             if not self.rows.wanted:
                 return Step(logits=logits)
-            rows = weights.attention.rows(
-                queries,
-                {layer: cache.layers[layer].keys for layer in queries},
-                [self._position],
-                source=self.source,
-                median_frames=weights.median_frames,
-                every_head=self.rows.every_head,
-            )
+            keys = {layer: cache.layers[layer].keys for layer in queries}
+            rows = self.attended(queries, keys, [self._position])
         return Step(logits=logits, weights=rows[:, 0])
 
 

@@ -90,7 +90,7 @@ class SpeechLLMSession(PlainSession):
 
     @property
     def text(self) -> SourceModel:
-        return SpeechLLMText(self.weights)
+        return SpeechLLMText(self.weights, lambda: self.compute.new_cache(Tally()))
 
     @property
     def decoder_positions(self) -> int:

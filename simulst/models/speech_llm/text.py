@@ -1,46 +1,36 @@
 """The text side of a speech LLM: continuations of source text and translation of source text, batched (for TAF)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulst.core.prefix import common_prefix
 from simulst.core.translator import Draw, Evidence, FloatArray, Hypothesis, Query
 from simulst.models.decoding import Rules, Step, Stop, sample, to_hypothesis
 from simulst.models.search import RECENT_IDS, search
+from simulst.models.speech_llm.cache import StreamCache
+from simulst.models.speech_llm.contexts import Rows, SpeechRun
 from simulst.models.speech_llm.weights import Weights
 from simulst.models.text.source_model import TextSide
 from simulst.models.text.words import columns_of_words
 
-if TYPE_CHECKING:
-    from transformers import DynamicCache
-
 
 class TextRun:
-    """Decoding after text prompts of different length: padded on the left, each row at its own positions.
+    """Decoding after text prompts of different length: padded on the left, each row at its own positions."""
 
-    With a source it is one prompt, and every step tells the attention over the words of the source.
-    """
-
-    def __init__(self, weights: Weights, prompts: Sequence[Sequence[int]], source: "SourceWords | None" = None) -> None:
+    def __init__(self, weights: Weights, prompts: Sequence[Sequence[int]]) -> None:
         from transformers import DynamicCache
 
-        self.weights, self.cache, self._source = weights, DynamicCache(), source
+        self.weights, self.cache = weights, DynamicCache()
         longest = max(map(len, prompts))
         self.ids = [[0] * (longest - len(p)) + list(p) for p in prompts]
         device = weights.device
         self.mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
 
     def start(self) -> Step:
-        return self._feed(torch.tensor(self.ids, device=self.weights.device))[0]
-
-    def start_with_rows(self, last: int) -> tuple[Step, FloatArray | None]:
-        """`start` of one prompt, and the rows of its last entries but the very last one, which the step has."""
-        step, rows = self._feed(torch.tensor(self.ids, device=self.weights.device), last)
-        return step, None if rows is None else rows[0, :-1].cpu().numpy()
+        return self._feed(torch.tensor(self.ids, device=self.weights.device))
 
     def advance(self, tokens: Sequence[int], parents: Sequence[int]) -> Step:
         order = torch.tensor(parents, device=self.weights.device)
@@ -48,13 +38,12 @@ class TextRun:
             self.cache.reorder_cache(order)
             self.mask = self.mask[order]
         self.mask = F.pad(self.mask, (0, 1), value=1)
-        return self._feed(torch.tensor([[t] for t in tokens], device=self.weights.device))[0]
+        return self._feed(torch.tensor([[t] for t in tokens], device=self.weights.device))
 
-    def _feed(self, ids: Tensor, last: int = 1) -> tuple[Step, Tensor | None]:
-        """The scores after the ids, and the rows of the last of them, [sequences, last, (heads,) words]."""
-        model, source = self.weights.model, self._source
+    def _feed(self, ids: Tensor) -> Step:
+        model = self.weights.model
         positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        with torch.inference_mode(), self.weights.attention.recording() as queries:
+        with torch.inference_mode():
             hidden = model.decoder.model(
                 inputs_embeds=model.embed(ids),
                 attention_mask=self.mask,
@@ -62,41 +51,18 @@ class TextRun:
                 past_key_values=self.cache,
                 use_cache=True,
             ).last_hidden_state
-            logits = model.output.scores(hidden[:, -1])
-            if source is None:
-                return Step(logits=logits), None
-            rows = source.rows(self.weights, queries, self.cache, last)
-        return Step(logits=logits, weights=rows[:, -1]), rows
+            return Step(logits=model.output.scores(hidden[:, -1]))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SourceWords:
-    """Where the words of a source text stand behind its mark, and whose attention over them is wanted."""
+class WordRun(SpeechRun):
+    """A run over a text instead of speech; rows are over its words."""
 
-    columns: Tensor
-    """[tokens, words] of ones and zeros: which token is of which word."""
-    every_head: bool
+    def __init__(self, weights: Weights, cache: StreamCache, *, columns: Tensor, rows: Rows) -> None:
+        super().__init__(weights, cache, source=(1, 1 + len(columns)), rows=rows, median_frames=1)
+        self._columns = columns
 
-    @classmethod
-    def of(cls, weights: Weights, text: str, *, every_head: bool) -> "SourceWords":
-        words, count, at = list[int | None](), len(text.split()), -1
-        for token in weights.vocabulary.encode(text):
-            at = min(at + (weights.vocabulary.starts_word(token) or at < 0), count - 1)
-            words.append(at)
-        return cls(columns=columns_of_words(words, count, weights.device), every_head=every_head)
-
-    def rows(self, weights: Weights, queries: dict[int, Tensor], cache: "DynamicCache", last: int) -> Tensor:
-        """Attention of the last entries over the words, [sequences, last, (heads,) words]."""
-        entries = cache.get_seq_length()
-        rows = weights.attention.rows(
-            {layer: found[:, -last:] for layer, found in queries.items()},
-            {layer: cache.layers[layer].keys for layer in queries},
-            range(entries - last, entries),
-            source=(1, 1 + len(self.columns)),
-            median_frames=1,
-            every_head=self.every_head,
-        )
-        return rows @ self.columns
+    def attended(self, queries: dict[int, Tensor], keys: dict[int, Tensor], positions: Sequence[int]) -> Tensor:
+        return super().attended(queries, keys, positions) @ self._columns
 
 
 class SpeechLLMText(TextSide):
@@ -107,8 +73,11 @@ class SpeechLLMText(TextSide):
 
     evidence = frozenset({Evidence.NBEST, Evidence.LOGPROBS, Evidence.ALIGNMENT, Evidence.ALIGNMENT_HEADS})
 
-    def __init__(self, weights: Weights) -> None:
-        self.weights, self.device = weights, str(weights.device)
+    def __init__(self, weights: Weights, new_cache: Callable[[], StreamCache]) -> None:
+        self.weights, self.device, self._new_cache = weights, str(weights.device), new_cache
+        self._cache: StreamCache | None = None
+        self._read: list[int] = []
+        """Ids of a source text that the cache holds."""
 
     def continue_source(self, text: str, draw: Draw) -> list[str]:
         """Sampled continuations of `text` by the model's own source language model."""
@@ -131,9 +100,7 @@ class SpeechLLMText(TextSide):
         """Hypotheses with log-probabilities, by the search that the query and the options name, and with rows over the
         words of the text where they are wanted."""
         weights, options, words = self.weights, self.weights.options, len(text.split())
-        source = self._source(text, query)
-        run = TextRun(weights, [self._prompt(text, prefix)], source)
-        step, history = run.start_with_rows(1 + len(prefix))
+        run, step, history = self._begun(text, prefix, query.want)
         rules = Rules(
             eos=weights.vocabulary.eos,
             max_new=max_new,
@@ -142,18 +109,42 @@ class SpeechLLMText(TextSide):
             recent=tuple(prefix[-RECENT_IDS:]),
         )
         found = search(run, step, rules, options, query, n_valid=words)
+        run.cache.crop(len(self._read))
         return [
             to_hypothesis(one, history=history, n_valid=words, frame_s=1.0, start_s=0.0, logprobs=True) for one in found
         ]
 
-    def _source(self, text: str, query: Query) -> SourceWords | None:
-        every_head = Evidence.ALIGNMENT_HEADS in query.want
-        wanted = every_head or Evidence.ALIGNMENT in query.want
-        return SourceWords.of(self.weights, text, every_head=every_head) if wanted else None
+    def _begun(
+        self, text: str, prefix: Sequence[int], want: frozenset[Evidence]
+    ) -> tuple[WordRun, Step, FloatArray | None]:
+        """A run behind text and prefix, the scores of the first new token, and the rows of the prefix; of the text only
+        what is new since the last call is computed."""
+        weights, every_head = self.weights, Evidence.ALIGNMENT_HEADS in want
+        if self._cache is None:
+            self._cache = self._new_cache()
+        cache, ids = self._cache, [weights.source_mark, *weights.vocabulary.encode(text)]
+        known = 0 if cache.forgets else common_prefix(self._read, ids)
+        self._read = self._read[:known]
+        cache.crop(known)
+        rows = Rows(wanted=every_head or Evidence.ALIGNMENT in want, every_head=every_head)
+        run = WordRun(weights, cache, columns=columns_of(weights, text, ids[1:]), rows=rows)
+        embeds = weights.embed([*ids[known:], weights.text_target_mark, *prefix])
+        step, found = run.start(embeds, range(known, known + len(embeds)), text=1 + len(prefix))
+        self._read = ids
+        return run, step, None if found is None else found[:-1]
 
     def _prompt(self, text: str, prefix: Sequence[int]) -> list[int]:
         weights = self.weights
         return [weights.source_mark, *weights.vocabulary.encode(text), weights.text_target_mark, *prefix]
+
+
+def columns_of(weights: Weights, text: str, ids: Sequence[int]) -> Tensor:
+    """[ids, words] of ones and zeros: which token of a text is of which of its words."""
+    words, count, at = list[int | None](), len(text.split()), -1
+    for token in ids:
+        at = min(at + (weights.vocabulary.starts_word(token) or at < 0), count - 1)
+        words.append(at)
+    return columns_of_words(words, count, weights.device)
 
 
 def _greedy(run: TextRun, rules: Rules, count: int) -> list[Hypothesis]:
