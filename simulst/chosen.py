@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from simulst.core.history import HistoryConfig
 from simulst.core.settings import settings
+from simulst.defaults import DEFAULT_MODEL, MODEL_FOR_PEOPLE
 from simulst.errors import SimulstError
 from simulst.policies import LoadedPolicy, load_policy
 
@@ -53,6 +54,21 @@ def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
     for key, value in options_for(model, rule.needs()).items():
         chosen.model.setdefault(key, value)
     return chosen
+
+
+def usual_model(policy: str, pairs: Sequence[str]) -> str:
+    """The model where none is named: the one that understands people, unless the policy or a setting needs the other.
+
+    Raises PolicyError for an unknown policy.
+    """
+    from simulst.models.registry import can_provide
+
+    lacks = load_policy(policy).policy.needs() - can_provide(MODEL_FOR_PEOPLE)
+    try:
+        read_settings(pairs, policy=policy, model=MODEL_FOR_PEOPLE)
+    except SimulstError:
+        return DEFAULT_MODEL
+    return DEFAULT_MODEL if lacks else MODEL_FOR_PEOPLE
 
 
 def load_policy_with(policy: str, chosen: Settings, chunk_ms: int | None = None) -> LoadedPolicy:

@@ -2,7 +2,7 @@
 
 DEFAULT_MODEL = "tiny-en-de"
 MODEL_FOR_PEOPLE = "tiny-en+tiny-en-de"
-"""Of the live page, where people speak and its recogniser understands them: twice the work, and fewer policies fit."""
+"""Where people speak, whom its recogniser understands: twice the work, and fewer policies fit it."""
 DEFAULT_POLICY = "stream_att"
 DEFAULT_BOOST = 9.0
 """Added to the logits of tokens of a glossary's terms."""

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import typer
 
+from simulst.chosen import usual_model
 from simulst.cli import options
 from simulst.cli.threads import processors
 from simulst.core.memory import share_one_heap
-from simulst.defaults import MODEL_FOR_PEOPLE
 from simulst.errors import DeviceLostError, SimulstError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ Model = Annotated[
         "--model",
         "-m",
         help="Model on offer, with options of its own; repeatable, the first is the default. Without it "
-        f"{MODEL_FOR_PEOPLE} and {options.DEFAULT_MODEL}.",
+        f"{options.MODEL_FOR_PEOPLE} and {options.DEFAULT_MODEL}.",
         metavar="NAME|DIR[:KEY=VALUE,..]",
     ),
 ]
@@ -87,7 +87,7 @@ def live(
 
     Browsers give microphones to localhost and to https pages only; for other machines use --tls-cert and --tls-key.
     """
-    models = list(dict.fromkeys(model or _usual(policy)))
+    models = list(dict.fromkeys(model or [usual_model(policy, set_ or []), *options.BUNDLED]))
     if terminal:
         from simulst.cli.translate import translate
 
@@ -112,16 +112,6 @@ def live(
     ready = partial(_greet, protected=access.local or bool(token), token=token)
     serve = partial(serve_live, catalogue, beside=beside, captions=captions, tls=tls, ready=ready)
     _until_stopped(serve(port=port, access=access, limits=limits, workers=threads))
-
-
-def _usual(policy: str) -> list[str]:
-    """The models on offer where none is named: first the one for people, unless the policy needs what it lacks."""
-    from simulst.models.registry import can_provide
-    from simulst.policies import load_policy
-
-    fits = load_policy(policy).policy.needs() <= can_provide(MODEL_FOR_PEOPLE)
-    both = [MODEL_FOR_PEOPLE, options.DEFAULT_MODEL]
-    return both if fits else both[::-1]
 
 
 def _until_stopped(served: "Coroutine[None, None, None]") -> None:

@@ -9,13 +9,26 @@ from simulst.bundled import bundled_path
 from simulst.defaults import DEFAULT_BOOST as DEFAULT_BOOST
 from simulst.defaults import DEFAULT_MODEL as DEFAULT_MODEL
 from simulst.defaults import DEFAULT_POLICY as DEFAULT_POLICY
+from simulst.defaults import MODEL_FOR_PEOPLE as MODEL_FOR_PEOPLE
 
 if TYPE_CHECKING:
     from simulst.core.glossary import Glossary as Favoured
 
+BUNDLED = (MODEL_FOR_PEOPLE, DEFAULT_MODEL)
+
 Model = Annotated[
     str,
     typer.Option("--model", "-m", help="Name, local directory or hub name; see `simulst models`.", metavar="NAME|DIR"),
+]
+UsualModel = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help=f"Name, local directory or hub name; see `simulst models`. Without it {MODEL_FOR_PEOPLE}, or "
+        f"{DEFAULT_MODEL} where the policy or a setting needs that.",
+        metavar="NAME|DIR",
+    ),
 ]
 Policy = Annotated[
     str, typer.Option("--policy", "-p", help="Name or preset; see `simulst policies`.", metavar="NAME|FILE.toml")

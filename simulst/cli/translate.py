@@ -30,7 +30,7 @@ Source = Annotated[
 
 def translate(
     source: Source,
-    model: options.Model = options.DEFAULT_MODEL,
+    model: options.UsualModel = "",
     policy: options.Policy = options.DEFAULT_POLICY,
     set_: options.Set = None,
     chunk_ms: options.ChunkMs = None,
@@ -59,12 +59,13 @@ def translate(
     with 130; on a microphone it ends the recording and translates what was said.
     """
     from simulst.audio import open_audio
-    from simulst.chosen import load_policy_with, read_settings
+    from simulst.chosen import load_policy_with, read_settings, usual_model
 
     kind, style, written = _format(format_, output), _style(timing), _targets(targets, output, trace)
     outputs = [_file_of(output, target) for target in written]
     _check_output(outputs, source, policy, trace)
     terms = options.glossary_of(glossary, glossary_boost)
+    model = model or (options.DEFAULT_MODEL if targets else usual_model(policy, set_ or []))
     settings = read_settings(set_ or [], policy=policy, model=model)
     loaded = load_policy_with(policy, settings, chunk_ms)
     with ExitStack() as stack:

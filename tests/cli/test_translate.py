@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from simulst.chosen import usual_model
+from simulst.defaults import DEFAULT_MODEL, MODEL_FOR_PEOPLE
 from simulst.testing import toy_audio, toy_text
 
 TOY = Path(__file__).with_name("toy_simulst.py")
@@ -231,11 +233,34 @@ def test_every_target_has_a_file_like_that_of_a_run_of_its_own(run: Run, tmp_pat
     )
     soundfile.write(clip, talk, rate)
     assert run("translate", clip, "--targets", "en,de", "-o", tmp_path / "two.srt") == (0, "", "")
-    assert run("translate", clip, "-o", tmp_path / "de.srt") == (0, "", "")
+    assert run("translate", clip, "-o", tmp_path / "de.srt", "--model", "tiny-en-de") == (0, "", "")
     assert run("translate", clip, "-o", tmp_path / "en.srt", "--set", "task=transcribe") == (0, "", "")
     for target in ("de", "en"):
         alone = (tmp_path / f"{target}.srt").read_text()
         assert alone.count("-->") >= 2 and (tmp_path / f"two.{target}.srt").read_text() == alone
+
+
+@pytest.mark.parametrize(
+    ("policy", "pairs", "model"),
+    [
+        ("stream_att", [], MODEL_FOR_PEOPLE),
+        ("local_agreement", ["chunk_ms=800", "history.words=9"], MODEL_FOR_PEOPLE),
+        ("stream_att", ["recogniser_policy=stream_att-f12", "text.beams=2"], MODEL_FOR_PEOPLE),
+        ("infinite", [], DEFAULT_MODEL),
+        ("emma", [], DEFAULT_MODEL),
+        ("gpe_wait_k", [], DEFAULT_MODEL),
+        ("stream_att", ["beams=4"], DEFAULT_MODEL),
+        ("stream_att", ["task=transcribe"], DEFAULT_MODEL),
+        ("stream_att", ["no_such_key=1"], DEFAULT_MODEL),
+    ],
+)
+def test_where_no_model_is_named_it_is_the_one_for_people_if_it_can(policy: str, pairs: list[str], model: str) -> None:
+    assert usual_model(policy, pairs) == model
+
+
+def test_an_unknown_setting_is_answered_with_those_of_the_model_it_would_be(run: Run, speech: Path) -> None:
+    status, _, err = run("translate", speech, "--set", "no_such_key=1")
+    assert status == 2 and "Unknown setting 'no_such_key'" in err and "for model tiny-en-de: " in err
 
 
 def test_a_glossary_with_a_broken_line_ends_before_anything_is_heard(run: Run, speech: Path, tmp_path: Path) -> None:
