@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from simulst.core.history import HistoryConfig
 from simulst.core.settings import settings
+from simulst.core.translator import DECODING
 from simulst.defaults import DEFAULT_MODEL, MODEL_FOR_PEOPLE
 from simulst.errors import SimulstError
 from simulst.policies import LoadedPolicy, load_policy
@@ -61,14 +62,17 @@ def usual_model(policy: str, pairs: Sequence[str]) -> str:
 
     Raises PolicyError for an unknown policy.
     """
-    from simulst.models.registry import can_provide
+    needs = load_policy(policy).policy.needs()
+    if not needs <= DECODING:
+        from simulst.models.registry import can_provide
 
-    lacks = load_policy(policy).policy.needs() - can_provide(MODEL_FOR_PEOPLE)
+        if not needs <= can_provide(MODEL_FOR_PEOPLE):
+            return DEFAULT_MODEL
     try:
         read_settings(pairs, policy=policy, model=MODEL_FOR_PEOPLE)
     except SimulstError:
         return DEFAULT_MODEL
-    return DEFAULT_MODEL if lacks else MODEL_FOR_PEOPLE
+    return MODEL_FOR_PEOPLE
 
 
 def load_policy_with(policy: str, chosen: Settings, chunk_ms: int | None = None) -> LoadedPolicy:

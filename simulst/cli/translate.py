@@ -59,15 +59,12 @@ def translate(
     with 130; on a microphone it ends the recording and translates what was said.
     """
     from simulst.audio import open_audio
-    from simulst.chosen import load_policy_with, read_settings, usual_model
 
     kind, style, written = _format(format_, output), _style(timing), _targets(targets, output, trace)
     outputs = [_file_of(output, target) for target in written]
     _check_output(outputs, source, policy, trace)
     terms = options.glossary_of(glossary, glossary_boost)
-    model = model or (options.DEFAULT_MODEL if targets else usual_model(policy, set_ or []))
-    settings = read_settings(set_ or [], policy=policy, model=model)
-    loaded = load_policy_with(policy, settings, chunk_ms)
+    model, own, loaded = _chosen(model, policy, set_ or [], chunk_ms, several=bool(targets))
     with ExitStack() as stack:
         sinks = _captions(caption or [], written, stack)
         stream = stack.enter_context(open_audio(source))
@@ -77,7 +74,7 @@ def translate(
 
         watched = sys.stdout.isatty() and (kind == "text" or output is not None) and not targets
         one_thread_per_stream()
-        models = _translators(load_model(model, device=device, dtype=dtype, **settings.model), written)
+        models = _translators(load_model(model, device=device, dtype=dtype, **own), written)
         sessions = _sessions(models, loaded, terms, hypotheses=watched)
         if output is not None or not watched:
             _open_outputs(outputs, sinks, kind, style, stack)
@@ -89,6 +86,17 @@ def translate(
             drive_stream(list(zip(sessions, sinks, strict=True)), stream, preview=watched)
         except Interrupted as interrupt:
             raise typer.Exit(interrupt.status) from None
+
+
+def _chosen(
+    model: str, policy: str, pairs: list[str], chunk_ms: int | None, *, several: bool
+) -> "tuple[str, dict[str, str], LoadedPolicy]":
+    """The model, the usual one where none is named, its options, and the policy; only one model has several targets."""
+    from simulst.chosen import load_policy_with, read_settings, usual_model
+
+    model = model or (options.DEFAULT_MODEL if several else usual_model(policy, pairs))
+    settings = read_settings(pairs, policy=policy, model=model)
+    return model, settings.model, load_policy_with(policy, settings, chunk_ms)
 
 
 def _sessions(

@@ -187,7 +187,7 @@ class CascadeSession(TextTranslatorSession):
     @property
     def _sentence_over(self) -> bool:
         """Whether the last word ends a sentence, so that no other one will change what it means."""
-        return ends_sentence([word.text + " " for word in self._words])
+        return ends_sentence([" ".join(self.words)])
 
     def extend_source(self, samples: FloatArray, *, is_final: bool = False) -> None:
         """Let the recogniser hear the samples; words that it commits become visible at once."""
@@ -241,7 +241,7 @@ def _without_a_rest(words: Sequence[HeardWord], until_s: float) -> tuple[HeardWo
     for i, word in enumerate(words[:-1], start=1):
         if word.end_s > until_s:
             break
-        if ends_sentence([other.text + " " for other in words[:i]], words[i].text):
+        if ends_sentence([" ".join(other.text for other in words[:i])], words[i].text):
             return tuple(words[i:])
     return tuple(words)
 

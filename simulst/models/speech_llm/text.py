@@ -14,7 +14,7 @@ from simulst.models.speech_llm.cache import StreamCache
 from simulst.models.speech_llm.contexts import Rows, SpeechRun
 from simulst.models.speech_llm.weights import Weights
 from simulst.models.text.source_model import TextSide
-from simulst.models.text.words import columns_of_words
+from simulst.models.text.words import columns_of_words, words_of_pieces
 
 
 class TextRun:
@@ -109,7 +109,6 @@ class SpeechLLMText(TextSide):
             recent=tuple(prefix[-RECENT_IDS:]),
         )
         found = search(run, step, rules, options, query, n_valid=words)
-        run.cache.crop(len(self._read))
         return [
             to_hypothesis(one, history=history, n_valid=words, frame_s=1.0, start_s=0.0, logprobs=True) for one in found
         ]
@@ -140,11 +139,9 @@ class SpeechLLMText(TextSide):
 
 def columns_of(weights: Weights, text: str, ids: Sequence[int]) -> Tensor:
     """[ids, words] of ones and zeros: which token of a text is of which of its words."""
-    words, count, at = list[int | None](), len(text.split()), -1
-    for token in ids:
-        at = min(at + (weights.vocabulary.starts_word(token) or at < 0), count - 1)
-        words.append(at)
-    return columns_of_words(words, count, weights.device)
+    pieces = [weights.vocabulary.decode([token]).replace(" ", "\u2581") for token in ids]
+    count = len(text.split())
+    return columns_of_words(words_of_pieces(pieces, count), count, weights.device)
 
 
 def _greedy(run: TextRun, rules: Rules, count: int) -> list[Hypothesis]:
