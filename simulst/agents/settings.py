@@ -61,6 +61,7 @@ class AgentSettings:
         if source == "text":
             kind = type(load_policy(name).policy).__name__
             settings.policy.update({**TEXT_PARAMETERS.get(kind, {}), **settings.policy})
+            settings.model.update({**_for_text(model), **settings.model})
         loaded = load_policy_with(name, settings)
         spm = given.get("eval_latency_spm_model") if given.get("eval_latency_unit") == "spm" else None
         return cls(
@@ -82,6 +83,13 @@ class AgentSettings:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(self.threads)
         return model
+
+
+def _for_text(model: str) -> dict[str, str]:
+    """Options of a model that is given text alone."""
+    from simulst.models import option_names
+
+    return {"text_weights": "true"} if "text_weights" in option_names(model) else {}
 
 
 def make_splitter(settings: AgentSettings) -> Callable[[str], str]:

@@ -4,7 +4,7 @@ import math
 import re
 from pathlib import Path
 
-BESIDE_WEIGHTS = frozenset({"monotonic.safetensors", "transducer.safetensors"})
+BESIDE_WEIGHTS = frozenset({"monotonic.safetensors", "text.safetensors", "transducer.safetensors"})
 """Tensors in a model's folder that are made for its weights and no part of them."""
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 """A number in memory, by dtype. Of int8 this is the least: what is not rounded, embeddings above all, takes more."""

@@ -30,6 +30,20 @@ def test_numbers_come_back_within_half_a_level_of_their_row(tmp_path: Path) -> N
         assert ((found[name] - one).flatten(1).abs().amax(1) <= 0.501 * level).all(), name
 
 
+@pytest.mark.parametrize("width", [8, 9])
+def test_half_bytes_come_back_within_half_a_level_of_their_row(width: int, tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    tensors = {"matrix": torch.randn(5, width), "kernel": torch.randn(5, 2, 2), "bias": torch.tensor([0.5])}
+    save_tensors(rounded(tensors, half_bytes=True), tmp_path / "w.safetensors")
+    stored, found = load_file(tmp_path / "w.safetensors"), load_tensors(tmp_path / "w.safetensors")
+    assert stored["matrix"].nbytes == (5 * width // 2 if width == 8 else 5 * width)
+    for name, levels in (("matrix", 7 if width == 8 else 127), ("kernel", 127)):
+        level = tensors[name].flatten(1).abs().amax(1) / levels
+        assert ((found[name] - tensors[name]).flatten(1).abs().amax(1) <= 0.501 * level).all(), name
+    assert found["matrix"].abs().amax(1) == pytest.approx(tensors["matrix"].abs().amax(1)), "the largest is kept"
+    assert found["bias"] == 0.5
+
+
 def test_rounding_what_was_rounded_changes_nothing() -> None:
     once = rounded(drawn())
     back = {name: one.float() * once[name + ".scale"].view(-1, *[1] * (one.dim() - 1)) for name, one in once.items()

@@ -22,6 +22,7 @@ from simulst.models.speech_llm.output import OutputLayer
 from simulst.models.speech_llm.sliding import NETWORK as SLIDING
 from simulst.models.speech_llm.sliding import SlidingConfig, SlidingStreamingEncoder
 from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
+from simulst.models.speech_llm.text_weights import with_text_weights
 from simulst.models.speech_llm.windowed import WindowedConfig, WindowedEncoder
 from simulst.models.stored import load_tensors, rounded, save_tensors
 from simulst.outputs import write_text
@@ -257,11 +258,18 @@ def _built(folder: Path, config: SpeechLLMConfig, numbers: int, base: str | None
 
 
 def load_weights(
-    folder: Path, config: SpeechLLMConfig, *, dtype: torch.dtype = torch.float32, base: str | None = None
+    folder: Path,
+    config: SpeechLLMConfig,
+    *,
+    dtype: torch.dtype = torch.float32,
+    base: str | None = None,
+    for_text: bool = False,
 ) -> SpeechLLM:
     """Build the model of `config` and fill it from `model.safetensors`; an adapter becomes part of the weights of its
-    base, which is found by the name in `config` or by that in `base`."""
+    base, which is found by the name in `config` or by that in `base`. `for_text`: with its weights for text alone."""
     tensors = load_tensors(folder / "model.safetensors")
+    if for_text:
+        tensors = with_text_weights(folder, tensors)
     model = _built(folder, config, sum(tensor.numel() for tensor in tensors.values()), base)
     expected = set(stored_tensors(model))
     try:

@@ -98,7 +98,8 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
     vocabulary = read_vocabulary(directory, eos=end, size=int(config.decoder["vocab_size"]))
     where = torch_device(device)
     precision = choose_precision(dtype, where, int8=True)
-    model = load_weights(directory, config, dtype=precision.dtype, base=options.base).to(where)
+    for_text = options.text_weights is True
+    model = load_weights(directory, config, dtype=precision.dtype, base=options.base, for_text=for_text).to(where)
     if options.encoder == "full":
         model.encoder.hear_whole_clips()
     layers, heads = int(config.decoder["num_hidden_layers"]), int(config.decoder["num_attention_heads"])
