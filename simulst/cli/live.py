@@ -81,12 +81,13 @@ def live(
     glossary: options.Glossary = None,
     glossary_boost: options.GlossaryBoost = options.DEFAULT_BOOST,
     device: options.Device = "cpu",
-    dtype: options.Dtype = None,
+    dtype: options.UsualDtype = None,
 ) -> None:
     """Serve a page with live subtitles, and the websocket behind it, until Ctrl-C.
 
     Browsers give microphones to localhost and to https pages only; for other machines use --tls-cert and --tls-key.
     """
+    dtype = dtype or options.usual_dtype("".join(model or []))
     models = list(dict.fromkeys(model or [usual_model(policy, set_ or []), *options.BUNDLED]))
     if terminal:
         from simulst.cli.translate import translate

@@ -51,7 +51,7 @@ def translate(
         Path | None, typer.Option(help="Write every decision there, for `simulst explain`.", metavar="F.jsonl")
     ] = None,
     device: options.Device = "cpu",
-    dtype: options.Dtype = None,
+    dtype: options.UsualDtype = None,
 ) -> None:
     """Translate SRC and print the text as it is committed.
 
@@ -64,6 +64,7 @@ def translate(
     outputs = [_file_of(output, target) for target in written]
     _check_output(outputs, source, policy, trace)
     terms = options.glossary_of(glossary, glossary_boost)
+    dtype = dtype or options.usual_dtype(model)
     model, own, loaded = _chosen(model, policy, set_ or [], chunk_ms, several=bool(targets))
     with ExitStack() as stack:
         sinks = _captions(caption or [], written, stack)

@@ -16,6 +16,7 @@ import soundfile
 
 from simulst.chosen import usual_model
 from simulst.defaults import DEFAULT_MODEL, MODEL_FOR_PEOPLE
+from simulst.errors import ModelError
 from simulst.testing import toy_audio, toy_text
 
 TOY = Path(__file__).with_name("toy_simulst.py")
@@ -232,9 +233,10 @@ def test_every_target_has_a_file_like_that_of_a_run_of_its_own(run: Run, tmp_pat
         Path(__file__).parents[2] / "examples" / "talk.flac", dtype="float32", frames=12 * 16_000
     )
     soundfile.write(clip, talk, rate)
-    assert run("translate", clip, "--targets", "en,de", "-o", tmp_path / "two.srt") == (0, "", "")
-    assert run("translate", clip, "-o", tmp_path / "de.srt", "--model", "tiny-en-de") == (0, "", "")
-    assert run("translate", clip, "-o", tmp_path / "en.srt", "--set", "task=transcribe") == (0, "", "")
+    said = ["translate", clip, "--dtype", "float32"]
+    assert run(*said, "--targets", "en,de", "-o", tmp_path / "two.srt") == (0, "", "")
+    assert run(*said, "-o", tmp_path / "de.srt", "--model", "tiny-en-de") == (0, "", "")
+    assert run(*said, "-o", tmp_path / "en.srt", "--set", "task=transcribe") == (0, "", "")
     for target in ("de", "en"):
         alone = (tmp_path / f"{target}.srt").read_text()
         assert alone.count("-->") >= 2 and (tmp_path / f"two.{target}.srt").read_text() == alone
@@ -256,6 +258,22 @@ def test_every_target_has_a_file_like_that_of_a_run_of_its_own(run: Run, tmp_pat
 )
 def test_where_no_model_is_named_it_is_the_one_for_people_if_it_can(policy: str, pairs: list[str], model: str) -> None:
     assert usual_model(policy, pairs) == model
+
+
+def test_where_no_model_is_named_its_numbers_are_those_that_are_quick(
+    run: Run, speech: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load_model(name: str, **given: object) -> None:
+        asked.append((name, given["dtype"]))
+        raise ModelError("Enough.")
+
+    monkeypatch.setattr("simulst.models.load_model", load_model)
+    for given in ([], ["--model", DEFAULT_MODEL], ["--dtype", "float32"], ["--policy", "emma"]):
+        assert run("translate", speech, *given)[0] == 2
+    both, alone = MODEL_FOR_PEOPLE, DEFAULT_MODEL
+    assert asked == [(both, "auto"), (alone, None), (both, "float32"), (alone, "auto")]
 
 
 def test_an_unknown_setting_is_answered_with_those_of_the_model_it_would_be(run: Run, speech: Path) -> None:

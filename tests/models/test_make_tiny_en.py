@@ -1,0 +1,72 @@
+"""examples/make_tiny_en.py and make_heard.py: fewer pieces spell the same text, and clips are heard as streams are."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from simulst import Session, load_model, load_policy
+from simulst.audio import open_file
+from simulst.bundled import talk
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TOKENIZER = Path(__file__).parents[2] / "simulst" / "models" / "tiny-en" / "tokenizer.json"
+SENTENCES = ["He was a teacher at a school in our town.", "Good morning, everyone. I am very happy."]
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pieces_that_english_does_not_use_go_and_their_words_are_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = script("make_tiny_en", monkeypatch)
+    text = tmp_path / "text.tsv"
+    text.write_text("".join(f"{one}\tegal\n" for one in SENTENCES))
+    before, content = Tokenizer.from_file(str(TOKENIZER)), json.loads(TOKENIZER.read_text())
+    ids = made.kept_ids(content, made.used_ids(TOKENIZER, [text], 1))
+    after = Tokenizer.from_str(json.dumps(made.with_pieces(content, ids)))
+    assert 259 < len(ids) < 400 and ids == sorted(ids) and ids[:259] == list(range(259))
+    for said in SENTENCES:
+        one, other = before.encode(said).ids, after.encode(said).ids
+        assert [before.id_to_token(k) for k in one] == [after.id_to_token(k) for k in other]
+        assert [ids[k] for k in other] == one, "a row of the embeddings for each piece"
+    for strange in ("Kubernetes über Straße", "the grandfather's cat"):
+        assert after.decode(after.encode(strange).ids) == strange
+    rows = made.with_rows({made.EMBEDDINGS: torch.arange(18_000.0)[:, None]}, ids)[made.EMBEDDINGS]
+    assert rows[:, 0].tolist() == ids
+
+
+def test_pieces_that_are_used_once_are_not_enough_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = script("make_tiny_en", monkeypatch)
+    text = tmp_path / "text.tsv"
+    text.write_text("happy\tx\nhappy morning\tx\nhappy\ty\n")
+    once, twice = (made.used_ids(TOKENIZER, [text], least) for least in (1, 2))
+    assert twice < once, "a sentence that comes again counts once"
+
+
+def test_clips_of_a_batch_are_heard_as_a_stream_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = script("make_heard", monkeypatch)
+    with open_file(talk()) as stream:
+        clip = np.concatenate(list(stream))[: int(5.6 * 16_000)]
+    model = load_model("tiny-en")
+    session = Session(model, load_policy("offline"))
+    session.feed(clip)
+    session.finish()
+    alone, beside = heard.transcripts(model, [clip])[0], heard.transcripts(model, [clip[:48_000], clip])
+    assert alone == session.text.strip() and alone.startswith("Good morning, everyone.")
+    assert beside[1] == alone and alone.startswith(beside[0][:12])
+    assert heard.bare("He's here, isn't he?") == "he's here isn't he"
