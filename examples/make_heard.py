@@ -10,7 +10,7 @@ what the stage `speech` made. Sentences of which more than half was misheard are
 import argparse
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from simulst import load_model
 from simulst.audio.samples import SAMPLE_RATE
 from simulst.core.source import FloatArray
 from simulst.models.seq2seq.moonshine import BlockMoonshine
+from simulst.outputs import write_text
 from simulst.training.recipe import Recipe, read_recipe
 from simulst.training.speech import SpeechStore, augment
 
@@ -36,19 +37,39 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
-    recipe, rng = read_recipe(given.recipe), random.Random(1)
+    recipe = read_recipe(given.recipe)
     sentences = {k: one for part, own in recipe.sentences() for k, one in enumerate(own.items(), part.first)}
-    with given.out.open("w", encoding="utf-8") as out:
-        for number, heard in hear(recipe):
-            said, translations = sentences[number]
-            if heard and 2 * errors(words_of(heard.lower()), words_of(said.lower())) <= len(words_of(said)):
-                for one in rng.sample(translations, min(TRANSLATIONS, len(translations))):
-                    lines = [heard, bare(heard)] if rng.random() < BARE else [heard]
-                    out.writelines(f"{line}\t{one}\n" for line in lines)
-                out.flush()
+    write_heard(recipe, sentences, given.out)
+    rng = random.Random(1)
     chosen = rng.sample(sorted(sentences), min(PLAIN, len(sentences)))
     plain = [f"{bare(sentences[k][0])}\t{rng.choice(sentences[k][1])}\n" for k in chosen if bare(sentences[k][0])]
-    given.out.with_name("plain.tsv").write_text("".join(plain), encoding="utf-8")
+    write_text(given.out.with_name("plain.tsv"), "".join(plain))
+
+
+def write_heard(recipe: Recipe, sentences: Mapping[int, tuple[str, list[str]]], path: Path) -> None:
+    """Append the lines of all clips; one that was stopped goes on, by what `.done` beside the file says."""
+    done = path.with_name(f"{path.name}.done")
+    begin, size = map(int, done.read_text().split()) if done.is_file() and path.is_file() else (0, 0)
+    path.touch()
+    with path.open("r+b") as out:
+        out.truncate(size)
+        out.seek(size)
+        for clips, heard in hear(recipe, begin):
+            for number, text in heard:
+                out.write("".join(lines(number, text, *sentences[number])).encode())
+            out.flush()
+            write_text(done, f"{clips} {out.tell()}")
+
+
+def lines(number: int, heard: str, said: str, translations: Sequence[str]) -> Iterator[str]:
+    """What is written for one clip; nothing where too much of it was misheard."""
+    rng = random.Random(f"lines/{number}")
+    if not heard or 2 * errors(words_of(heard.lower()), words_of(said.lower())) > len(words_of(said)):
+        return
+    for one in rng.sample(translations, min(TRANSLATIONS, len(translations))):
+        yield f"{heard}\t{one}\n"
+        if rng.random() < BARE:
+            yield f"{bare(heard)}\t{one}\n"
 
 
 def bare(text: str) -> str:
@@ -56,11 +77,12 @@ def bare(text: str) -> str:
     return " ".join(re.sub(r"[^\w' ]", " ", text.lower()).split())
 
 
-def hear(recipe: Recipe) -> Iterator[tuple[int, str]]:
-    """(number of the sentence, what the recogniser says) of every clip, most of them with noise and rooms."""
+def hear(recipe: Recipe, begin: int) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+    """Clips done, and (number of the sentence, what the recogniser says) of the newest; most get noise and rooms."""
     store, model = SpeechStore(recipe.folder / "speech"), load_model("tiny-en", dtype="int8")
     assert isinstance(model, BlockMoonshine)
-    for first in range(0, len(store), AT_ONCE):
+    for first in range(begin, len(store), AT_ONCE):
+        heard = list[tuple[int, str]]()
         window = [(k, _clip(store, k)) for k in range(first, min(first + AT_ONCE, len(store)))]
         window = sorted((one for one in window if len(one[1]) < LONGEST_S * SAMPLE_RATE), key=lambda one: len(one[1]))
         while window:
@@ -69,7 +91,8 @@ def hear(recipe: Recipe) -> Iterator[tuple[int, str]]:
             while window and (len(batch) + 1) * longest < BATCH_S * SAMPLE_RATE:
                 batch.append(window.pop())
             for (k, _), text in zip(batch, transcripts(model, [audio for _, audio in batch]), strict=True):
-                yield store.clips[k].sentence, text
+                heard.append((store.clips[k].sentence, text))
+        yield min(first + AT_ONCE, len(store)), heard
         print(f"{min(first + AT_ONCE, len(store))}/{len(store)} clips", flush=True)
 
 

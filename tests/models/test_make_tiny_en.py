@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -70,3 +71,30 @@ def test_clips_of_a_batch_are_heard_as_a_stream_is(monkeypatch: pytest.MonkeyPat
     assert alone == session.text.strip() and alone.startswith("Good morning, everyone.")
     assert beside[1] == alone and alone.startswith(beside[0][:12])
     assert heard.bare("He's here, isn't he?") == "he's here isn't he"
+
+
+def test_what_was_stopped_goes_on_to_the_same_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = script("make_heard", monkeypatch)
+    sentences = {k: (f"this is number {k}", [f"das ist Nummer {k}", f"Nummer {k}"]) for k in range(40)}
+
+    def hear(recipe: None, begin: int) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+        for first in range(begin, 40, 10):
+            said = [(k, f"This is number {k}." if k % 4 else "Nothing of it at all") for k in range(first, first + 10)]
+            yield first + 10, said
+            if first == stopped:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(made, "hear", hear)
+    stopped = -1
+    made.write_heard(None, sentences, tmp_path / "whole.tsv")
+    stopped = 20
+    with pytest.raises(KeyboardInterrupt):
+        made.write_heard(None, sentences, tmp_path / "parts.tsv")
+    with (tmp_path / "parts.tsv").open("a") as torn:
+        torn.write("This is num")
+    stopped = -1
+    made.write_heard(None, sentences, tmp_path / "parts.tsv")
+    whole = (tmp_path / "whole.tsv").read_text()
+    assert (tmp_path / "parts.tsv").read_text() == whole
+    assert "This is number 5.\tdas ist Nummer 5\n" in whole and "Nothing" not in whole
+    assert 60 <= len(whole.splitlines()) <= 80 and "this is number " in whole, "some come once more without marks"
