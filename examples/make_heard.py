@@ -23,7 +23,7 @@ from simulst.core.source import FloatArray
 from simulst.models.seq2seq.moonshine import BlockMoonshine
 from simulst.outputs import write_text
 from simulst.training.recipe import Recipe, read_recipe
-from simulst.training.speech import SpeechStore, augment
+from simulst.training.speech import SpeechStore, augment, by_length, filled_up
 
 AT_ONCE, BATCH_S, LONGEST_S = 512, 90.0, 22.0
 CHANGED, BARE = 0.7, 0.12
@@ -83,17 +83,14 @@ def hear(recipe: Recipe, begin: int) -> Iterator[tuple[int, list[tuple[int, str]
     assert isinstance(model, BlockMoonshine)
     for first in range(begin, len(store), AT_ONCE):
         heard = list[tuple[int, str]]()
-        window = [(k, _clip(store, k)) for k in range(first, min(first + AT_ONCE, len(store)))]
-        window = sorted((one for one in window if len(one[1]) < LONGEST_S * SAMPLE_RATE), key=lambda one: len(one[1]))
-        while window:
-            batch = [window.pop()]
-            longest = len(batch[0][1])
-            while window and (len(batch) + 1) * longest < BATCH_S * SAMPLE_RATE:
-                batch.append(window.pop())
-            for (k, _), text in zip(batch, transcripts(model, [audio for _, audio in batch]), strict=True):
-                heard.append((store.clips[k].sentence, text))
-        yield min(first + AT_ONCE, len(store)), heard
-        print(f"{min(first + AT_ONCE, len(store))}/{len(store)} clips", flush=True)
+        done = min(first + AT_ONCE, len(store))
+        window = {k: audio for k in range(first, done) if len(audio := _clip(store, k)) < LONGEST_S * SAMPLE_RATE}
+        numbers, clips = list(window), list(window.values())
+        for batch in by_length(clips, BATCH_S):
+            texts = transcripts(model, [clips[place] for place in batch])
+            heard += [(store.clips[numbers[place]].sentence, text) for place, text in zip(batch, texts, strict=True)]
+        yield done, heard
+        print(f"{done}/{len(store)} clips", flush=True)
 
 
 def _clip(store: SpeechStore, number: int) -> FloatArray:
@@ -107,13 +104,12 @@ def transcripts(model: BlockMoonshine, clips: Sequence[FloatArray]) -> list[str]
     """Greedy transcripts of a batch of clips, filled up with silence."""
     from transformers import DynamicCache, EncoderDecoderCache
 
-    longest, eos = max(map(len, clips)), model.vocabulary.eos
-    audio = torch.from_numpy(np.stack([np.pad(one, (0, longest - len(one))) for one in clips]))
+    audio, eos = torch.from_numpy(filled_up(clips)), model.vocabulary.eos
     ids, found = torch.full((len(clips), 1), model.start_id), [list[int]() for _ in clips]
     live, cache = [True] * len(clips), EncoderDecoderCache(DynamicCache(), DynamicCache())
     with torch.inference_mode():
         frames = model.encoder.frames.full(audio)
-        for _ in range(min(int(longest / SAMPLE_RATE * model.tokens_per_second) + 6, model.positions - 2)):
+        for _ in range(min(int(audio.shape[1] / SAMPLE_RATE * model.tokens_per_second) + 6, model.positions - 2)):
             states = model.decoder(
                 input_ids=ids, encoder_hidden_states=frames, past_key_values=cache, use_cache=True
             ).last_hidden_state

@@ -8,8 +8,7 @@ Of several checkpoints the mean is taken. The share is that of the checkpoints; 
 import argparse
 from pathlib import Path
 
-from simulst.models.speech_llm.text_weights import DECODER, save_text_weights
-from simulst.models.stored import load_tensors
+from simulst.models.speech_llm.text_weights import save_text_weights
 from simulst.training.averaging import averaged
 
 
@@ -19,10 +18,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, nargs="+")
     parser.add_argument("--share", type=float, default=1.0)
     given = parser.parse_args()
-    trained = averaged(dict.fromkeys(given.checkpoint, 1.0))
-    own = load_tensors(given.model / "model.safetensors")
-    mixed = {name: own[name].float().lerp(trained[name], given.share) for name in own if name.startswith(DECODER)}
-    save_text_weights(given.model, mixed)
+    save_text_weights(given.model, averaged(dict.fromkeys(given.checkpoint, 1.0)), given.share)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ and that such pieces are merged from. Without texts all stay.
 """
 
 import argparse
-import gzip
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -21,6 +20,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from simulst.models.stored import rounded, save_tensors
+from simulst.training.texts import read_pairs
 
 ENCODER = "model.encoder."
 EMBEDDINGS = "model.decoder.embed_tokens.weight"
@@ -57,17 +57,11 @@ def main() -> None:
 def used_ids(tokenizer: Path, texts: Sequence[Path], least: int) -> set[int]:
     """Ids that occur at least so many times in the different sentences of the texts."""
     encoder, counts = Tokenizer.from_file(str(tokenizer)), Counter[int]()
-    sentences = list(dict.fromkeys(sentence for path in texts for sentence in _english(path)))
+    sentences = list(dict.fromkeys(pair.source for path in texts for pair in read_pairs(path)))
     for at in range(0, len(sentences), AT_ONCE):
         for one in encoder.encode_batch(sentences[at : at + AT_ONCE], add_special_tokens=False):
             counts.update(one.ids)
     return {token for token, count in counts.items() if count >= least}
-
-
-def _english(path: Path) -> Iterator[str]:
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield line.partition("\t")[0]
 
 
 def kept_ids(tokenizer: dict[str, Any], used: Collection[int]) -> list[int]:

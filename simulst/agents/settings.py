@@ -59,9 +59,11 @@ class AgentSettings:
         model, name = given.get("model") or DEFAULT_MODEL, given.get("policy") or policy
         settings = read_settings(given.get("set") or [], policy=name, model=model)
         if source == "text":
+            from simulst.models import options_for_text
+
             kind = type(load_policy(name).policy).__name__
             settings.policy.update({**TEXT_PARAMETERS.get(kind, {}), **settings.policy})
-            settings.model.update({**_for_text(model), **settings.model})
+            settings.model.update({**options_for_text(model), **settings.model})
         loaded = load_policy_with(name, settings)
         spm = given.get("eval_latency_spm_model") if given.get("eval_latency_unit") == "spm" else None
         return cls(
@@ -83,13 +85,6 @@ class AgentSettings:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(self.threads)
         return model
-
-
-def _for_text(model: str) -> dict[str, str]:
-    """Options of a model that is given text alone."""
-    from simulst.models import option_names
-
-    return {"text_weights": "true"} if "text_weights" in option_names(model) else {}
 
 
 def make_splitter(settings: AgentSettings) -> Callable[[str], str]:

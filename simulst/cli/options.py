@@ -9,7 +9,7 @@ from simulst.bundled import bundled_path
 from simulst.defaults import DEFAULT_BOOST as DEFAULT_BOOST
 from simulst.defaults import DEFAULT_MODEL as DEFAULT_MODEL
 from simulst.defaults import DEFAULT_POLICY as DEFAULT_POLICY
-from simulst.defaults import DTYPE_FOR_PEOPLE
+from simulst.defaults import DTYPE_FOR_PEOPLE as DTYPE_FOR_PEOPLE
 from simulst.defaults import MODEL_FOR_PEOPLE as MODEL_FOR_PEOPLE
 
 if TYPE_CHECKING:
@@ -76,11 +76,6 @@ Metric = Annotated[
     typer.Option("--metric", help="A metric of your own, scored with the others; repeatable.", metavar="FILE.py:NAME"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-
-def usual_dtype(model: str) -> str | None:
-    """The dtype where none is named: that of the usual model where that is not named either."""
-    return None if model else DTYPE_FOR_PEOPLE
 
 
 def glossary_of(path: Path | None, boost: float) -> "Favoured | None":

@@ -64,7 +64,7 @@ def translate(
     outputs = [_file_of(output, target) for target in written]
     _check_output(outputs, source, policy, trace)
     terms = options.glossary_of(glossary, glossary_boost)
-    dtype = dtype or options.usual_dtype(model)
+    dtype = dtype or (None if model else options.DTYPE_FOR_PEOPLE)
     model, own, loaded = _chosen(model, policy, set_ or [], chunk_ms, several=bool(targets))
     with ExitStack() as stack:
         sinks = _captions(caption or [], written, stack)

@@ -16,6 +16,7 @@ from simulst.models.registry import (
     load_model,
     option_names,
     options_for,
+    options_for_text,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "load_model",
     "option_names",
     "options_for",
+    "options_for_text",
 ]

@@ -38,6 +38,8 @@ class ModelFamily(Generic[OptionsT]):
     load: Load[OptionsT]
     unlocks: Mapping[Evidence, str] = field(default_factory=dict)
     """Evidence that an option brings, and the option, such as "positions=grouped"."""
+    for_text: Mapping[str, str] = field(default_factory=dict)
+    """Options taken where the model is given text alone and they are not set: behind a recogniser, in a text agent."""
     description: str = ""
     hub: str = ""
     """The name of one of its models, to try it with."""

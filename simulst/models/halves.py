@@ -1,7 +1,7 @@
 """Options of a cascade and of both its halves: `--set text.target=fr`, `--set recogniser.beams=4`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from simulst.core.translator import Translator
 from simulst.models.family import AnyFamily, ModelFamily
@@ -49,11 +49,12 @@ class CascadeFamily(ModelFamily[Options]):
         """Options of all three; ModelError for a name or a value that cannot be."""
         own = {key: value for key, value in given.items() if key.partition(".")[0] not in HALVES}
         options = super().read(own, owner=owner)
+        families = self.families()
         first, second = (
-            family.read(_part(given, half), owner=f"{half} {name}")
-            for family, half, name in zip(self.families(), HALVES, self.pair, strict=True)
+            family.read({**usual, **_part(given, half)}, owner=f"{half} {name}")
+            for family, usual, half, name in zip(families, ({}, families[1].for_text), HALVES, self.pair, strict=True)
         )
-        return Chosen(**vars(options), halves=(transcribing(first), translating_text(second)))
+        return Chosen(**vars(options), halves=(transcribing(first), second))
 
     def described_options(self) -> dict[str, str]:
         described = super().described_options()
@@ -79,10 +80,5 @@ def _part(given: Mapping[str, object], half: str) -> dict[str, object]:
 
 def transcribing(options: object) -> object:
     """Options of a recogniser, which writes down what is said where it could translate too."""
-    return replace(options, task="transcribe") if hasattr(options, "task") else options  # type: ignore[type-var]
-
-
-def translating_text(options: object) -> object:
-    """Options of a text half, which takes weights made for text where it has any and nothing else was said."""
-    undecided = hasattr(options, "text_weights") and options.text_weights is None
-    return replace(options, text_weights=True) if undecided else options  # type: ignore[type-var]
+    names = {one.name for one in fields(options)}  # type: ignore[arg-type]
+    return replace(options, task="transcribe") if "task" in names else options  # type: ignore[type-var]

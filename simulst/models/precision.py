@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from simulst.errors import ModelError
@@ -71,8 +71,10 @@ def _quick(device: "torch.device", *, int8: bool) -> str:
     return "int8" if int8 and int8_gains() else "float32"
 
 
+@cache
 def int8_gains() -> bool:
-    """Whether int8 is quicker than float32 for a single row, which is what decoding asks for most; timed."""
+    """Whether int8 is quicker than float32 for a single row, which is what decoding asks for most; timed once a
+    process, so that the parts of a model agree."""
     import torch
 
     from simulst.models.int8 import Int8Linear, available

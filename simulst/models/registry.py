@@ -231,6 +231,14 @@ def options_for(name_or_dir: str | Path, needs: frozenset[Evidence]) -> dict[str
     return {key: value for key, _, value in pairs}
 
 
+def options_for_text(name_or_dir: str | Path) -> dict[str, str]:
+    """Options of a model that is given text alone; nothing where there are none."""
+    try:
+        return dict(family_of(str(name_or_dir)).for_text)
+    except ModelError:  # loading it will say so
+        return {}
+
+
 def can_provide(wanted: str) -> frozenset[Evidence]:
     """What a model provides by itself or with one of its options; a known one is not fetched for it."""
     if _is_known(wanted):

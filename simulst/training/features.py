@@ -18,7 +18,7 @@ import torch
 from simulst.audio.samples import SAMPLE_RATE
 from simulst.models.speech_llm.streaming_encoder import StreamingEncoder
 from simulst.training.computing import ON_CPU, Computing
-from simulst.training.speech import SpeechStore, augment
+from simulst.training.speech import SpeechStore, augment, by_length, filled_up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,20 +106,14 @@ def extract(
         out.seek(0, 2)
         at = skip
         while at < len(groups):
-            batch = []
             window = groups[at : at + 64]
             talks = [
                 (*_talk_audio(store, g, random.Random(f"{config.seed}/{at + i}"), vector_samples, config.augmented), g)
                 for i, g in enumerate(window)
             ]
             at += len(window)
-            order = sorted(range(len(talks)), key=lambda i: len(talks[i][0]))
             results: dict[int, npt.NDArray[np.uint16]] = {}
-            while order:
-                batch = [order.pop()]
-                longest = len(talks[batch[0]][0])
-                while order and (len(batch) + 1) * longest < config.batch_s * SAMPLE_RATE:
-                    batch.append(order.pop())
+            for batch in by_length([audio for audio, _, _ in talks], config.batch_s):
                 results |= _encode(encoder, [talks[i][0] for i in batch], batch, computing)
                 seconds += sum(len(talks[i][0]) for i in batch) / SAMPLE_RATE
             for i, (_, sentences, group) in enumerate(talks):
@@ -143,8 +137,7 @@ def _encode(
 ) -> dict[int, npt.NDArray[np.uint16]]:
     """Encode clips of different length in one batch: causality makes zero padding at the end harmless but for the
     look-ahead of the last blocks, which hears silence instead of nothing."""
-    longest, stack = max(len(a) for a in audio), encoder.config.frame_multiple
-    batch = torch.from_numpy(np.stack([np.pad(a, (0, longest - len(a))) for a in audio]))
+    stack, batch = encoder.config.frame_multiple, torch.from_numpy(filled_up(audio))
     with computing.autocast():
         frames = encoder.full(batch.to(computing.device))
     stacked = frames.reshape(len(frames), -1, stack * frames.shape[2]).to(torch.bfloat16).cpu()

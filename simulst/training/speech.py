@@ -1,7 +1,7 @@
 """Spoken sentences on disk and the changes that make them sound like rooms, microphones and talks."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -59,6 +59,24 @@ def joined(parts: Sequence[Samples], rng: random.Random, pause_s: tuple[float, f
             pieces.append(np.zeros(int(rng.uniform(*pause_s) * SAMPLE_RATE), np.float32))
         pieces.append(part)
     return np.concatenate(pieces)
+
+
+def by_length(clips: Sequence[Samples], most_s: float) -> Iterator[list[int]]:
+    """Places of clips in batches of like length, the longest first; filled up a batch is shorter than `most_s`, unless
+    it is a single clip."""
+    order = sorted(range(len(clips)), key=lambda place: len(clips[place]))
+    while order:
+        batch = [order.pop()]
+        longest = len(clips[batch[0]])
+        while order and (len(batch) + 1) * longest < most_s * SAMPLE_RATE:
+            batch.append(order.pop())
+        yield batch
+
+
+def filled_up(clips: Sequence[Samples]) -> Samples:
+    """[clips, longest]: clips with silence behind them."""
+    longest = max(map(len, clips))
+    return np.stack([np.pad(one, (0, longest - len(one))) for one in clips])
 
 
 def _reverb(samples: Samples, rng: random.Random, noise: np.random.Generator) -> Samples:

@@ -1,6 +1,5 @@
 """examples/make_dev.py: a folder that `simulst evaluate` takes, with sentences said once."""
 
-import importlib.util
 from pathlib import Path
 from random import Random
 from types import ModuleType
@@ -11,7 +10,9 @@ import pytest
 import soundfile
 import yaml
 
+from simulst.errors import SimulstError
 from simulst.eval.data import open_dataset
+from simulst.plugins import module_from_file
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "make_dev.py"
 PAIRS = [
@@ -26,10 +27,7 @@ PAIRS = [
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_dev", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_from_file(SCRIPT, what="example", error=SimulstError)
 
     def speak(text: str, voice: str, rng: Random) -> npt.NDArray[np.int16]:
         return np.full(1_600 * len(text), 1_000 + len(voice), dtype=np.int16)

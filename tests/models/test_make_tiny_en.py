@@ -1,8 +1,6 @@
 """examples/make_tiny_en.py and make_heard.py: fewer pieces spell the same text, and clips are heard as streams are."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +13,8 @@ from tokenizers import Tokenizer
 from simulst import Session, load_model, load_policy
 from simulst.audio import open_file
 from simulst.bundled import talk
+from simulst.errors import SimulstError
+from simulst.plugins import module_from_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TOKENIZER = Path(__file__).parents[2] / "simulst" / "models" / "tiny-en" / "tokenizer.json"
@@ -23,12 +23,7 @@ SENTENCES = ["He was a teacher at a school in our town.", "Good morning, everyon
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
+    return module_from_file(EXAMPLES / f"{name}.py", what="example", error=SimulstError)
 
 
 def test_pieces_that_english_does_not_use_go_and_their_words_are_spelled(

@@ -44,10 +44,10 @@ class Options:
     base: str | None = option(
         None, "folder or hub name of the decoder that an adapter rests on; none: where it was when it was trained"
     )
-    text_weights: bool | None = option(
-        None,
+    text_weights: bool = option(
+        False,
         "translate text with the weights made for nothing else, where the model's folder has them (text.safetensors); "
-        "none: as the text half of a cascade and in text agents",
+        "true by default in the text half of a cascade and in text agents",
     )
     heads_file: str | None = option(None, "calibrated heads; none: alignment_heads.json in the model's folder")
 

@@ -21,8 +21,9 @@ DECODER = "decoder."
 REMEDY = "examples/make_text_weights.py"
 
 
-def save_text_weights(folder: Path, trained: Mapping[str, Tensor]) -> None:
-    """Write what the tensors of a decoder, named as in `model.safetensors`, differ by from the model in a folder.
+def save_text_weights(folder: Path, trained: Mapping[str, Tensor], share: float = 1.0) -> None:
+    """Write what the tensors of a decoder, named as in `model.safetensors`, differ by from the model in a folder, or
+    this share of it.
 
     ModelError where they are not of that model; OutputError where the file cannot be written.
     """
@@ -31,7 +32,7 @@ def save_text_weights(folder: Path, trained: Mapping[str, Tensor]) -> None:
     for name, one in own.items():
         if shapes.get(name) != one.shape:
             raise ModelError(f"The weights for text have no {name} of the size that it has in {folder}.")
-    changes = {name: trained[name].float() - one for name, one in own.items()}
+    changes = {name: share * (trained[name].float() - one.float()) for name, one in own.items()}
     made_for = {WEIGHTS: fingerprint_of_weights(folder)}
     save_tensors(rounded(changes, half_bytes=True), folder / TEXT_FILE, about=made_for)
 
@@ -44,9 +45,9 @@ def with_text_weights(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, 
     path = folder / TEXT_FILE
     if not path.is_file():
         return dict(tensors)
-    changes = load_tensors(path)
     if _made_for(path) != fingerprint_of_weights(folder):
         raise ModelError(f"{path} was made for other weights than those in its folder; make it anew with {REMEDY}.")
+    changes = load_tensors(path)
     if wrong := [name for name, one in changes.items() if name not in tensors or tensors[name].shape != one.shape]:
         raise ModelError(f"{path} does not fit the weights in its folder: {wrong[0]}; make it anew with {REMEDY}.")
     return {name: one + changes[name] if name in changes else one for name, one in tensors.items()}

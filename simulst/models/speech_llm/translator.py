@@ -98,8 +98,9 @@ def read_weights(directory: Path, options: Options, *, device: str, dtype: str |
     vocabulary = read_vocabulary(directory, eos=end, size=int(config.decoder["vocab_size"]))
     where = torch_device(device)
     precision = choose_precision(dtype, where, int8=True)
-    for_text = options.text_weights is True
-    model = load_weights(directory, config, dtype=precision.dtype, base=options.base, for_text=for_text).to(where)
+    model = load_weights(directory, config, dtype=precision.dtype, base=options.base, for_text=options.text_weights).to(
+        where
+    )
     if options.encoder == "full":
         model.encoder.hear_whole_clips()
     layers, heads = int(config.decoder["num_hidden_layers"]), int(config.decoder["num_attention_heads"])
@@ -153,5 +154,11 @@ def _provides(directory: Path, options: Options) -> frozenset[Evidence]:
 
 
 FAMILY = ModelFamily(
-    name="speech_llm", options=Options, provides=_provides, load=load, unlocks=UNLOCKS, hub="tiny-en-de"
+    name="speech_llm",
+    options=Options,
+    provides=_provides,
+    load=load,
+    unlocks=UNLOCKS,
+    for_text={"text_weights": "true"},
+    hub="tiny-en-de",
 )
