@@ -48,6 +48,8 @@ def pieces_of(recipe: Recipe) -> Pieces:
     path = recipe.folder / VOCABULARY_FILE
     if path.is_file():
         return read_pieces(path)
+    if not (recipe.folder / TOKENIZER_FILE).is_file():
+        raise DataError(f"{recipe.folder} holds no vocabulary; run the stage vocabulary.")
     decoder = read_config(recipe.path(recipe.model.start)).decoder if recipe.model.start else None
     decoder = decoder or _noted(recipe.folder).decoder
     end, size = int(decoder["eos_token_id"]), int(decoder["vocab_size"])
