@@ -46,7 +46,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 def test_the_candidates_of_a_sentence_are_its_best_first(recipe: Recipe, model: SpeechLLM) -> None:
-    with pytest.raises(DataError, match="work holds no vocabulary; run the stage vocabulary.$"):
+    with pytest.raises(DataError, match=r"work holds no vocabulary; run the stage vocabulary\.$"):
         pieces_of(recipe)
     run_recipe(recipe, "vocabulary")
     vocabulary = pieces_of(recipe)
