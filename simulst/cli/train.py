@@ -27,4 +27,4 @@ def train(
         print(picture)
         return
     folder = run_recipe(read_recipe(recipe), stage)
-    print(f"model in {folder}")
+    print(f"model in {folder}" if folder.is_dir() else f"{stage} done; the stage export writes {folder}")
