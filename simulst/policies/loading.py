@@ -3,10 +3,12 @@
 import copyreg
 import dataclasses
 import importlib
+import logging
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -18,6 +20,8 @@ from simulst.core.settings import read, setting, settings
 from simulst.errors import PolicyError
 from simulst.plugins import module_from_file
 from simulst.policies.names import POLICIES
+
+logger = logging.getLogger(__name__)
 
 _MAX_PRESET_BYTES = 100_000
 _MAX_NAME = 200
@@ -125,7 +129,18 @@ def preset_folders() -> list[Path]:
     """Where presets are: the checkout's folder `policies`, and what an installed package carries."""
     package = Path(__file__).resolve().parent
     folders = [package.parent.parent / "policies", package / "presets"]
-    return [folder for folder in folders if folder.is_dir() and (folder / "stream_att.toml").is_file()]
+    found = [folder for folder in folders if folder.is_dir() and (folder / "stream_att.toml").is_file()]
+    if not found:
+        _warn_of_plain_policies(folders[0])
+    return found
+
+
+@cache
+def _warn_of_plain_policies(missing: Path) -> None:
+    """Once: a copy of the package alone has other scores under the same names."""
+    logger.warning(
+        "The presets that come with simulst are not in %s; policies are not set as their papers have them.", missing
+    )
 
 
 def preset_names() -> list[str]:

@@ -31,6 +31,17 @@ def test_plain_names_work_without_presets(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_policy("wait_k").policy == WaitK()
 
 
+def test_a_copy_of_the_package_alone_says_that_its_presets_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("simulst.policies.loading.__file__", str(tmp_path / "simulst" / "policies" / "loading.py"))
+    assert preset_folders() == preset_folders() == []
+    assert [one.getMessage() for one in caplog.records] == [
+        f"The presets that come with simulst are not in {tmp_path / 'policies'}; "
+        "policies are not set as their papers have them."
+    ]
+
+
 def test_every_preset_loads_and_names_its_source() -> None:
     assert preset_names()
     for name in preset_names():
