@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from simulst.eval.score.runs import Run
 
 SOME_FAILED = 3
+FIRST_SAYS_S = 20.0
 """Exit status of a run that has come to its end with items missing, which --skip-bad had not been told to leave out."""
 
 
@@ -143,20 +145,26 @@ def _judge(results: "list[Result]", old: "Run | None") -> None:
 
 @contextmanager
 def _exit_statuses() -> Iterator[None]:
-    """What ends a run is said by one process of those that share it; the others keep quiet."""
+    """What ends a run is said by the first process of those that share it, and by another where it is its own."""
     from simulst.eval.run.gang import launched_by_torchrun
 
     leads = not launched_by_torchrun() or _rank() == 0
     try:
         yield
     except SimulstError:
-        if leads:
-            raise
-        raise typer.Exit(2) from None
+        if not leads:
+            _let_the_first_say_it()
+        raise
     except KeyboardInterrupt as stop:
         if leads:
             print("simulst: stopped; the same command resumes from here.", file=sys.stderr)
         raise typer.Exit(stop.status if isinstance(stop, Stopped) else 130) from None
+
+
+def _let_the_first_say_it() -> None:
+    """torchrun ends all processes with the first that fails: one that is still here has a mistake of its own."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    time.sleep(FIRST_SAYS_S)
 
 
 def _changed(recipe: "Recipe", chosen: Chosen, pairs: list[str], scoring: dict[str, object]) -> "Recipe":

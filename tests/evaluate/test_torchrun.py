@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from simulst.errors import DataError
+
 pytestmark = pytest.mark.slow
 TOY = Path(__file__).parents[1] / "cli" / "toy_simulst.py"
 Lines = list[dict[str, Any]]
@@ -56,6 +58,20 @@ def test_a_mistake_is_one_sentence_of_the_first_rank(make_lists: Callable[[int],
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode != 0
     assert done.stderr.count("simulst: Unknown setting 'nope'") == 1
+
+
+def test_a_mistake_of_another_rank_alone_is_said_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from simulst.cli import evaluate
+
+    before, waited = signal.getsignal(signal.SIGTERM), list[float]()
+    monkeypatch.setattr("time.sleep", waited.append)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(DataError, match="no disk here"), evaluate._exit_statuses():
+            raise DataError("no disk here")
+    assert waited == [20.0], "the first rank does not wait"
+    assert signal.signal(signal.SIGTERM, before) is signal.SIG_DFL, "it goes quietly when the launcher ends it"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks through /proc")
