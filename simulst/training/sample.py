@@ -23,6 +23,10 @@ class SampleConfig:
     text_truncated_share: float = 0.0
     """Of text samples: the source stops inside its last sentence and so does the target, without an end mark, as words
     come in a cascade."""
+    text_merged_share: float = 0.0
+    """Of borders between the sentences of a text sample: the mark is missing, as a recogniser may leave it out."""
+    text_repeated_share: float = 0.0
+    """Of text samples: up to five words of the source stand twice, as a recogniser may write them."""
     max_text_tokens: int = 200
     """Of the source side of a run of text."""
     source_lm_share: float = 1.0

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from simulst.training.features import Talk, read_talks
 from simulst.training.incremental import IncrementalSampler, Run
+from simulst.training.rough import RoughText
 from simulst.training.sample import Marks, Sample, SampleConfig
 from simulst.training.texts import Corpus
 
@@ -24,8 +25,10 @@ class Sampler:
         marks: Marks,
         config: SampleConfig,
         incremental: "IncrementalSampler | None" = None,
+        rough: RoughText | None = None,
     ) -> None:
         self.corpus, self.marks, self.config, self.incremental = corpus, marks, config, incremental
+        self.rough = rough
         self._part_weights = [(part.end - part.first) * part.weight for part in corpus.parts]
         self.talks: list[Talk] = read_talks(features) if features else []
         # talks weighted by their number of sentences
@@ -43,6 +46,8 @@ class Sampler:
         n = 1 + rng.choices(range(len(self.config.text_runs)), self.config.text_runs)[0]
         numbers = self._text_run(n, rng)
         sources = [self.corpus.source[k] for k in numbers]
+        if self.rough is not None:
+            sources = self.rough(sources, rng)
         targets = [rng.choice(self.corpus.target[k]) for k in numbers]
         if self.config.text_truncated_share and rng.random() < self.config.text_truncated_share:
             return self._truncated_text(sources, targets, rng.uniform(0.1, 0.95))

@@ -19,6 +19,7 @@ from simulst.training.development import SPOKEN, scorer
 from simulst.training.imitation import imitate
 from simulst.training.pretrained import begin, pieces_of
 from simulst.training.recipe import Recipe
+from simulst.training.rough import RoughText
 from simulst.training.samples import Sampler
 from simulst.training.speech import SpeechStore
 from simulst.training.synthesis import synthesise
@@ -101,10 +102,12 @@ def _train(recipe: Recipe, name: str, config: DecoderTrainingConfig, model: Spee
     corpus = Corpus.of(recipe.texts, pieces)
     where = recipe.folder / "features"
     later = incremental_stages.sampler(recipe, config, corpus, pieces, marks)
-    only_text = config.samples.text_share_start == config.samples.text_share_end == 1
+    samples = config.samples
+    only_text = samples.text_share_start == samples.text_share_end == 1
+    rough = RoughText(pieces, samples) if samples.text_merged_share or samples.text_repeated_share else None
 
     def draw() -> Sampler:
-        return Sampler(corpus, None if only_text else where, marks, config.samples, later)
+        return Sampler(corpus, None if only_text else where, marks, samples, later, rough)
 
     score = scorer(recipe, pieces, marks, model.config.stack * model.config.encoder.model_dim)
     train_decoder(model, draw, where, marks, recipe.folder / name, config, score, recipe.computing)
