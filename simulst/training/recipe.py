@@ -39,8 +39,9 @@ class DataConfig:
     spoken: float = 1.0
     """Share of its sentences that the synthesisers speak."""
     dev: str
-    voices: dict[str, float]
-    dev_voices: dict[str, float]
+    voices: dict[str, float] = field(default_factory=dict)
+    """Synthesisers by name and how often each speaks; none are needed where nothing is spoken."""
+    dev_voices: dict[str, float] = field(default_factory=dict)
     dev_sentences: int = 300
     max_sentences: int = 0
     """0: all."""

@@ -8,10 +8,11 @@ loses at most the clip it was speaking.
 import multiprocessing
 import os
 import random
+import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulst.audio.samples import SAMPLE_RATE
+from simulst.errors import DataError
 
 Command = Callable[[str, str, random.Random], tuple[list[str], str | None]]
 
@@ -158,6 +160,8 @@ def _worker(jobs: list[tuple[int, str, str]], shard: Path, seed: int) -> None:
     with shard.open("r+b") as samples_file, shard.with_suffix(".tsv").open("a") as index:
         samples_file.truncate(2 * end)
         samples_file.seek(2 * end)
+        if index.tell() and not shard.with_suffix(".tsv").read_bytes().endswith(b"\n"):
+            index.write("\n")  # a torn line ends here
         for number, (sentence, text, voice) in enumerate(todo):
             try:
                 clip = speak(text, voice, random.Random(f"{seed}/{sentence}/{voice}"))
@@ -183,6 +187,17 @@ def read_index_of(shard: Path) -> list[tuple[int, str, int, int]]:
     return [(int(r[0]), r[1], int(r[2]), int(r[3])) for r in rows if len(r) == 4]
 
 
+def _check(voices: Collection[str]) -> None:
+    if not voices:
+        raise DataError("No voice is named; write NAME = WEIGHT under [data.voices] and [data.dev_voices].")
+    for voice in voices:
+        if voice not in VOICES:
+            raise DataError(f"Unknown voice {voice!r}; known: {', '.join(VOICES)}.")
+        program = VOICES[voice]("", "", random.Random(0))[0][0]
+        if shutil.which(program) is None:
+            raise DataError(f"The voice {voice!r} needs {program}; install it, or take the voice out of the recipe.")
+
+
 def synthesise(
     sentences: Sequence[tuple[int, str]],
     voices: dict[str, float],
@@ -191,7 +206,12 @@ def synthesise(
     workers: int = 2,
     seed: int = 0,
 ) -> None:
-    """Speak each (number, sentence) once, voices drawn with the given weights; resumes where it was stopped."""
+    """Speak each (number, sentence) once, voices drawn with the given weights; resumes where it was stopped.
+
+    Raises DataError for no voices, for unknown ones and for those whose program is not installed.
+    """
+    if sentences:
+        _check(voices)
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
     names, weights = list(voices), list(voices.values())
