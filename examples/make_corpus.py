@@ -8,6 +8,7 @@ a row of tones, which is enough for tests that look at form.
 import argparse
 import random
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import soundfile
 
 from simulst.audio import SAMPLE_RATE
+from simulst.cli import answered
 from simulst.training.speech import trim_silence
 from simulst.training.synthesis import speak
 
@@ -88,4 +90,4 @@ def _silence(seconds: float) -> Samples:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(main))

@@ -13,6 +13,7 @@ espeak-ng mbrola-us1 mbrola-us2 mbrola-us3); for German pico2wave, espeak-ng and
 
 import argparse
 import random
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,8 @@ import numpy.typing as npt
 import soundfile
 
 from simulst.audio import SAMPLE_RATE
+from simulst.cli import answered
+from simulst.errors import DataError
 from simulst.training.speech import trim_silence
 from simulst.training.synthesis import speak
 from simulst.training.texts import read_pairs
@@ -63,7 +66,7 @@ def distinct(found: list[tuple[str, str]], *, reverse: bool) -> list[tuple[str, 
 def build(
     sentences: list[tuple[str, str]], folder: Path, voices: tuple[str, ...] | list[str], count: int, per_recording: int
 ) -> None:
-    """Write `count` recordings; SystemExit where there are too few sentences."""
+    """Write `count` recordings; DataError where there are too few sentences."""
     divided = parts(sentences, count, per_recording)
     (folder / "wav").mkdir(parents=True, exist_ok=True)
     names, targets, spoken = [], [], []
@@ -88,7 +91,7 @@ def build_talks(
     *,
     languages: tuple[str, str] = ("en", "de"),
 ) -> None:
-    """Write `count` talks with their segments; `languages` are what is spoken and the target. SystemExit where there
+    """Write `count` talks with their segments; `languages` are what is spoken and the target. DataError where there
     are too few sentences."""
     divided = parts(sentences, count, per_recording)
     for name in ("wav", "txt"):
@@ -109,9 +112,9 @@ def build_talks(
 
 
 def parts(sentences: list[tuple[str, str]], count: int, size: int) -> list[list[tuple[str, str]]]:
-    """The sentences of each recording; SystemExit where there are too few."""
+    """The sentences of each recording; DataError where there are too few."""
     if len(sentences) < count * size:
-        raise SystemExit(f"{count} recordings need {count * size} sentences; there are {len(sentences)}.")
+        raise DataError(f"{count} recordings need {count * size} sentences; there are {len(sentences)}.")
     return [sentences[number * size : (number + 1) * size] for number in range(count)]
 
 
@@ -132,4 +135,4 @@ def silence(seconds: float) -> Samples:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(main))

@@ -9,6 +9,7 @@ what came near. A sentence belongs to the first file of a recipe that has it, an
 
 import argparse
 import random
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import torch
 from sacrebleu.metrics import CHRF
 
+from simulst.cli import answered
 from simulst.models.speech_llm.network import SpeechLLM, load_weights, read_config
 from simulst.training.greedy import translations
 from simulst.training.pretrained import pieces_of
@@ -86,4 +88,4 @@ def line(said: str, candidates: Sequence[str], references: Sequence[str]) -> str
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(main))

@@ -10,6 +10,7 @@ what the stage `speech` made. Sentences of which more than half was misheard are
 import argparse
 import random
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from word_errors import errors, words_of
 
 from simulst import load_model
 from simulst.audio.samples import SAMPLE_RATE
+from simulst.cli import answered
 from simulst.core.source import FloatArray
 from simulst.models.seq2seq.moonshine import BlockMoonshine
 from simulst.outputs import write_text
@@ -125,4 +127,4 @@ def transcripts(model: BlockMoonshine, clips: Sequence[FloatArray]) -> list[str]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(main))

@@ -5,12 +5,14 @@ licences allow any use; training does not use them.
 """
 
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from simulst.audio import SAMPLE_RATE
+from simulst.cli import answered
 from simulst.training.speech import trim_silence
 from simulst.training.synthesis import speak
 
@@ -37,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(main))

@@ -6,8 +6,10 @@ Of several checkpoints the mean is taken. The share is that of the checkpoints; 
 """
 
 import argparse
+import sys
 from pathlib import Path
 
+from simulst.cli import answered
 from simulst.models.speech_llm.text_weights import save_text_weights
 from simulst.training.averaging import averaged
 
@@ -22,4 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(main))

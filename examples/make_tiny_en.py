@@ -9,6 +9,7 @@ and that such pieces are merged from. Without texts all stay.
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from simulst.cli import answered
 from simulst.models.stored import rounded, save_tensors
 from simulst.training.texts import read_pairs
 
@@ -102,4 +104,4 @@ def with_rows(tensors: dict[str, Tensor], ids: Sequence[int]) -> dict[str, Tenso
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(main))

@@ -157,13 +157,23 @@ def _leave(status: int) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """`main`, but returning the exit status."""
-    from simulst.cli.streams import flush_output, repair_streams
-    from simulst.errors import SimulstError
+    from simulst.cli.streams import repair_streams
 
     repair_streams()
     _quiet()
+    return answered(lambda: _built(app).main(args=args, prog_name="simulst", standalone_mode=False))
+
+
+def answered(work: Callable[[], object]) -> int:
+    """Do some work; the exit status: 2 after one sentence on stderr for what the user can fix, 130 for Ctrl-C.
+
+    For scripts that stand beside the command line too: `sys.exit(answered(main))`.
+    """
+    from simulst.cli.streams import flush_output
+    from simulst.errors import SimulstError
+
     try:
-        code = _built(app).main(args=args, prog_name="simulst", standalone_mode=False)
+        code = work()
         flush_output()
     except SimulstError as error:
         return _complain(str(error))

@@ -97,12 +97,15 @@ VOICES: dict[str, Command] = {
 
 
 def speak(text: str, voice: str, rng: random.Random) -> npt.NDArray[np.int16]:
-    """One clip: int16 mono at 16 kHz; RuntimeError when the synthesiser fails or says nothing."""
+    """One clip: int16 mono at 16 kHz.
+
+    Raises DataError for an unknown voice, RuntimeError when the synthesiser fails or says nothing.
+    """
     import soundfile
     import soxr
 
     if voice not in VOICES:
-        raise ValueError(f"Unknown voice {voice!r}; known: {', '.join(VOICES)}")
+        raise _unknown(voice)
     with tempfile.NamedTemporaryFile(suffix=".wav", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as wav:
         command, stdin = VOICES[voice](text, wav.name, rng)
         done = subprocess.run(
@@ -187,12 +190,16 @@ def read_index_of(shard: Path) -> list[tuple[int, str, int, int]]:
     return [(int(r[0]), r[1], int(r[2]), int(r[3])) for r in rows if len(r) == 4]
 
 
+def _unknown(voice: str) -> DataError:
+    return DataError(f"Unknown voice {voice!r}; known: {', '.join(VOICES)}.")
+
+
 def _check(voices: Collection[str]) -> None:
     if not voices:
         raise DataError("No voice is named; write NAME = WEIGHT under [data.voices] and [data.dev_voices].")
     for voice in voices:
         if voice not in VOICES:
-            raise DataError(f"Unknown voice {voice!r}; known: {', '.join(VOICES)}.")
+            raise _unknown(voice)
         program = VOICES[voice]("", "", random.Random(0))[0][0]
         if shutil.which(program) is None:
             raise DataError(f"The voice {voice!r} needs {program}; install it, or take the voice out of the recipe.")

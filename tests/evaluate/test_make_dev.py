@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import yaml
 
-from simulst.errors import SimulstError
+from simulst.errors import DataError, SimulstError
 from simulst.eval.data import open_dataset
 from simulst.plugins import module_from_file
 
@@ -56,7 +56,7 @@ def test_recordings_are_a_test_set(script: ModuleType, tmp_path: Path) -> None:
 
 
 def test_too_few_sentences(script: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="3 recordings need 6 sentences; there are 4"):
+    with pytest.raises(DataError, match="3 recordings need 6 sentences; there are 4"):
         script.build(script.distinct(PAIRS, reverse=False), tmp_path, ("a",), 3, 2)
     assert not list(tmp_path.iterdir())
 
