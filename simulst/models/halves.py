@@ -15,7 +15,9 @@ HALVES = ("recogniser", "text")
 class Options:
     """Options of the cascade itself."""
 
-    recogniser_policy: str = option("stream_att", "policy under which the recogniser commits words; it may not retract")
+    recogniser_policy: str = option(
+        "stream_att-transcript", "policy under which the recogniser commits words; it may not retract"
+    )
     recogniser_chunk_ms: int = option(640, "audio between two decisions of the recogniser, in ms", at_least=20)
     recogniser_lag_s: float = option(
         2.0,

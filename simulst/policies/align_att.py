@@ -4,6 +4,7 @@ For decoder-only models the same rule reads the rows of the LLM's calibrated ali
 online z-score, median filter over frames, lower median of the attended frames over heads (as Alignatt4LLM does).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -24,7 +25,7 @@ from simulst.core.alignment import (
 from simulst.core.boundary import complete, hold_back
 from simulst.core.policy import Committed, Decision, Decoder, Policy, SourceView
 from simulst.core.settings import setting
-from simulst.core.translator import Alignment, Evidence, TokenStep, Verdict
+from simulst.core.translator import Alignment, Evidence, TokenStep, Verdict, Vocabulary
 from simulst.errors import PolicyError
 
 
@@ -32,6 +33,10 @@ from simulst.errors import PolicyError
 class AlignAttState:
     last_attended_s: float | None = None
     """Source time that the last committed token attended to."""
+    furthest_s: float = 0.0
+    """The latest source time that a committed token attended to; after a jump that was believed, the last one's."""
+    waited: bool = False
+    """Whether a jump kept the chunk before from saying anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +109,13 @@ class AlignAtt(Policy[AlignAttState]):
     rewind_s: float | None = setting(
         None, "give up the chunk when attention jumps back further than this", unit="s", above=0, published="4"
     )
+    loop_s: float | None = setting(
+        None,
+        "cut before a word that attends further than this behind what was reached, a sign that words are said again; "
+        "it waits for one chunk; for targets in the order of the source, as transcripts are",
+        unit="s",
+        above=0,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,15 +146,20 @@ class AlignAtt(Policy[AlignAttState]):
         frames = self.attended(alignment)[alignment.history :]
         limit = alignment.n_valid - self.drop_last - self.border_frames(alignment.frame_s)
         beyond = np.flatnonzero(self._blocked(alignment, frames, limit))
-        cut = int(beyond[0]) if len(beyond) else len(frames)
-        if self._rewinds(frames[:cut], alignment, state):
+        border = int(beyond[0]) if len(beyond) else len(frames)
+        if self._rewinds(frames[:border], alignment, state):
             return Decision(hypothesis=hypothesis, reason="rewind")
+        times = (alignment.start_s + frames * alignment.frame_s).tolist()
+        loop = self._loop(hypothesis.ids[:border], times, decoder.vocabulary, state)
+        cut = border if state.waited else loop
         keep = complete(hypothesis, cut, decoder.vocabulary)
         if self.hold_words:
             fresh = not committed.prefix
             keep = min(keep, hold_back(hypothesis.ids[:cut], self.hold_words, decoder.vocabulary, fresh=fresh))
         if keep:
-            state.last_attended_s = alignment.start_s + int(frames[keep - 1]) * alignment.frame_s
+            state.last_attended_s = times[keep - 1]
+            state.furthest_s = times[keep - 1] if keep > loop else max(state.furthest_s, *times[:keep])
+        state.waited = cut < border and not keep
         diagnostics = {"limit": limit, "frames": frames.tolist()}
         return Decision(
             commit=keep, hypothesis=hypothesis, reason="attention" if keep else "read", diagnostics=diagnostics
@@ -188,6 +205,20 @@ class AlignAtt(Policy[AlignAttState]):
             before = running_median(rows, self.median).argmax(axis=-1) < limit
             blocked |= np.atleast_2d(before).mean(axis=0) < self.consensus - 1e-9
         return blocked
+
+    def _loop(self, ids: Sequence[int], times: Sequence[float], vocabulary: Vocabulary, state: AlignAttState) -> int:
+        """Where words begin to be said again: the token after the last word before the jump, so that a comma goes too;
+        the number of tokens where none jumps. Marks attend anywhere and are not judged."""
+        if self.loop_s is None:
+            return len(ids)
+        furthest, end = state.furthest_s, 0
+        for place, (token, time) in enumerate(zip(ids, times, strict=False)):
+            if not any(character.isalnum() for character in vocabulary.decode([token])):
+                continue
+            if furthest - time > self.loop_s:
+                return end
+            furthest, end = max(furthest, time), place + 1
+        return len(ids)
 
     def _rewinds(self, frames: IntArray, alignment: Alignment, state: AlignAttState) -> bool:
         if self.rewind_s is None:

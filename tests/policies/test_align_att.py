@@ -100,6 +100,43 @@ def test_attention_that_jumps_back_gives_the_chunk_up_and_changes_nothing() -> N
     assert session._translator.prefixes[1:] == [WORDS.encode(["_a"])] * 2  # type: ignore[attr-defined]
 
 
+LOOPS = ToyVocabulary(["_a", "_b", "_c", "_d", "e", ","])
+
+
+@pytest.mark.parametrize(
+    ("frames", "pieces", "expected"),
+    [
+        ([1, 5, 6, 1, 5], "_a _b , _a _b", "a b"),  # said again; the comma before it goes too
+        ([1, 5, 1, 6, 7], "_a _b , _c _d", "a b, c"),  # marks attend anywhere; the last word may be half of one
+        ([5, 2, 6, 7], "_a _b _c _d", "a b c"),  # not further back than 3 frames
+        ([5, 1, 6, 7], "_a _b _c _d", "a"),
+        ([5, 6, 1, 7], "_a _b e _c", "a"),  # half a word is none
+    ],
+)
+def test_what_is_said_again_is_cut(frames: list[int], pieces: str, expected: str) -> None:
+    ids = LOOPS.encode(pieces.split())
+    script = [Scripted(ids=ids, weights=peaks(*frames), n_valid=10, stop="length")]
+    assert play(AlignAtt(f=2, loop_s=0.125), script, LOOPS)[1] == [expected]
+
+
+def test_a_jump_back_waits_for_one_chunk_and_is_then_believed() -> None:
+    script = [
+        attending(7, pieces="_a"),
+        attending(7, 1, 6, pieces="_b _c"),
+        attending(7, 1, 6, pieces="_b _c"),
+        attending(7, 1, 6, 3, pieces="_d"),  # counted from 6, for the jump was believed
+    ]
+    session, shown = play(AlignAtt(f=2, loop_s=0.125), script, WORDS)
+    assert shown == ["a", "a", "a b c", "a b c d"]
+    assert session._translator.prefixes[1:3] == [WORDS.encode(["_a"])] * 2  # type: ignore[attr-defined]
+
+
+def test_what_was_reached_is_counted_from_its_furthest_word() -> None:
+    script = [attending(1, 6, 3, pieces="_a _b _c"), attending(1, 6, 3, 2, pieces="_d")]
+    assert play(AlignAtt(f=2, loop_s=0.125), script, WORDS)[1] == ["a b c", "a b c"]
+    assert play(AlignAtt(f=2), script, WORDS)[1] == ["a b c", "a b c d"]
+
+
 def test_lower_median_over_heads_decides() -> None:
     policy = AlignAtt(f=2, heads="median")
     heads = np.stack([peaks(3), peaks(9), peaks(4)])
