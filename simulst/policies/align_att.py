@@ -147,9 +147,9 @@ class AlignAtt(Policy[AlignAttState]):
         limit = alignment.n_valid - self.drop_last - self.border_frames(alignment.frame_s)
         beyond = np.flatnonzero(self._blocked(alignment, frames, limit))
         border = int(beyond[0]) if len(beyond) else len(frames)
-        if self._rewinds(frames[:border], alignment, state):
+        times = (alignment.start_s + frames[:border] * alignment.frame_s).tolist()
+        if self._rewinds(times, state):
             return Decision(hypothesis=hypothesis, reason="rewind")
-        times = (alignment.start_s + frames * alignment.frame_s).tolist()
         loop = self._loop(hypothesis.ids[:border], times, decoder.vocabulary, state)
         cut = border if state.waited else loop
         keep = complete(hypothesis, cut, decoder.vocabulary)
@@ -212,7 +212,7 @@ class AlignAtt(Policy[AlignAttState]):
         if self.loop_s is None:
             return len(ids)
         furthest, end = state.furthest_s, 0
-        for place, (token, time) in enumerate(zip(ids, times, strict=False)):
+        for place, (token, time) in enumerate(zip(ids, times, strict=True)):
             if not any(character.isalnum() for character in vocabulary.decode([token])):
                 continue
             if furthest - time > self.loop_s:
@@ -220,12 +220,11 @@ class AlignAtt(Policy[AlignAttState]):
             furthest, end = max(furthest, time), place + 1
         return len(ids)
 
-    def _rewinds(self, frames: IntArray, alignment: Alignment, state: AlignAttState) -> bool:
+    def _rewinds(self, times: Sequence[float], state: AlignAttState) -> bool:
         if self.rewind_s is None:
             return False
         last = state.last_attended_s
-        for frame in frames:
-            time = alignment.start_s + int(frame) * alignment.frame_s
+        for time in times:
             if last is not None and last - time > self.rewind_s:
                 return True
             last = time
