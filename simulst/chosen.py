@@ -57,22 +57,26 @@ def read_settings(pairs: Sequence[str], *, policy: str, model: str) -> Settings:
     return chosen
 
 
-def usual_model(policy: str, pairs: Sequence[str]) -> str:
-    """The model where none is named: the one that understands people, unless the policy or a setting needs the other.
+def usual_model(policies: Sequence[str], pairs: Sequence[str] = ()) -> str:
+    """The model where none is named: the one that understands people, unless a policy or a setting needs the other.
 
     Raises PolicyError for an unknown policy.
     """
+    return MODEL_FOR_PEOPLE if all(_fits_people(one, pairs) for one in policies) else DEFAULT_MODEL
+
+
+def _fits_people(policy: str, pairs: Sequence[str]) -> bool:
     needs = load_policy(policy).policy.needs()
     if not needs <= DECODING:
         from simulst.models.registry import can_provide
 
         if not needs <= can_provide(MODEL_FOR_PEOPLE):
-            return DEFAULT_MODEL
+            return False
     try:
         read_settings(pairs, policy=policy, model=MODEL_FOR_PEOPLE)
     except SimulstError:
-        return DEFAULT_MODEL
-    return MODEL_FOR_PEOPLE
+        return False
+    return True
 
 
 def load_policy_with(policy: str, chosen: Settings, chunk_ms: int | None = None) -> LoadedPolicy:

@@ -43,26 +43,29 @@ class Row:
 
 
 def demo(
-    model: options.Model = options.DEFAULT_MODEL,
+    model: options.UsualModel = "",
     policy: Annotated[
         list[str] | None, typer.Option("--policy", "-p", help="Policies to compare; repeatable.", metavar="NAME")
     ] = None,
     chunk_ms: options.ChunkMs = None,
     device: options.Device = "cpu",
-    dtype: options.Dtype = None,
+    dtype: options.UsualDtype = None,
 ) -> None:
     """Translate the bundled English talk into German with each policy, then compare quality, latency and speed."""
     from rich.console import Console
 
+    from simulst.chosen import usual_model
     from simulst.cli.threads import one_thread_per_stream
     from simulst.models import load_model
 
-    talk = _bundled()
+    talk, policies = _bundled(), policy or POLICIES
     console = Console(highlight=False)
+    dtype = dtype or (None if model else options.DTYPE_FOR_PEOPLE)
+    model = model or usual_model(policies)
     console.print(f"[bold]{talk.audio.name}[/], English to German, model [bold]{model}[/], on {device}")
     one_thread_per_stream()
     translator = load_model(model, device=device, dtype=dtype)
-    rows = [_run(talk, translator, name, chunk_ms, console) for name in (policy or POLICIES)]
+    rows = [_run(talk, translator, name, chunk_ms, console) for name in policies]
     console.print(_table(rows))
     console.print(
         "BLEU against the German reference; StreamLAAL in seconds behind the speaker, also with computing time (CA);\n"

@@ -88,7 +88,7 @@ def live(
     Browsers give microphones to localhost and to https pages only; for other machines use --tls-cert and --tls-key.
     """
     dtype = dtype or (None if model else options.DTYPE_FOR_PEOPLE)
-    models = list(dict.fromkeys(model or [usual_model(policy, set_ or []), *options.BUNDLED]))
+    models = list(dict.fromkeys(model or [usual_model([policy], set_ or []), *options.BUNDLED]))
     if terminal:
         from simulst.cli.translate import translate
 

@@ -95,7 +95,7 @@ def _chosen(
     """The model, the usual one where none is named, its options, and the policy; only one model has several targets."""
     from simulst.chosen import load_policy_with, read_settings, usual_model
 
-    model = model or (options.DEFAULT_MODEL if several else usual_model(policy, pairs))
+    model = model or (options.DEFAULT_MODEL if several else usual_model([policy], pairs))
     settings = read_settings(pairs, policy=policy, model=model)
     return model, settings.model, load_policy_with(policy, settings, chunk_ms)
 

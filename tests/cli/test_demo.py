@@ -9,6 +9,7 @@ import soundfile
 
 import simulst.models
 from simulst.cli import demo, run
+from simulst.defaults import DEFAULT_MODEL, MODEL_FOR_PEOPLE
 from simulst.testing import ToyTranslator, toy_audio, toy_text
 
 pytestmark = pytest.mark.slow
@@ -25,9 +26,32 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "".join(f"- {{wav: talk.flac, offset: {i * 2.56}, duration: 1.92}}\n" for i in range(len(SENTENCES)))
     )
     monkeypatch.setattr(demo, "TALK", path)
-    monkeypatch.setattr(simulst.models, "load_model", lambda name, device, dtype: ToyTranslator())
+    monkeypatch.setattr(simulst.models, "load_model", _loaded)
     monkeypatch.setenv("COLUMNS", "100")
     return path
+
+
+def _loaded(name: str, *, device: str, dtype: str | None) -> ToyTranslator:
+    print("loaded", name, dtype)
+    return ToyTranslator()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "dtype"),
+    [
+        ([], MODEL_FOR_PEOPLE, "auto"),
+        (["--dtype", "float32"], MODEL_FOR_PEOPLE, "float32"),
+        (["--policy", "hold_n"], MODEL_FOR_PEOPLE, "auto"),
+        (["--model", "tiny-en-de"], DEFAULT_MODEL, "None"),
+    ],
+)
+def test_it_hears_with_the_recogniser_of_people_unless_another_model_is_named(
+    talk: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], model: str, dtype: str
+) -> None:
+    assert run(["demo", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert f"loaded {model} {dtype}\n" in out
+    assert f"model {model}, " in out
 
 
 def test_it_prints_subtitles_and_a_table(talk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -257,7 +257,7 @@ def test_every_target_has_a_file_like_that_of_a_run_of_its_own(run: Run, tmp_pat
     ],
 )
 def test_where_no_model_is_named_it_is_the_one_for_people_if_it_can(policy: str, pairs: list[str], model: str) -> None:
-    assert usual_model(policy, pairs) == model
+    assert usual_model([policy], pairs) == model
 
 
 def test_where_no_model_is_named_its_numbers_are_those_that_are_quick(
